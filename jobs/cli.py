@@ -1,0 +1,182 @@
+"""The command line. Thin: it reads arguments, calls the pipeline and prints; errors are one line and an exit code.
+
+Exit codes: 0 done, 1 a stage failed or an audit found something, 2 the user's input, 130 / 143 ended by a signal.
+Progress goes to stderr, results to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from pipeline.core.errors import InputError, PairmillError, StageError
+from pipeline.core.progress import Reporter
+from pipeline.core.settings import load_config
+
+app = typer.Typer(
+    name="pairmill", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Turn a piece of the web into an image-text corpus that accounts for every pair.",
+)  # fmt: skip
+
+RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="the run's folder")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="the run's folder")]
+ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="YAML config")]
+Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="a preset of conf/")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting; VALUE is YAML; repeatable")
+]
+Log = Annotated[str, typer.Option("--log", metavar="text|json", help="how progress is written to stderr")]
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+
+
+@app.command()
+def build(
+    run: RunFolder, config: ConfigFile = None, preset: Preset = None, sets: Sets = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="ask again what may succeed now")] = False,
+    log: Log = "text", debug: Debug = False,
+) -> None:  # fmt: skip
+    """Bring a run up to date: measure what was never measured, decide, and write the corpus."""
+    from pipeline import funnel
+
+    settings = load_config(funnel.Config, preset, config, sets or [])
+    opened = funnel.open_run(run, settings, Reporter(log), retry_failed)
+    manifests = funnel.build(opened, until)
+    last = manifests[-1]
+    if last.stage == "export":
+        print(f"{last.kept:,} pairs in {opened.storage.path('corpus')}")
+    else:
+        print(f"{last.keeps.rows:,} {last.keeps.unit}s kept by {last.stage} in {opened.storage.root}")
+
+
+@app.command()
+def audit(
+    run: RunArgument,
+    check: Annotated[bool, typer.Option("--check", help="prove the account from disk; exit 1 if it fails")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the funnel as JSON on stdout")] = False,
+    log: Log = "text", debug: Debug = False,
+) -> None:  # fmt: skip
+    """Show what became of every row, as a funnel and as one HTML page; --check proves it."""
+    from pipeline import audit as auditing
+    from pipeline import funnel
+
+    opened = funnel.open_existing(run, Reporter(log))
+    account = auditing.funnel_table(opened)
+    findings = auditing.check(opened) if check else []
+    report = auditing.write_report(opened, account)
+    if as_json:
+        print(json.dumps(auditing.as_json(account, findings), indent=1, sort_keys=True))
+    else:
+        auditing.print_funnel(account, Console(highlight=False))
+        for finding in findings:
+            print(f"{finding.code}: {finding.text}")
+        print(f"report: {report}")
+        if check and not findings:
+            print("check: every file, every verdict and every hand-over agree")
+    broken = findings or account.broken
+    if broken:
+        first = findings[0] if findings else account.broken[0]
+        raise StageError(first.code, first.text)
+
+
+@app.command()
+def why(
+    run: RunArgument,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="a pair, image or page: id, sha256 or URL")],
+    debug: Debug = False,
+) -> None:
+    """Say what became of one pair, image or page."""
+    from pipeline import audit as auditing
+    from pipeline import funnel
+
+    opened = funnel.open_existing(run, Reporter())
+    auditing.print_why(auditing.why(opened, key), Console(highlight=False))
+
+
+@app.command()
+def stages(as_markdown: Annotated[bool, typer.Option("--markdown", help="as docs/stages.md has it")] = False) -> None:
+    """Print every stage with its unit, columns, settings and reasons, from the code itself."""
+    from pipeline import stages_doc
+
+    text = stages_doc.markdown()
+    print(text if as_markdown else stages_doc.plain(), end="")
+
+
+@app.command()
+def demo(
+    run: RunFolder = "demo-run", sets: Sets = None,
+    scenes: Annotated[int | None, typer.Option(help="scenes of the small web (default: the preset's)")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the small web")] = 0,
+    log: Log = "text", debug: Debug = False,
+) -> None:  # fmt: skip
+    """Serve a small web on this machine, build a corpus from it, audit it, and compare with the planted truth."""
+    from pipeline.demo.run import run_demo
+
+    run_demo(run, sets or [], scenes=scenes, seed=seed, reporter=Reporter(log), console=Console(highlight=False))
+
+
+def main(command: str | None = None) -> NoReturn:
+    """The console script; with ``command`` the entry point of ``jobs/COMMAND.py``."""
+    arguments = ([command] if command else []) + sys.argv[1:]
+    debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(args=arguments, standalone_mode=False)
+        code = 0
+    except PairmillError as error:
+        code = _fail(error.code, error.text, error.exit_code, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted", "stopped; finished parts are kept, the same command goes on from there", 130, debug)
+    except _Terminated:
+        code = _fail("terminated", "stopped; finished parts are kept, the same command goes on from there", 143, debug)
+    except typer.Exit as request:
+        code = request.exit_code
+    except typer.BadParameter as error:
+        code = _fail("config_invalid", error.format_message(), 2, debug)
+    except Exception as error:
+        code = _fail_inside(error, debug)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminated(*_: Any) -> None:
+    raise _Terminated
+
+
+def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"pairmill: error: {code}: {text}", file=sys.stderr)
+    return exit_code
+
+
+def _fail_inside(error: Exception, debug: bool) -> int:
+    """An error of ours that crossed Spark comes back as text; anything else is a fault inside."""
+    usage = getattr(error, "format_message", None)
+    if usage is not None:  # click's own usage errors
+        return _fail("config_invalid", " ".join(usage().split()), 2, debug)
+    text = str(error)
+    found = re.search(r"pipeline\.core\.errors\.(InputError|StageError): ([a-z_]+): (.*)", text)
+    if found:
+        kind = InputError if found[1] == "InputError" else StageError
+        return _fail(found[2], found[3], kind.exit_code, debug)
+    last = [line for line in text.strip().splitlines() if line.strip()]
+    causes = [line.strip() for line in last if re.match(r"^\s*[\w.]*(Error|Exception): ", line)]
+    message = (causes or last or [type(error).__name__])[-1 if causes else 0][:300]
+    return _fail("stage_failed", f"{message} (--debug shows where; finished parts are kept)", 1, debug)
+
+
+if __name__ == "__main__":
+    main()

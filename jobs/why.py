@@ -1,0 +1,6 @@
+"""`pairmill why` for spark-submit."""
+
+from jobs.cli import main
+
+if __name__ == "__main__":
+    main("why")

@@ -1,0 +1,30 @@
+"""Keys of rows: 128-bit BLAKE2b, written as 32 lower-case hex digits.
+
+A key is made of what a row *is* (its URL, its text), never of where or when it was made: no row number,
+clock, host name or path enters one. Parts are joined with NUL, which occurs in no URL and no clean text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+DIGEST_BYTES = 16
+
+
+def key_of(*parts: str | bytes) -> str:
+    """32 hex digits of BLAKE2b-128 over ``parts`` joined with NUL.
+
+    >>> key_of("a", "b") == key_of("a\\0b")
+    True
+    """
+    joined = b"\0".join(part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts)
+    return hashlib.blake2b(joined, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def digest_of_keys(keys: list[str]) -> int:
+    """Order-free digest of a set of hex keys: the sum of their first 64 bits mod 2^64.
+
+    The keys are uniform hashes themselves, so their leading bits need no second hash; a sum neither
+    depends on order nor on how rows are spread over files.
+    """
+    return sum(int(key[:16], 16) for key in keys) % 2**64

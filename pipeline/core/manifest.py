@@ -1,0 +1,74 @@
+"""manifest.json: a stage that has happened. Published last, in one step; a stage without one has not happened."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.core.errors import InputError
+from pipeline.core.storage import FileRecord, Storage
+
+
+class KeptRows(BaseModel):
+    """What a stage hands on: how many rows, and an order-free digest of their keys (sum mod 2^64, as 16 hex digits)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    unit: str
+    rows: int
+    digest: str
+
+
+class Manifest(BaseModel):
+    """One stage's account of itself. ``rows_in == kept + sum(dropped.values())``, in the stage's own unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    unit: str
+    off: bool = False
+    rows_in: int
+    kept: int
+    dropped: dict[str, int]
+    measured: int  # rows measured now that had never been measured under this key
+    inputs: list[KeptRows]
+    keeps: KeptRows
+    measure_key: str
+    decide_key: str
+    input_fingerprint: str  # of what was read: enters no key
+    result: str  # names the measured rows: what readers fingerprint
+    settings: dict[str, Any]  # Measure and Decide settings, so that the next run can say what changed
+    rules: list[dict[str, str | None]]
+    facts: dict[str, Any] = {}  # further counts of the stage (pages, requests, ...)
+    seconds: float
+    files: dict[str, list[FileRecord]]  # by role: rows, ledger, ...
+
+    @property
+    def all_files(self) -> list[FileRecord]:
+        return [record for records in self.files.values() for record in records]
+
+
+def manifest_path(stage: str) -> str:
+    return f"{stage}/manifest.json"
+
+
+def read_manifest(storage: Storage, stage: str) -> Manifest | None:
+    """The stage's manifest; None where the stage has not happened; InputError where it cannot be read."""
+    path = manifest_path(stage)
+    if not storage.exists(path):
+        return None
+    try:
+        return Manifest.model_validate_json(storage.read(path))
+    except (ValidationError, ValueError, OSError) as error:
+        raise InputError(
+            "input_unreadable", f"{path} is no manifest: {type(error).__name__}; remove it to redo the stage"
+        ) from error
+
+
+def publish(storage: Storage, manifest: Manifest) -> None:
+    """Replace the stage's manifest in one step."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    storage.replace(manifest_path(manifest.stage), text.encode())

@@ -1,0 +1,80 @@
+"""Parts: the unit of resume. A task writes its files, then commits by creating one small record.
+
+`<stage>/parts/PART.json` is created exclusively, so of two attempts at one part the first counts; the files of
+the other are orphans. A part never changes: new rows form new parts. Where work is named by its input (an input
+split), the part's name is too, and a restarted run skips what is committed. Where it is not (a lane), the rows
+of committed parts say what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field
+
+from pipeline.core.ids import key_of
+from pipeline.core.storage import FileRecord, Storage
+
+
+@dataclass(frozen=True)
+class Part:
+    """A committed part: what it was made of and under which settings, and its files by role."""
+
+    name: str
+    measure_key: str
+    input: str  # digest of the part's input
+    files: dict[str, FileRecord]
+    stats: dict[str, int] = field(default_factory=dict)
+
+
+def part_name(measure_key: str, input_digest: str) -> str:
+    """The name of the part that measures this input under these settings."""
+    return key_of("part", measure_key, input_digest)
+
+
+def commit(storage: Storage, stage: str, part: Part) -> bool:
+    """Make a part count. False if another attempt was first; its own files are removed then."""
+    data = json.dumps(asdict(part), sort_keys=True, indent=1).encode()
+    if storage.create(_record_path(stage, part.name), data):
+        return True
+    for file in part.files.values():
+        storage.delete(file.path)
+    return False
+
+
+def is_committed(storage: Storage, stage: str, name: str) -> bool:
+    return storage.exists(_record_path(stage, name))
+
+
+def committed(storage: Storage, stage: str, skip: Collection[str] = ()) -> list[Part]:
+    """All committed parts whose files are whole, in order of name; a broken one is forgotten and done again."""
+    parts = []
+    for file_name in storage.names(f"{stage}/parts"):
+        name, suffix = os.path.splitext(file_name)
+        if suffix != ".json" or name.startswith(".") or name in skip:
+            continue
+        part = _parse(storage.read(f"{stage}/parts/{file_name}"))
+        if part is not None and all(storage.intact(file) for file in part.files.values()):
+            parts.append(part)
+        else:
+            storage.delete(f"{stage}/parts/{file_name}")
+    return parts
+
+
+def files_of(parts: Iterable[Part], role: str) -> list[FileRecord]:
+    """The files of one role, in the order of the parts."""
+    return [part.files[role] for part in parts if role in part.files]
+
+
+def _record_path(stage: str, name: str) -> str:
+    return f"{stage}/parts/{name}.json"
+
+
+def _parse(data: bytes) -> Part | None:
+    try:
+        values = json.loads(data)
+        values["files"] = {role: FileRecord(**record) for role, record in values["files"].items()}
+        return Part(**values)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,77 @@
+"""What a person sees while a stage works: a bar on a terminal, one line a stage everywhere, JSON for machines.
+
+Progress goes to stderr, results to stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far a stage is: rows done of ``total`` (None: not known yet), and how many of them came out well."""
+
+    rows: int
+    good: int
+    total: int | None = None
+
+
+class Reporter:
+    """Prints for one command. ``log`` is ``text`` or ``json``."""
+
+    def __init__(self, log: str = "text", quiet: bool = False) -> None:
+        self.json = log == "json"
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def line(self, text: str, **facts: Any) -> None:
+        """One line; as JSON it is the facts, with the text beside them."""
+        if self.quiet:
+            return
+        if self.json:
+            print(json.dumps({"text": text, **facts}, sort_keys=True), file=sys.stderr, flush=True)
+        else:
+            self.console.print(text, markup=False)
+
+    @contextlib.contextmanager
+    def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:
+        """Show ``probe()`` every half second while the block runs. Quiet when stderr is no terminal."""
+        if self.quiet or self.json or not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description:>8}"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[share]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        stop = threading.Event()
+        with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as progress:
+            task = progress.add_task(name, total=None, rate="", share="")
+
+            def poll() -> None:
+                while not stop.wait(POLL_S):
+                    with contextlib.suppress(Exception):  # a bar must never stop the work it shows
+                        done = probe()
+                        share = f"{done.good / done.rows:.0%} ok" if done.rows else ""
+                        progress.update(task, completed=done.rows, total=done.total, share=share)
+                        speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+                        progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
+
+            thread = threading.Thread(target=poll, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()

@@ -1,0 +1,158 @@
+"""A run: a folder, a config, and the stages' results in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel
+from pyspark.sql import DataFrame, SparkSession
+
+from pipeline.core import verdict
+from pipeline.core.errors import InputError
+from pipeline.core.lock import run_lock
+from pipeline.core.manifest import Manifest, read_manifest
+from pipeline.core.parts import committed
+from pipeline.core.progress import Done, Reporter
+from pipeline.core.rules import Rule
+from pipeline.core.settings import dump_yaml
+from pipeline.core.spark import spark_session
+from pipeline.core.stage import Stage, rows_schema
+from pipeline.core.storage import Storage, require_room
+from pipeline.core.tables import read_table
+from pipeline.core.user_rules import UserRule, compile_user_rules
+
+MINIMUM_FREE_BYTES = 1 << 30
+RECORDED_PACKAGES = ("pairmill", "pyspark", "pyarrow", "pillow", "imagehash", "img2dataset", "langdetect", "torch")
+
+
+class Run:
+    """Everything a stage may ask for. ``stages`` is in funnel order; ``config`` has a section a stage."""
+
+    def __init__(
+        self, storage: Storage, config: BaseModel, stages: Mapping[str, Stage[Any]], reporter: Reporter,
+        retry_failed: bool = False,
+    ) -> None:  # fmt: skip
+        self.storage = storage
+        self.config = config
+        self.stages = dict(stages)
+        self.reporter = reporter
+        self.retry_failed = retry_failed
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The session, started when first needed: a run where nothing is to be done never starts one."""
+        return spark_session(self.config.spark)  # type: ignore[attr-defined]
+
+    def config_of(self, stage: str) -> Any:
+        """The stage's section of the config."""
+        return getattr(self.config, stage)
+
+    def is_off(self, stage: str) -> bool:
+        return self.stages[stage].is_off(self.config_of(stage))
+
+    def schema(self, stage: str) -> pa.Schema:
+        """The schema of the stage's rows/."""
+        return rows_schema(self.stages[stage], self.stages)
+
+    def manifest(self, stage: str) -> Manifest:
+        """The published manifest; InputError where the stage has not happened."""
+        manifest = read_manifest(self.storage, stage)
+        if manifest is None:
+            raise InputError("input_missing", f"{stage} has not run in {self.storage.root}; run pairmill build first")
+        return manifest
+
+    def rules(self, stage: str) -> list[Rule]:
+        """The stage's rules, then the user's own; none for a stage that is off."""
+        if self.is_off(stage):
+            return []
+        return [*self.stages[stage].rules(self.config_of(stage)), *self.user_rules.get(stage, [])]
+
+    @cached_property
+    def user_rules(self) -> dict[str, list[Rule]]:
+        """The user's own rules by stage, parsed; InputError for one that cannot work."""
+        rules: list[UserRule] = self.config.rules  # type: ignore[attr-defined]
+        if not rules:
+            return {}
+        for rule in rules:
+            if rule.stage not in self.stages:
+                raise InputError(
+                    "config_invalid", f"rules: {rule.name}: no stage {rule.stage}; there are: {', '.join(self.stages)}"
+                )
+            if self.is_off(rule.stage):
+                raise InputError(
+                    "config_invalid", f"rules: {rule.name}: the stage {rule.stage} is off, its columns are null"
+                )
+        return compile_user_rules(self.spark, rules, {rule.stage: self.schema(rule.stage) for rule in rules})
+
+    def parts_probe(self, stage: str, total: int | None = None) -> Callable[[], Done]:
+        """What a progress bar asks: rows in the parts committed since now. Reads each new commit record once."""
+        seen = {part.name for part in committed(self.storage, stage)}
+        done = {"rows": 0, "good": 0}
+
+        def probe() -> Done:
+            for part in committed(self.storage, stage, skip=seen):
+                seen.add(part.name)
+                done["rows"] += part.stats.get("rows", 0)
+                done["good"] += part.stats.get("good", part.stats.get("rows", 0))
+            return Done(done["rows"], done["good"], total)
+
+        return probe
+
+    def rows(self, stage: str) -> DataFrame:
+        """Every measured row of a stage, kept or not."""
+        return read_table(self.spark, self.storage, self.manifest(stage).files["rows"], self.schema(stage))
+
+    def judged(self, stage: str) -> DataFrame:
+        """The rows with their verdict (columns of `pipeline.core.verdict`)."""
+        return verdict.with_verdict(self.rows(stage), self.rules(stage), self.schema(stage))
+
+    def kept(self, stage: str) -> DataFrame:
+        """The rows that no rule drops."""
+        return verdict.kept(self.rows(stage), self.rules(stage), self.schema(stage))
+
+
+@contextlib.contextmanager
+def open_for_writing(run: Run) -> Iterator[None]:
+    """Check that the run's folder can be written, hold its lock, and save config.yaml and run.json in it."""
+    folder = Path(run.storage.root)
+    _require_ours(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError("output_unwritable", f"run {folder}: {error.strerror or error}") from None
+    require_room(folder, MINIMUM_FREE_BYTES)
+    with run_lock(folder, run.reporter.line):
+        run.storage.replace("config.yaml", dump_yaml(run.config).encode())
+        run.storage.replace("run.json", json.dumps(_versions(), indent=1, sort_keys=True).encode())
+        yield
+
+
+def _require_ours(folder: Path) -> None:
+    """Nothing is overwritten that is not a run: InputError `output_exists`."""
+    if folder.is_dir() and not (folder / "run.json").exists():
+        strangers = [
+            entry.name for entry in folder.iterdir() if entry.name not in (".lock", ".probe", "config.yaml", "site")
+        ]
+        if strangers:
+            raise InputError(
+                "output_exists", f"run {folder} holds files that are no run ({strangers[0]}); choose an empty folder"
+            )
+
+
+def _versions() -> dict[str, Any]:
+    found = {}
+    for package in RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return {"python": platform.python_version(), "packages": found}

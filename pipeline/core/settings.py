@@ -1,0 +1,129 @@
+"""Loading a config: defaults ← preset ← user's file ← --set a.b=VALUE, checked as one tree before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.core.errors import InputError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """safe_load, and a key that stands twice in one mapping is an error (YAML says so, PyYAML does not)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(model: type[M], preset: str | None = None, file: Path | None = None, sets: Sequence[str] = ()) -> M:
+    """The resolved config; InputError (`config_unknown_key`, `config_invalid`, `input_missing`) names what is wrong."""
+    tree: dict[str, Any] = {}
+    if preset is not None:
+        tree = _merge(tree, _read(preset_path(preset)))
+    if file is not None:
+        tree = _merge(tree, _read(file))
+    for setting in sets:
+        tree = _merge(tree, _parse_set(setting))
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, model) from None
+
+
+def conf_folder() -> Path:
+    """The folder of presets: beside the packages in a checkout, inside `pipeline` in an installed wheel."""
+    package = Path(str(resources.files("pipeline")))
+    inside, beside = package / "conf", package.parent / "conf"
+    return inside if inside.is_dir() else beside
+
+
+def preset_path(name: str) -> Path:
+    """The YAML file of a preset; InputError names the ones there are."""
+    path = conf_folder() / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in conf_folder().glob("*.yaml")))
+        raise InputError("config_invalid", f"no preset {name}; there are: {known}")
+    return path
+
+
+def dump_yaml(config: BaseModel) -> str:
+    """The resolved config as it is saved with a run."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError("input_missing", f"config {path} is not there") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("input_unreadable", f"config {path}: {error}") from None
+    return _mapping(text, str(path))
+
+
+def _parse_set(setting: str) -> dict[str, Any]:
+    dotted, equals, text = setting.partition("=")
+    if not equals or not dotted:
+        raise InputError("config_invalid", f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
+    value: Any = _yaml(text, f"--set {setting}")
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    value = _yaml(text, where)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError("config_invalid", f"{where} holds {type(value).__name__}, not a mapping of sections")
+    return value
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise InputError("config_invalid", f"{where}: {' '.join(str(error).split())}") from None
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        mergeable = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if mergeable else value  # type: ignore[arg-type]
+    return merged
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
+    first = error.errors(include_url=False)[0]
+    dotted = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(dotted, list(_keys(model)), n=1, cutoff=0.5)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        return InputError("config_unknown_key", f"{dotted} is no setting{hint}{more}")
+    text = first["msg"].removeprefix("Value error, ")
+    return InputError("config_invalid", f"{dotted} is {first['input']!r}: {text[0].lower()}{text[1:]}{more}")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")

@@ -1,0 +1,117 @@
+"""What a stage is: it measures rows and lists rules. It never judges, counts or writes a ledger itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import pyarrow as pa
+
+from pipeline.core.config import StageConfig
+from pipeline.core.rules import CoreReason, Rule
+from pipeline.core.storage import FileRecord
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from pipeline.core.manifest import Manifest
+    from pipeline.core.run import Run
+
+C = TypeVar("C", bound=StageConfig)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rows a stage measured, to be written by `run_stage`.
+
+    ``rows_in`` is what entered, where that is not simply the kept rows of the first input (another unit).
+    ``measured`` counts the rows measured just now; None lets `run_stage` count those whose key the stage's
+    previous result did not have. ``files`` are further files the stage made, by role, listed in the manifest.
+    """
+
+    rows: DataFrame
+    rows_in: int | None = None
+    measured: int | None = None
+    files: Mapping[str, list[FileRecord]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Stage(ABC, Generic[C]):
+    """One stage of the funnel. Subclasses are values without state: everything is in the class attributes.
+
+    ``unit`` and ``key`` name what it measures and the column that identifies a row; ``keeps`` the same for what
+    it hands on; ``reads`` the stages whose kept rows it reads, the one it judges first; ``carries`` the columns it
+    hands on unchanged; ``adds`` the columns it measures. rows/ holds carries + adds. ``measure_version`` is
+    raised by hand when measured values would change for the same settings. A stage that ``fans_out`` makes its rows
+    itself (pages out of seeds, candidates out of pages): what enters is what it found, lost things included.
+    ``retryable`` are the reasons that `--retry-failed` asks again.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    key: ClassVar[str]
+    keeps: ClassVar[tuple[str, str]]
+    reads: ClassVar[tuple[str, ...]] = ()
+    carries: ClassVar[tuple[str, ...]] = ()
+    fans_out: ClassVar[bool] = False
+    retryable: ClassVar[tuple[str, ...]] = ()
+    packs: ClassVar[tuple[str, ...]] = ()
+    measure_version: ClassVar[int] = 1
+    Config: ClassVar[type[StageConfig]]
+    Reason: ClassVar[type[StrEnum]]
+    adds: ClassVar[pa.Schema]
+
+    @abstractmethod
+    def measure(self, rows: Mapping[str, DataFrame], config: C, run: Run, measure_key: str) -> Measured:
+        """Measure what entered (``rows``: kept rows by stage read). One row in, one row out, unless it fans out.
+
+        ``measure_key`` names the settings: stored rows under the same key may be reused.
+        """
+
+    @abstractmethod
+    def rules(self, config: C) -> list[Rule]:
+        """In order; the first that matches gives the one reason."""
+
+    def is_off(self, config: C) -> bool:
+        """Whether the config turns the stage off: its columns are null then and no rule applies."""
+        return False
+
+    def measure_inputs(self, config: C, run: Run) -> list[str]:
+        """What measured values depend on that no setting shows (a model's digest): enters the measure key."""
+        return []
+
+    def source_fingerprint(self, config: C, run: Run) -> str:
+        """Fingerprint of what the stage reads besides other stages' rows (files a person named)."""
+        return ""
+
+    def check(self, config: C, run: Run) -> None:
+        """Raise InputError for input that cannot work. Called for all stages before anything runs."""
+
+    def pack(self, run: Run, manifest: Manifest) -> Mapping[str, list[FileRecord]]:
+        """export alone: write what people take away, from the rows that ``manifest`` (about to be published) keeps.
+
+        Returns its files by role; the roles stand in ``packs``.
+        """
+        return {}
+
+    @property
+    def reasons(self) -> list[str]:
+        """The stage's closed set of reasons, the core's included; the user's own rules come on top."""
+        return [reason.value for reason in (*self.Reason, *CoreReason)]
+
+
+def rows_schema(stage: Stage[Any], stages: Mapping[str, Stage[Any]]) -> pa.Schema:
+    """The schema of a stage's rows/: its carried columns as declared where they were measured, then its own."""
+    carried = [_declared(name, stage, stages) for name in stage.carries]
+    return pa.schema([*carried, *stage.adds], metadata=stage.adds.metadata)
+
+
+def _declared(column: str, stage: Stage[Any], stages: Mapping[str, Stage[Any]]) -> pa.Field:
+    for source in stage.reads:
+        schema = rows_schema(stages[source], stages)
+        if column in schema.names:
+            return schema.field(column)
+    raise TypeError(f"{stage.name} carries {column}, which none of {stage.reads} hands on")

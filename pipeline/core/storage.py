@@ -1,0 +1,167 @@
+"""Where a run lies. The few operations that everything on disk is built from.
+
+Files are written under a name nobody reads yet and become visible in one step: `create` (exclusive, the
+first one wins) for commit records, `replace` for manifests. Paths are relative to the run. This version
+knows local and mounted file systems; the operations are those an object store has too (no rename is asked for).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.core.errors import InputError
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A finished file of a run, as manifests and commit records list it."""
+
+    path: str  # relative to the run, with forward slashes
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Files below ``root``. Small and picklable: it travels to the tasks."""
+
+    root: str
+
+    @classmethod
+    def at(cls, location: str) -> Storage:
+        """Storage at a local path; InputError for a scheme this version does not write to."""
+        if "://" in location:
+            raise InputError(
+                "output_unwritable", f"run {location}: object stores are not supported yet; give a local path"
+            )
+        return cls(str(Path(location).resolve()))
+
+    def path(self, relative: str) -> Path:
+        """The local path of a file of the run."""
+        return Path(self.root, relative)
+
+    def exists(self, relative: str) -> bool:
+        return self.path(relative).exists()
+
+    def read(self, relative: str) -> bytes:
+        return self.path(relative).read_bytes()
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in a folder, sorted; empty where there is no such folder."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.is_file())
+        except FileNotFoundError:
+            return []
+
+    def create(self, relative: str, data: bytes) -> bool:
+        """Write a file that must not exist yet; False, and nothing changed, where it does. Whole or not at all."""
+        target = self.path(relative)
+        temporary = self._write_aside(target, data)
+        try:
+            os.link(temporary, target)  # fails where the target exists: exclusive create with the content already whole
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        return True
+
+    def replace(self, relative: str, data: bytes) -> None:
+        """Write a file in one visible step, over an older one if there is one."""
+        target = self.path(relative)
+        os.replace(self._write_aside(target, data), target)
+        _sync_folder(target.parent)
+
+    def delete(self, relative: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        self.path(relative).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def writing(self, folder: str, suffix: str) -> Iterator[tuple[str, BinaryIO]]:
+        """A new file under a name of its own: (relative path, stream). Removed if the block fails, synced if not."""
+        relative = f"{folder}/{uuid.uuid4().hex}{suffix}"
+        target = self.path(relative)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with disk_errors(), target.open("wb") as stream:
+                yield relative, stream
+                stream.flush()
+                os.fsync(stream.fileno())
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+    def record(self, relative: str, rows: int) -> FileRecord:
+        """The record of a file that is finished: its size and sha256 read back from disk."""
+        digest = hashlib.sha256()
+        with self.path(relative).open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+            return FileRecord(relative, rows, stream.tell(), digest.hexdigest())
+
+    def intact(self, record: FileRecord) -> bool:
+        """Whether a listed file is there with the size it had. `audit --check` compares the sha256 as well."""
+        try:
+            return self.path(record.path).stat().st_size == record.bytes
+        except FileNotFoundError:
+            return False
+
+    def sweep(self, folder: str, keep: set[str]) -> int:
+        """Remove the files of a folder that nothing refers to (``keep``: relative paths); how many there were."""
+        orphans = [f"{folder}/{name}" for name in self.names(folder) if f"{folder}/{name}" not in keep]
+        for relative in orphans:
+            self.delete(relative)
+        return len(orphans)
+
+    def _write_aside(self, target: Path, data: bytes) -> Path:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            with disk_errors(), temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """A full disk is the user's to mend: one line and exit code 2 instead of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError("disk_full", f"{error.strerror}: free space, then run the same command again") from error
+        raise
+
+
+def require_room(location: Path, free_bytes: int) -> None:
+    """InputError unless at least ``free_bytes`` are free where ``location`` is or will be."""
+    existing = next(parent for parent in (location, *location.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < free_bytes:
+        raise InputError(
+            "disk_full", f"{free / 2**30:.1f} GiB free for the run, {free_bytes / 2**30:.1f} GiB needed; free space"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

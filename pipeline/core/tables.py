@@ -1,0 +1,78 @@
+"""Tables on disk as DataFrames, and back: Parquet files that a manifest lists.
+
+Tasks write files themselves, under names unique to the attempt, and report what they wrote; readers are given
+the list of files and never a directory. A repeated or zombie task therefore leaves an orphan, not a double row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from pipeline.core.storage import FileRecord, Storage
+
+ROW_GROUP_ROWS = 100_000
+COMPRESSION = "zstd"
+FILE_RECORD = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())])
+
+
+def conform(batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of ``schema`` in its order and exact types (mapInArrow and Parquet both insist on them)."""
+    table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+    return table.select(schema.names).cast(schema)
+
+
+def write_parquet(stream: BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Write tables of one schema to one Parquet file; returns the number of rows."""
+    rows = 0
+    with pq.ParquetWriter(stream, schema, compression=COMPRESSION) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            rows += table.num_rows
+    return rows
+
+
+def write_file(storage: Storage, folder: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> FileRecord:
+    """Write one new Parquet file into ``folder`` of the run."""
+    with storage.writing(folder, ".parquet") as (path, stream):
+        rows = write_parquet(stream, schema, tables)
+    return storage.record(path, rows)
+
+
+def write_table(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> list[FileRecord]:
+    """Write a DataFrame into ``folder``, one file a task; an empty one gives one file without rows."""
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        filled = (conform(batch, schema) for batch in batches if batch.num_rows)
+        first = next(filled, None)
+        if first is None:
+            return
+        record = write_file(storage, folder, schema, _chain(first, filled))
+        yield pa.RecordBatch.from_pylist([vars(record)], schema=FILE_RECORD)
+
+    written = frame.select(*schema.names).mapInArrow(write, spark_schema(FILE_RECORD)).collect()  # one row a file
+    records = [FileRecord(**row.asDict()) for row in written]
+    return sorted(records or [write_file(storage, folder, schema, [])], key=lambda record: record.path)
+
+
+def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord], schema: pa.Schema) -> DataFrame:
+    """A DataFrame over exactly these files."""
+    types = spark_schema(schema)
+    filled = [str(storage.path(file.path)) for file in files if file.rows]
+    return spark.read.schema(types).parquet(*filled) if filled else spark.createDataFrame([], types)
+
+
+def spark_schema(schema: pa.Schema) -> T.StructType:
+    """An Arrow schema as Spark has it."""
+    return from_arrow_schema(schema)
+
+
+def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    yield first
+    yield from rest

@@ -1,0 +1,107 @@
+"""One shard: a tar in WebDataset layout and the Parquet file that lies beside it, same rows, same order."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import StageError
+from pipeline.core.ids import key_of
+from pipeline.core.parts import Part, commit, is_committed
+from pipeline.core.storage import Storage
+from pipeline.core.tables import COMPRESSION
+from schemas.export import CORPUS
+
+STAGE = "export"
+ROW_GROUP_ROWS = 10_000
+LAYOUT_VERSION = "1"  # raised when the bytes of a shard would change for the same rows
+
+
+class Pictures:
+    """Reads stored pictures in place. Holds one file open: ask in order of file and offset."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._name: str | None = None
+        self._stream: BinaryIO | None = None
+
+    def read(self, file: str | None, offset: int | None, size: int | None) -> bytes | None:
+        """The bytes at a place of a file of the run; None where they are not there in full."""
+        if file is None or offset is None or size is None:
+            return None
+        try:
+            if file != self._name:
+                self.close()
+                self._stream, self._name = self._storage.path(file).open("rb"), file
+            data = os.pread(self._stream.fileno(), size, offset)  # type: ignore[union-attr]
+        except OSError:
+            return None
+        return data if len(data) == size else None
+
+    def close(self) -> None:
+        """Close the open file, if any."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = self._name = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -> str:
+    """Write and commit the shard of these rows (in pair_id order), unless that was done before; the part's name."""
+    samples = [_sample(row) for row in rows]
+    keys = [sample["key"] for sample in samples]
+    if keys != sorted(set(keys)):
+        raise StageError("key_collision", f"shard {number:05d} has two samples of one key or is not in order of keys")
+    identity = key_of(LAYOUT_VERSION, str(number), *(_json(sample) for sample in samples))
+    name = key_of("shard", identity)
+    if is_committed(storage, STAGE, name):
+        return name
+    with (
+        Pictures(storage) as pictures,
+        storage.writing(f"{STAGE}/shards", ".tar") as (tar_path, stream),
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for row, sample in zip(rows, samples, strict=True):
+            picture = pictures.read(row["image_file"], row["image_offset"], row["image_bytes"])
+            if picture is None:
+                file = row["image_file"]
+                raise StageError("shard_mismatch", f"{file} changed while packing {sample['key']}; run build again")
+            _add(tar, f"{sample['key']}.jpg", picture)
+            _add(tar, f"{sample['key']}.txt", sample["caption"].encode())
+            _add(tar, f"{sample['key']}.json", _json(sample))
+    with storage.writing(f"{STAGE}/shards", ".parquet") as (parquet_path, stream):
+        table = pa.Table.from_pylist(samples, schema=CORPUS)
+        pq.write_table(
+            table, stream, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS
+        )  # one call: same table, same bytes
+    files = {"tar": storage.record(tar_path, len(rows)), "parquet": storage.record(parquet_path, len(rows))}
+    commit(storage, STAGE, Part(name, LAYOUT_VERSION, identity, files, {"shard": number, "rows": len(rows)}))
+    return name
+
+
+def _sample(row: dict[str, Any]) -> dict[str, Any]:
+    values = row | {"key": row["pair_id"], "url": row["image_url"]}
+    return {name: values[name] for name in CORPUS.names}
+
+
+def _json(sample: dict[str, Any]) -> bytes:
+    return json.dumps(sample, sort_keys=True, ensure_ascii=False, separators=(", ", ": ")).encode()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # mtime 0, uid 0, no owner names: nothing of the machine or moment
+    member.size = len(data)
+    member.mode = 0o644
+    tar.addfile(member, io.BytesIO(data))

@@ -1,0 +1,116 @@
+"""extract: candidates (one image with its text on one page) out of pages.
+
+Reads   crawl  the kept pages' WARC records, or `extract.inputs`: WARC, WAT, HTML folders and tars, URL lists
+Adds    every column of schemas/extract.py; alt_text goes no further than text
+Source  HTML by lexbor, srcset and attributes by the WHATWG HTML standard
+
+Parts are input splits. A page or record that is lost whole is one row; equal candidates are one row with a count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.core.ids import key_of
+from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name
+from pipeline.core.rules import Rule, outcome_rules
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.storage import Storage
+from pipeline.core.tables import read_table, write_file
+from pipeline.extract.config import Config
+from pipeline.extract.inputs import find_inputs
+from pipeline.extract.measure import extract_split
+from pipeline.extract.reasons import Reason
+from schemas.extract import ADDS
+
+
+class Extract(Stage[Config]):
+    """One part an input split; resumable; parts of unchanged inputs are reused."""
+
+    name = "extract"
+    unit, key = "candidate", "candidate_id"
+    keeps = ("candidate", "candidate_id")
+    reads = ("crawl",)
+    fans_out = True
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def check(self, config: Config, run: Run) -> None:
+        """All inputs are opened before any work starts."""
+        _splits(tuple(config.inputs), config.format)
+
+    def source_fingerprint(self, config: Config, run: Run) -> str:
+        """Of the bytes of all inputs, in any order, under any path."""
+        return key_of(*sorted(split["fingerprint"] for split in _splits(tuple(config.inputs), config.format)))
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """Extract every split that no committed part has, then merge equal rows."""
+        before = {part.name for part in committed(run.storage, self.name)}
+        work = _part_worker(run.storage, self.name, measure_key, config)
+        with run.reporter.bar(self.name, run.parts_probe(self.name)):
+            names = set(
+                _crawled_splits(rows["crawl"]).rdd.map(lambda row: work(row.asDict())).collect()
+            )  # a name a WARC
+            splits = _splits(tuple(config.inputs), config.format)
+            if splits:
+                names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
+        parts = [part for part in committed(run.storage, self.name) if part.name in names]
+        found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
+        measured = sum(part.stats["rows"] for part in parts if part.name not in before)
+        return Measured(_merged(found), measured=measured, facts={"parts": len(parts)})
+
+    def rules(self, config: Config) -> list[Rule]:
+        """What is no candidate says so itself."""
+        return outcome_rules(Reason)
+
+
+@lru_cache(maxsize=4)
+def _splits(inputs: tuple[str, ...], format_: str) -> tuple[dict[str, Any], ...]:
+    """The input splits as JSON values; each input's bytes are hashed once a process."""
+    return tuple(split.to_json() for split in find_inputs(list(inputs), format_)) if inputs else ()
+
+
+def _crawled_splits(pages: DataFrame) -> DataFrame:
+    """One split a WARC file of the crawl, with the offsets of the kept pages."""
+    offsets = F.sort_array(F.collect_list("warc_offset")).alias("offsets")
+    return pages.groupBy(F.col("warc_file").alias("path")).agg(offsets).withColumn("format", F.lit("crawl"))
+
+
+def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[dict[str, Any]], str]:
+    def work(split: dict[str, Any]) -> str:
+        if split["format"] == "crawl":
+            identity = key_of(split["path"], json.dumps(split["offsets"]))
+            located = {
+                "format": "warc",
+                "path": str(storage.path(split["path"])),
+                "fingerprint": identity,
+                "offsets": split["offsets"],
+            }
+        else:
+            identity, located = split["fingerprint"], split
+        name = part_name(measure_key, identity)
+        if not is_committed(storage, stage, name):
+            tables = (pa.Table.from_pylist(rows, schema=ADDS) for rows in extract_split(located, config))
+            record = write_file(storage, f"{stage}/parts/rows", ADDS, tables)
+            commit(storage, stage, Part(name, measure_key, identity, {"rows": record}, {"rows": record.rows}))
+        return name
+
+    return work
+
+
+def _merged(rows: DataFrame) -> DataFrame:
+    """Equal candidates become one row with the sum of their counts; where they differ, the smallest row stands."""
+    others = [name for name in ADDS.names if name not in ("candidate_id", "count")]
+    first = F.min(F.struct(*others)).alias("first")
+    merged = rows.groupBy("candidate_id").agg(F.sum("count").alias("count"), first)
+    return merged.select("candidate_id", "count", "first.*").select(*ADDS.names)
+
+
+__all__ = ["Config", "Extract", "Reason"]

@@ -1,0 +1,91 @@
+"""The funnel: the stages in order, the one config tree, and `build`, which brings them up to date one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pipeline.attach.stage import Attach
+from pipeline.clip.stage import Clip
+from pipeline.core.config import Operate, StageConfig
+from pipeline.core.errors import InputError
+from pipeline.core.manifest import Manifest
+from pipeline.core.progress import Reporter
+from pipeline.core.run import Run, open_for_writing
+from pipeline.core.runner import run_stage
+from pipeline.core.settings import load_config
+from pipeline.core.spark import SparkConfig
+from pipeline.core.stage import Stage
+from pipeline.core.storage import Storage
+from pipeline.core.user_rules import UserRule
+from pipeline.crawl.stage import Crawl
+from pipeline.dedup.stage import Dedup
+from pipeline.export.stage import Export
+from pipeline.extract.stage import Extract
+from pipeline.fetch.stage import Fetch
+from pipeline.select.stage import Select
+from pipeline.text.stage import Text
+from pipeline.web.config import WebConfig
+
+STAGES: tuple[Stage[Any], ...] = (
+    Crawl(), Extract(), Text(), Fetch(), Dedup(), Attach(), Clip(), Select(), Export(),
+)  # fmt: skip
+BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+class Config(StageConfig):
+    """The whole config: a section a stage, the way to the web, Spark, and the user's own rules."""
+
+    crawl: Operate[Crawl.Config] = Field(default_factory=Crawl.Config)
+    extract: Operate[Extract.Config] = Field(default_factory=Extract.Config)
+    text: Operate[Text.Config] = Field(default_factory=Text.Config)
+    fetch: Operate[Fetch.Config] = Field(default_factory=Fetch.Config)
+    dedup: Operate[Dedup.Config] = Field(default_factory=Dedup.Config)
+    attach: Operate[Attach.Config] = Field(default_factory=Attach.Config)
+    clip: Operate[Clip.Config] = Field(default_factory=Clip.Config)
+    select: Operate[Select.Config] = Field(default_factory=Select.Config)
+    export: Operate[Export.Config] = Field(default_factory=Export.Config)
+    web: Operate[WebConfig] = Field(default_factory=WebConfig)
+    spark: Operate[SparkConfig] = Field(default_factory=SparkConfig)
+    rules: Operate[list[UserRule]] = Field([], description="the user's own rules, Spark SQL over a stage's columns")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Config:
+        if self.crawl.seeds and self.extract.inputs:
+            raise ValueError("crawl.seeds and extract.inputs are both set; a run has one source: choose one")
+        return self
+
+
+def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bool = False) -> Run:
+    """A run at a location, with all stages of the funnel."""
+    return Run(Storage.at(location), config, BY_NAME, reporter, retry_failed)
+
+
+def build(run: Run, until: str | None = None, after_stage: Callable[[Manifest], None] | None = None) -> list[Manifest]:
+    """Bring the stages up to date, in order, up to and including ``until``. Bad input is found before work starts."""
+    if until is not None and until not in BY_NAME:
+        raise InputError("config_invalid", f"no stage {until}; there are: {', '.join(BY_NAME)}")
+    with open_for_writing(run):
+        for stage in STAGES:
+            if not run.is_off(stage.name):
+                stage.check(run.config_of(stage.name), run)
+        _ = run.user_rules  # parsed, or refused, before anything runs
+        manifests = []
+        for stage in STAGES:
+            manifests.append(run_stage(stage, run))
+            if after_stage is not None:
+                after_stage(manifests[-1])
+            if stage.name == until:
+                break
+    return manifests
+
+
+def open_existing(location: str, reporter: Reporter) -> Run:
+    """A run as it was last built, with the config it was built with; InputError where there is none."""
+    storage = Storage.at(location)
+    if not storage.exists("config.yaml"):
+        raise InputError("input_missing", f"{location} is no run: it has no config.yaml; run pairmill build first")
+    config = load_config(Config, file=storage.path("config.yaml"))
+    return Run(storage, config, BY_NAME, reporter)

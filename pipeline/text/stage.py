@@ -1,0 +1,140 @@
+"""text: a clean caption and its language for every candidate; what it keeps are pairs.
+
+Reads   extract  alt_text (raw; goes no further), image and page columns
+Adds    caption and what was measured on it; counts over all candidates that entered
+Source  length rule: LAION-400M (Schuhmann et al., 2021); langdetect with seed 0
+
+All candidates of one pair get the same verdict: the rules read only what is equal for them or united over the rows
+that entered; `duplicate_pair` stands last and keeps the smallest candidate_id. An opt-out on any page that shows an
+image counts for every pair of that image, and is judged here, before any request for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.core.rules import Rule, col
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.tables import conform, spark_schema
+from pipeline.text.config import Config
+from pipeline.text.measure import COLUMNS, measure_batch
+from pipeline.text.reasons import Reason
+from schemas.fields import STRINGS
+from schemas.text import ADDS
+
+OPTOUTS = (Reason.OPTOUT_META, Reason.OPTOUT_TDM, Reason.OPTOUT_XROBOTS)
+
+
+class Text(Stage[Config]):
+    """Cleans, detects, counts."""
+
+    name = "text"
+    unit, key = "candidate", "candidate_id"
+    keeps = ("pair", "pair_id")
+    reads = ("extract",)
+    carries: ClassVar = (
+        "candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "caption_source", "page_url", "page_lang",
+    )  # fmt: skip
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """One row a candidate: first what its own text says, then what all rows that entered say together."""
+        schema = run.schema(self.name)
+        entered = rows["extract"].select(*self.carries, "alt_text", "page_optouts")
+        per_row = [schema.field(name) for name in (*self.carries, *COLUMNS)]
+        captioned_schema = pa.schema([*per_row, pa.field("page_optouts", STRINGS)])
+        captioned = entered.mapInArrow(_captioner(captioned_schema, config), spark_schema(captioned_schema))
+        return Measured(_with_counts(captioned).select(*schema.names))
+
+    def rules(self, config: Config) -> list[Rule]:
+        """What an owner forbids comes before any taste of ours."""
+        signals = col("image_optouts")
+        rules = [Rule(reason, when=signals.contains(reason.value), value=None) for reason in OPTOUTS]
+        rules += [
+            Rule(Reason.TEXT_TOO_LONG, when=col("raw_chars") > config.max_chars,
+                 value=col("raw_chars"), threshold=config.max_chars),
+            Rule(Reason.TEXT_EMPTY, when=col("caption_chars") == 0, value=col("raw_chars"), detail=col("raw_chars")),
+            Rule(Reason.TEXT_TOO_SHORT, when=col("caption_weight") < config.min_chars,
+                 value=col("caption_weight"), threshold=config.min_chars),
+        ]  # fmt: skip
+        if config.drop_boilerplate:
+            rules.append(Rule(Reason.TEXT_BOILERPLATE, when=~col("boilerplate").is_null(), value=col("boilerplate")))
+        if config.max_images_per_caption:
+            images = col("caption_images")
+            rules.append(Rule(Reason.TEXT_REPEATED, when=images > config.max_images_per_caption,
+                              value=images, threshold=config.max_images_per_caption))  # fmt: skip
+        return [
+            *rules,
+            *_language_rules(config),
+            Rule(Reason.DUPLICATE_PAIR, when=col("pair_rank") > 1, value=col("pair_rank"), threshold=1),
+        ]
+
+
+def _language_rules(config: Config) -> list[Rule]:
+    lang = col("lang")
+    rules = []
+    if config.und == "drop":
+        rules.append(Rule(Reason.LANG_UNKNOWN, when=col("lang_guess").is_null(), value=lang))
+        rules.append(
+            Rule(
+                Reason.LANG_UNSURE, when=lang == "und", value=col("lang_prob"), detail=col("lang_guess"), nulls_ok=True
+            )
+        )
+    if config.languages:
+        rules.append(
+            Rule(
+                Reason.LANG_NOT_WANTED,
+                when=~lang.isin([*config.languages, "und"]),
+                value=lang,
+                threshold=config.languages,
+            )
+        )
+    return rules
+
+
+def _captioner(schema: pa.Schema, config: Config) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """What a row's own text says, beside the columns that go on."""
+
+    def caption(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            measured = measure_batch(batch, config)
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns |= dict(zip(measured.schema.names, measured.columns, strict=True))
+            table = pa.table({name: columns[name] for name in schema.names})
+            yield from conform(table, schema).to_batches()
+
+    return caption
+
+
+def _with_counts(captioned: DataFrame) -> DataFrame:
+    """Counts and unions over all rows that entered: measurements, never moved by what survives."""
+    images = (
+        captioned.select("caption_id", "url_id")
+        .distinct()
+        .groupBy("caption_id")
+        .agg(F.count(F.lit(1)).alias("caption_images"))
+    )
+    pages = (
+        captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
+    )
+    requests = captioned.groupBy("url_id").agg(F.min("image_url").alias("request_url"))
+    signals = (
+        captioned.select("url_id", F.explode("page_optouts").alias("signal")).distinct()
+        .groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
+    )  # fmt: skip
+    rank = F.row_number().over(Window.partitionBy("pair_id").orderBy("candidate_id")).cast("long")
+    nothing = F.array().cast("array<string>")
+    return (
+        captioned.join(images, "caption_id", "left").join(pages, "pair_id", "left").join(requests, "url_id", "left")
+        .join(signals, "url_id", "left").withColumn("image_optouts", F.coalesce("image_optouts", nothing))
+        .withColumn("pair_rank", rank)
+    )  # fmt: skip
+
+
+__all__ = ["Config", "Reason", "Text"]

@@ -1,0 +1,24 @@
+"""extract/rows: one row per image with its text on a page; also one per page or record lost whole."""
+
+from schemas.fields import INT32, INT64, STRING, STRINGS, column, table
+
+ADDS = table(
+    1,
+    [
+        column("candidate_id", STRING, "key: hash of page URL, capture date, place, raw image URL, raw alt text"),
+        column("count", INT64, "equal rows (or, for summaries, records) that this row stands for", "candidates"),
+        column("outcome", STRING, "ok, or why there is no candidate here"),
+        column("detail", STRING, "what exactly was lost (file name and offset, first bytes of a data: URI, ...)"),
+        column("pair_id", STRING, "hash of normalised image URL and raw alt text in NFC"),
+        column("url_id", STRING, "hash of the normalised image URL"),
+        column("page_id", STRING, "hash of the normalised page URL"),
+        column("image_url", STRING, "absolute image URL as found"),
+        column("alt_text", STRING, "raw alt text, entities decoded once"),
+        column("caption_source", STRING, "where the text stood: alt"),
+        column("page_url", STRING, "URL of the page"),
+        column("page_lang", STRING, "language the page declares"),
+        column("page_date", STRING, "capture date (WARC-Date); null where the input has none"),
+        column("place", INT32, "number of the image on its page, in document order, from 0"),
+        column("page_optouts", STRINGS, "opt-out signals of the page (meta robots, response headers)"),
+    ],
+)
