@@ -1,6 +1,6 @@
 """clip/rows: the pairs with their CLIP similarity, and what it was measured with."""
 
-from schemas.fields import FLOAT64, STRING, column, table
+from schemas.fields import BINARY, FLOAT64, STRING, column, table
 
 ADDS = table(
     1,
@@ -10,3 +10,8 @@ ADDS = table(
         column("clip_device", STRING, "device and precision of the measurement"),
     ],
 )
+
+EMBEDDINGS = table(1, [
+    column("id", STRING, "image_sha256 of the picture, or caption_id"),
+    column("embedding", BINARY, "float32, little-endian, length 1; NaN where it could not be embedded"),
+])

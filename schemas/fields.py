@@ -11,6 +11,7 @@ INT32 = pa.int32()
 INT64 = pa.int64()
 FLOAT64 = pa.float64()
 BOOL = pa.bool_()
+BINARY = pa.binary()
 STRINGS = pa.list_(pa.string())
 
 

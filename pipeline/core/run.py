@@ -30,6 +30,7 @@ from pipeline.core.tables import read_table
 from pipeline.core.user_rules import UserRule, compile_user_rules
 
 MINIMUM_FREE_BYTES = 1 << 30
+OURS = {".lock", ".probe", "config.yaml", "demo"}  # what may lie in a folder that is about to become a run
 RECORDED_PACKAGES = ("pairmill", "pyspark", "pyarrow", "pillow", "imagehash", "img2dataset", "langdetect", "torch")
 
 
@@ -142,7 +143,7 @@ def _require_ours(folder: Path) -> None:
     """Nothing is overwritten that is not a run: InputError `output_exists`."""
     if folder.is_dir() and not (folder / "run.json").exists():
         strangers = [
-            entry.name for entry in folder.iterdir() if entry.name not in (".lock", ".probe", "config.yaml", "site")
+            entry.name for entry in folder.iterdir() if entry.name not in OURS
         ]
         if strangers:
             raise InputError(

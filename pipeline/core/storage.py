@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from pipeline.core.errors import InputError
 
@@ -136,6 +136,40 @@ class Storage:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
+
+
+class Pictures:
+    """Reads stored pictures in place. Holds one file open: ask in order of file and offset."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._name: str | None = None
+        self._stream: BinaryIO | None = None
+
+    def read(self, file: str | None, offset: int | None, size: int | None) -> bytes | None:
+        """The bytes at a place of a file of the run; None where they are not there in full."""
+        if file is None or offset is None or size is None:
+            return None
+        try:
+            if file != self._name:
+                self.close()
+                self._stream, self._name = self._storage.path(file).open("rb"), file
+            data = os.pread(self._stream.fileno(), size, offset)  # type: ignore[union-attr]
+        except OSError:
+            return None
+        return data if len(data) == size else None
+
+    def close(self) -> None:
+        """Close the open file, if any."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = self._name = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @contextlib.contextmanager

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,47 +14,13 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import Part, commit, is_committed
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Pictures, Storage
 from pipeline.core.tables import COMPRESSION
 from schemas.export import CORPUS
 
 STAGE = "export"
 ROW_GROUP_ROWS = 10_000
 LAYOUT_VERSION = "1"  # raised when the bytes of a shard would change for the same rows
-
-
-class Pictures:
-    """Reads stored pictures in place. Holds one file open: ask in order of file and offset."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._name: str | None = None
-        self._stream: BinaryIO | None = None
-
-    def read(self, file: str | None, offset: int | None, size: int | None) -> bytes | None:
-        """The bytes at a place of a file of the run; None where they are not there in full."""
-        if file is None or offset is None or size is None:
-            return None
-        try:
-            if file != self._name:
-                self.close()
-                self._stream, self._name = self._storage.path(file).open("rb"), file
-            data = os.pread(self._stream.fileno(), size, offset)  # type: ignore[union-attr]
-        except OSError:
-            return None
-        return data if len(data) == size else None
-
-    def close(self) -> None:
-        """Close the open file, if any."""
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = self._name = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -> str:

@@ -31,10 +31,10 @@ from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import FileRecord, Storage, require_room
+from pipeline.core.storage import FileRecord, Pictures, Storage, require_room
 from pipeline.core.tables import read_table, spark_schema
 from pipeline.export.corpus import publish_corpus, recover_swap
-from pipeline.export.shard import Pictures, write_shard
+from pipeline.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
 from schemas.pairs import CLUSTER_COLUMNS, PAIR_COLUMNS
 

@@ -1,0 +1,25 @@
+"""Settings of stage clip: which model judges the pairs, and how alike picture and caption must be."""
+
+from __future__ import annotations
+
+from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+
+
+class Config(StageConfig):
+    """The section ``clip`` of the config."""
+
+    model: Measure[str] = Field(
+        "", description="path of a CLIP checkpoint, or one of OpenAI's names (ViT-B/32) that lies in CLIP's cache"
+    )
+    model_sha256: Operate[str] = Field(
+        "", pattern="^([0-9a-fA-F]{64})?$", description="sha256 that the checkpoint's file must have; empty: any"
+    )
+    min_score: Decide[float] = Field(
+        0.28, ge=-1, le=1, description="lowest cosine kept (LAION-5B: 0.28 for English, ViT-B/32; LAION-400M: 0.3)"
+    )
+    batch_size: Measure[int] = Field(
+        32, ge=1, le=65_536, description="pictures or captions at once; every batch is padded to it, so that bits agree"
+    )
+    device: Operate[str] = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one; cpu; cuda; cuda:1"
+    )

@@ -1,0 +1,55 @@
+"""CLIP similarity of pairs: pure functions of bytes, captions and a model; no Spark, no files.
+
+A picture is embedded once a sha256 and a caption once a caption_id; a pair's score is then the cosine of two rows.
+What cannot be embedded is a row of NaN, whose score is null and which the rules call ``not_measured``: one broken
+picture in a batch shifts and costs no other.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pipeline.vision.clip_model import ClipModel  # torch is imported only where there is a model
+
+
+def embed_images(stored: Sequence[bytes | None], model: ClipModel) -> np.ndarray:
+    """Embeddings [B, D] of stored pictures (JPEG); a row of NaN where there are no bytes or they do not decode."""
+    pictures = [_picture(data) for data in stored]
+    found = [place for place, picture in enumerate(pictures) if picture is not None]
+    return _spread(model.encode_images([pictures[place] for place in found]), found, len(pictures))
+
+
+def embed_texts(captions: Sequence[str | None], model: ClipModel) -> np.ndarray:
+    """Embeddings [B, D] of captions, each distinct one embedded once; a row of NaN for null and for empty text."""
+    distinct = {caption: place for place, caption in enumerate(dict.fromkeys(filter(None, captions)))}
+    embedded = model.encode_texts(list(distinct))
+    found = [place for place, caption in enumerate(captions) if caption]
+    return _spread(embedded[[distinct[captions[place]] for place in found]], found, len(captions))
+
+
+def scores(image_BD: np.ndarray, text_BD: np.ndarray) -> list[float | None]:
+    """Cosine of each row with its counterpart, summed in float64; None where either is not finite (L4)."""
+    cosine_B = (image_BD.astype(np.float64) * text_BD.astype(np.float64)).sum(axis=1)
+    return [float(cosine) if np.isfinite(cosine) else None for cosine in cosine_B]
+
+
+def _picture(data: bytes | None) -> Image.Image | None:
+    if not data:
+        return None
+    try:
+        return Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB")
+    except Exception:  # a stored file that was damaged since: this row's fault alone (L3)
+        return None
+
+
+def _spread(embedding_BD: np.ndarray, places: Sequence[int], rows: int) -> np.ndarray:
+    """``embedding_BD`` at ``places`` of a table of ``rows`` rows, NaN elsewhere."""
+    spread = np.full((rows, embedding_BD.shape[1]), np.nan, np.float32)
+    spread[places] = embedding_BD
+    return spread

@@ -1,0 +1,33 @@
+"""Why a candidate does not become a pair: the closed set of stage text, in the order in which its rules stand.
+
+Each code is a row of docs/faults.md (Opt-outs O4, O5, O12; Text T1-T13). The opt-outs come first: what an owner
+forbids is not judged by any taste of ours.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A drop reason of stage text; its full name is ``text/dropped/CODE``."""
+
+    # Signals of the pages that show the image.
+    OPTOUT_META = "optout_meta"
+    OPTOUT_TDM = "optout_tdm"
+    OPTOUT_XROBOTS = "optout_xrobots"
+
+    # The caption itself.
+    TEXT_TOO_LONG = "text_too_long"
+    TEXT_EMPTY = "text_empty"
+    TEXT_TOO_SHORT = "text_too_short"
+    TEXT_BOILERPLATE = "text_boilerplate"
+    TEXT_REPEATED = "text_repeated"
+
+    # Its language: no answer at all; an answer too unsure to count; a sure answer that nobody asked for.
+    LANG_UNKNOWN = "lang_unknown"
+    LANG_UNSURE = "lang_unsure"
+    LANG_NOT_WANTED = "lang_not_wanted"
+
+    # The same image and alt text again.
+    DUPLICATE_PAIR = "duplicate_pair"

@@ -1,0 +1,102 @@
+"""From bytes to an upright picture in sRGB on white, as a browser would show it (FAULTS F29, F30, F33-F37, F40).
+
+Only the first frame is decoded. A cut-off file is refused, never grey-filled: Pillow's tolerant loading stays off, it
+is process-wide. Decoding runs in this process: the readers are libjpeg-turbo, libpng, libwebp and Pillow's own GIF
+reader, under the limits of guard.py; a crash of one of them (FAULTS F31, F32) costs the task, which is run again.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.Image import Transpose
+
+from pipeline.vision.guard import Header, open_picture, refusal
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation (CIPA DC-008, 4.6.4 A); 1 is upright, any other value is ignored."""
+
+_SRGB = ImageCms.createProfile("sRGB")
+_SRGB_NAMES = ("sRGB", "c2")  # c2: Facebook's tiny sRGB profile
+
+
+class Decoded(NamedTuple):
+    """``picture`` is RGB. ``plain``: any reader of the bytes sees it just so (no turn, no profile, no alpha)."""
+
+    picture: Image.Image
+    plain: bool
+
+
+def decode(data: bytes, header: Header) -> Decoded:
+    """The whole picture, decoded to its last row; ImageRefused where that fails."""
+    try:
+        picture = open_picture(data, header.format)
+        picture.load()
+        coloured = _in_srgb(picture)
+        upright = _upright(coloured, picture.info.get("exif"))
+        plain = upright is picture and picture.mode in ("RGB", "L")
+        return Decoded(_on_white(upright), plain)
+    except Exception as error:  # F29: one bad picture never costs another, whatever its decoder raises
+        raise refusal(error, data, header.format) from error
+
+
+def _upright(picture: Image.Image, exif: bytes | None) -> Image.Image:
+    turn = _TURNS.get(_orientation(exif)) if exif else None
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _orientation(exif: bytes) -> int:
+    """The EXIF orientation; 1 where it cannot be read."""
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+        value = tags.get(_ORIENTATION)
+    except Exception:  # broken EXIF is ignored, the picture kept (F35)
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """The same picture with 8 bits a channel and its colour profile applied; itself where there is nothing to do."""
+    if picture.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion has clipped instead of scaled
+        picture = Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))
+    profile = picture.info.get("icc_profile")
+    if not profile:
+        return picture
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    to_srgb = _transform(profile, picture.mode)
+    return picture if to_srgb is None else ImageCms.applyTransform(picture, to_srgb)
+
+
+@lru_cache(maxsize=64)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The way from ``profile`` to sRGB; None for sRGB itself and for a profile that is broken or of other channels."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode != "CMYK" and ImageCms.getProfileDescription(source).startswith(_SRGB_NAMES):
+            return None
+        return ImageCms.buildTransform(source, _SRGB, mode, "RGBA" if mode == "RGBA" else "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """RGB; what is transparent is blended with white (F37). CMYK: Pillow reads the inks as inverted, as browsers do."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
