@@ -1,0 +1,366 @@
+"""A lane over hosts that are slow, rude, dead and well."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import time
+from collections import Counter
+
+import pytest
+
+from pipeline.web.client import Client
+from pipeline.web.lane import Item, LanePolicy, run_lane
+from pipeline.web.netguard import NetGuard
+from pipeline.web.pace import Pace
+from pipeline.web.reasons import NetReason
+from pipeline.web.robots import Robots
+
+
+@pytest.fixture
+def lane(loop_server, web_config, want):
+    """``lane(answer, urls)``: {url: Answer} of one lane against one server, and that server."""
+    def run(answer, urls, *, web=None, lookup=None, targets=None, **policy):
+        settings = {"delay_s": 0.0, **policy}
+        settings.setdefault("want", want())
+
+        async def main():
+            async with loop_server(answer, keep=True) as server:
+                config = web_config(server.port, **(web or {}))
+                if targets:
+                    config = web_config(resolve={"*": f"127.0.0.1:{server.port}", **targets}, **(web or {}))
+                async with Client(config, NetGuard(config, lookup) if lookup else None) as client:
+                    items = [Item(f"key{n}", url, n) for n, url in enumerate(urls)]
+                    answers, given = {}, []
+                    async for item, found in run_lane(items, LanePolicy(**settings), client, Robots(client)):
+                        answers[item.url] = found
+                        given.append(item)
+                    assert sorted(item.payload for item in given) == list(range(len(urls)))
+                    assert len(asyncio.all_tasks() - {asyncio.current_task()}) <= server.connections  # the server's own
+                return answers, server
+
+        return asyncio.run(main())
+
+    return run
+
+
+def site(http, pages=b"page", robots=b"", **answers):
+    """A handler: robots.txt, pages, and what ``answers`` gives for a path (bytes, or a list used up in order)."""
+    async def handler(request, writer):
+        if request.path == "/robots.txt":
+            return http(robots)
+        found = answers.get(request.path.strip("/"), http(pages))
+        return (found.pop(0) if len(found) > 1 else found[0]) if isinstance(found, list) else found
+    return handler
+
+
+def reasons(answers):
+    return Counter(answer.reason for answer in answers.values())
+
+
+def test_every_item_gets_exactly_one_answer(lane, http):
+    urls = [f"http://h{n % 7}.example/{n}" for n in range(60)] + ["http://u:secret@h.example/", "ftp://h.example/", "", "http://h.example:22/"]
+    answers, _ = lane(site(http), urls, per_host=2)
+    assert len(answers) == 64
+    assert reasons(answers) == {None: 60, "url_credentials": 1, "scheme_not_allowed": 1, "url_invalid": 1, "port_not_allowed": 1}
+    good = answers["http://h1.example/1"]
+    assert (good.tries, good.body) == (1, b"page")
+    assert good.robots_fetched_at.endswith("+00:00")
+
+
+def test_a_forbidden_page_is_never_asked_for(lane, http):
+    """C5, C8"""
+    answers, server = lane(site(http, robots=b"User-agent: *\nDisallow: /no"), ["http://h.example/no", "http://h.example/yes"])
+    assert answers["http://h.example/no"].reason is NetReason.ROBOTS_DISALLOW
+    assert answers["http://h.example/no"].tries == 0
+    assert server.paths == ["/robots.txt", "/yes"]
+
+
+def test_a_gap_is_kept_between_requests_robots_txt_and_hops_included(lane, http):
+    """C13"""
+    handler = site(http, a=http(b"", "302 X", Location="/b"))
+    answers, server = lane(handler, [f"http://h.example/{path}" for path in ("a", "c", "d")], delay_s=0.15)
+    times = server.times()
+    assert len(times) == 5
+    assert min(after - before for before, after in itertools.pairwise(times)) >= 0.13
+    assert server.open_most == 1
+    assert reasons(answers) == {None: 3}
+
+
+def test_a_crawl_delay_is_kept(lane, http):
+    """C12"""
+    _, server = lane(site(http, robots=b"User-agent: *\nCrawl-delay: 0.2"), [f"http://h.example/{n}" for n in range(3)], per_host=4, rate_per_host=100.0)
+    times = server.times()
+    assert min(after - before for before, after in itertools.pairwise(times[1:])) >= 0.18  # the server notes a request late on a busy machine
+
+
+def test_a_crawl_delay_of_a_day_ends_the_host(lane, http):
+    """C12"""
+    answers, server = lane(site(http, robots=b"User-agent: *\nCrawl-delay: 86400"), [f"http://h.example/{n}" for n in range(3)])
+    assert reasons(answers) == {NetReason.CRAWL_DELAY_TOO_LONG: 3}
+    assert server.paths == ["/robots.txt"]
+
+
+@pytest.mark.parametrize("per_host", [1, 3])
+def test_no_more_connections_to_a_host_than_agreed(lane, http, per_host):
+    """C13"""
+    async def handler(request, writer):
+        await asyncio.sleep(0.02)
+        return http()
+
+    _, server = lane(handler, [f"http://h.example/{n}" for n in range(12)], per_host=per_host)
+    assert server.open_most == per_host
+
+
+def test_names_on_one_address_share_its_connections(lane, http):
+    """C13"""
+    async def handler(request, writer):
+        await asyncio.sleep(0.03)
+        return http()
+
+    _, server = lane(handler, [f"http://h{n}.example/" for n in range(8)], max_address_connections=2)
+    assert server.open_most == 2
+    _, server = lane(handler, [f"http://h{n}.example/" for n in range(8)])
+    assert server.open_most > 2
+
+
+def test_a_slow_host_never_idles_the_others(lane, http):
+    """R19"""
+    async def handler(request, writer):
+        if request.host == "slow.example":
+            await asyncio.sleep(0.6)
+        return http()
+
+    _, server = lane(handler, ["http://slow.example/1"] + [f"http://h{n}.example/{m}" for n in range(5) for m in range(10)], max_hosts=2)
+    last_fast = max(r.time for r in server.requests if r.host != "slow.example")
+    assert last_fast - server.requests[0].time < 0.6
+
+
+@pytest.mark.parametrize("max_hosts", [1, 4])
+def test_a_parked_host_never_blocks_others_and_is_not_forgotten(lane, http, max_hosts):
+    """C2"""
+    failures = [http(b"", "500 X")] * 2
+
+    async def handler(request, writer):
+        if request.path == "/robots.txt" and request.host.startswith("sick") and failures:
+            return failures.pop()
+        return http(b"", "404 X") if request.path == "/robots.txt" else http()
+
+    urls = ["http://sick.example/1", "http://sick.example/2", "http://well.example/1"]
+    answers, server = lane(handler, urls, max_hosts=max_hosts, web={"robots_waits_s": [0.6, 0.6, 0.6]})
+    assert reasons(answers) == {None: 3}
+    well = server.times("/1", "well")[0]
+    assert well - server.requests[0].time < 0.6
+    assert len(server.times("/robots.txt", "sick")) == 3
+
+
+def test_a_host_whose_robots_txt_stays_away_is_refused_whole(lane, http):
+    """C2, C4"""
+    answers, server = lane(http(b"User-agent: *\nAllow: /", "500 X"), [f"http://h.example/{n}" for n in range(5)])
+    assert reasons(answers) == {NetReason.ROBOTS_UNREACHABLE: 5}
+    assert server.paths == ["/robots.txt"] * 3
+
+
+def test_what_may_succeed_is_tried_three_times_and_what_cannot_once(lane, http):
+    """C15, F21, F23"""
+    handler = site(http, a=http(b"", "500 X"), b=[http(b"", "502 X"), http(b"late")], c=http(b"", "404 X"), d=http(b""))
+    answers, server = lane(handler, [f"http://h.example/{path}" for path in "abcd"])
+    found = {url[-1]: (answer.reason, answer.tries) for url, answer in answers.items()}
+    assert found == {"a": (NetReason.HTTP_5XX, 3), "b": (None, 2), "c": (NetReason.HTTP_4XX, 1), "d": (NetReason.EMPTY_BODY, 1)}
+    assert Counter(server.paths) == {"/robots.txt": 1, "/a": 3, "/b": 2, "/c": 1, "/d": 1}
+    gaps = [after - before for before, after in itertools.pairwise(server.times("/a"))]
+    assert gaps[0] >= 0.015
+    assert gaps[1] >= 0.03
+
+
+@pytest.mark.parametrize(("headers", "wait_s"), [({"Retry_After": "1"}, 1.0), ({"Retry_After": "-1"}, 0.5), ({"Retry_After": "abc"}, 0.5), ({}, 0.5)])
+def test_a_limited_host_waits_whole_and_others_go_on(lane, http, headers, wait_s):
+    """C14, F22"""
+    limited = [http(b"", "429 X", **headers), http(b"fine")]
+
+    async def handler(request, writer):
+        if request.host == "limited.example" and request.path != "/robots.txt":
+            return limited.pop(0) if len(limited) > 1 else limited[0]
+        return http()
+
+    urls = [f"http://limited.example/{n}" for n in range(4)] + [f"http://other.example/{n}" for n in range(4)]
+    answers, server = lane(handler, urls, max_hosts=1, web={"rate_limit_default_s": 0.5})
+    assert reasons(answers) == {None: 8}
+    times = [r.time for r in server.requests if r.host == "limited.example" and r.path != "/robots.txt"]
+    assert times[1] - times[0] >= wait_s - 0.01
+    assert max(server.times(host="other")) - times[0] < wait_s
+
+
+def test_a_host_that_asks_for_too_long_a_wait_ends_for_this_run(lane, http):
+    """C14"""
+    handler = site(http, pages=b"x", **{"0": http(b"", "503 X", Retry_After="31536000")})
+    answers, server = lane(handler, [f"http://h.example/{n}" for n in range(5)])
+    assert reasons(answers) == {NetReason.RATE_LIMITED: 5}
+    assert server.paths == ["/robots.txt", "/0"]
+    assert [answer.tries for answer in answers.values()] == [1, 0, 0, 0, 0]
+
+
+def test_a_host_that_always_limits_gets_no_more_than_three_requests_an_item(lane, http):
+    """F22"""
+    answers, server = lane(site(http, a=http(b"", "429 X", Retry_After="0")), ["http://h.example/a"])
+    assert answers["http://h.example/a"].tries == 3
+    assert len(server.times("/a")) == 3
+
+
+def test_a_host_without_connections_is_paused_and_then_given_up(lane, http):
+    """F18, F50"""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        dead = {"dead.example": f"127.0.0.1:{unused.getsockname()[1]}"}
+        urls = [f"http://dead.example/{n}" for n in range(3)] + ["http://well.example/1"]
+        answers, _ = lane(site(http), urls, targets=dead, max_hosts=1)
+    assert reasons(answers) == {NetReason.ROBOTS_UNREACHABLE: 3, None: 1}
+
+    async def only_robots(request, writer):
+        if request.path == "/robots.txt":
+            return http(b"User-agent: x")
+        writer.transport.abort()
+        return None
+
+    started = time.monotonic()
+    answers, server = lane(only_robots, [f"http://h.example/{n}" for n in range(40)], web={"tries": 1})
+    assert reasons(answers) == {NetReason.CONNECT_FAILED: 40}
+    assert Counter(answer.tries for answer in answers.values()) == {1: 20, 0: 20}
+    assert 0.3 <= time.monotonic() - started < 3
+    assert len({r.path for r in server.requests}) == 21
+
+
+def test_a_name_that_does_not_exist_is_asked_once_for_all_its_items(lane, http):
+    """F16"""
+    asked = []
+
+    def lookup(name):
+        asked.append(name)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    answers, server = lane(site(http), [f"http://gone.example/{n}" for n in range(20)], lookup=lookup, web={"resolve": {}})
+    assert reasons(answers) == {NetReason.DNS_NOT_FOUND: 20}
+    assert asked == ["gone.example"]
+    assert server.connections == 0
+
+
+def test_a_host_has_a_budget_of_pages(lane, http):
+    """C26"""
+    answers, server = lane(site(http), [f"http://h.example/{n}" for n in range(6)], host_budget=4)
+    assert reasons(answers) == {None: 4, NetReason.HOST_BUDGET: 2}
+    assert len(server.paths) == 5
+
+
+def test_a_hop_is_judged_by_the_robots_txt_of_its_own_host(lane, http):
+    """C19"""
+    async def handler(request, writer):
+        if request.path == "/robots.txt":
+            return http(b"User-agent: *\nDisallow: /no" if request.host == "b.example" else b"")
+        if request.host == "a.example":
+            return http(b"", "302 X", Location="http://b.example" + request.path)
+        return http(b"end")
+
+    answers, server = lane(handler, ["http://a.example/no", "http://a.example/yes"])
+    assert answers["http://a.example/no"].reason is NetReason.ROBOTS_DISALLOW
+    assert answers["http://a.example/yes"].body == b"end"
+    assert not server.times("/no", "b.example")
+
+
+def test_a_hop_out_of_scope_is_not_followed(lane, http):
+    """C19"""
+    handler = site(http, a=http(b"", "302 X", Location="http://b.example/"))
+    answers, server = lane(handler, ["http://a.example/a"], scope=lambda url: NetReason.ROBOTS_DISALLOW if "b.example" in url else None)
+    assert answers["http://a.example/a"].reason is NetReason.ROBOTS_DISALLOW
+    assert not server.times(host="b.example")
+
+
+def test_hosts_that_redirect_to_each_other_do_not_lock_up(lane, http):
+    async def handler(request, writer):
+        await asyncio.sleep(0.01)
+        if request.path.startswith("/end") or request.path == "/robots.txt":
+            return http(b"end")
+        other = "b" if request.host == "a.example" else "a"
+        return http(b"", "302 X", Location=f"http://{other}.example/end{request.path[1:]}")
+
+    urls = [f"http://{name}.example/{n}" for name in "ab" for n in range(10)]
+    answers, server = lane(handler, urls, max_address_connections=1)
+    assert reasons(answers) == {None: 20}
+    assert server.open_most == 1
+
+
+def test_a_fault_of_ours_is_an_answer_and_costs_no_other_item(lane, http, want):
+    def check(head):
+        if head.url.endswith("/1"):
+            raise ZeroDivisionError("at http://user:secret@h.example/")
+
+    answers, _ = lane(site(http), [f"http://h.example/{n}" for n in range(4)], want=want(check_head=check))
+    assert reasons(answers) == {None: 3, NetReason.INTERNAL_ERROR: 1}
+    assert "ZeroDivisionError" in answers["http://h.example/1"].detail
+    assert "secret" not in answers["http://h.example/1"].detail
+
+
+def test_the_rate_is_halved_under_strain_and_raised_slowly():
+    async def main():
+        pace = Pace(0.0, 10.0)
+        now = asyncio.get_running_loop().time
+        pace.strained(now())
+        pace.strained(now() - 1)  # already under way when the first came
+        assert pace.rate_per_s == 5.0
+        for _ in range(10):
+            pace.answered(now(), 0.2)
+        assert 5.0 < pace.rate_per_s < 10.0
+        pace.rate_per_s = 10.0
+        pace.answered(now(), 0.5)  # more than twice its usual time
+        assert pace.rate_per_s == 5.0
+        pace.crawl_delay_s = 2.0
+        assert pace.gap_s == 2.0
+
+    asyncio.run(main())
+
+
+def test_a_host_that_limits_is_asked_more_slowly(lane, http):
+    """C14, F22"""
+    handler = site(http, **{"0": [http(b"", "429 X", Retry_After="0"), http()]})
+    _, server = lane(handler, [f"http://h.example/{n}" for n in range(4)], rate_per_host=20.0)
+    times = server.times()[2:]
+    assert min(after - before for before, after in itertools.pairwise(times)) >= 0.075
+
+
+def test_leaving_early_leaves_no_task_behind(loop_server, web_config, want, http):
+    async def handler(request, writer):
+        await asyncio.sleep(0 if request.path in ("/robots.txt", "/0") else 30)
+        return http()
+
+    async def main():
+        async with loop_server(handler) as server, Client(web_config(server.port)) as client:
+            items = [Item(str(n), f"http://h{n % 3}.example/{n}") for n in range(9)]
+            before = asyncio.all_tasks()
+            async with contextlib.aclosing(run_lane(items, LanePolicy(want(), delay_s=0.0), client, Robots(client))) as answers:
+                async for _item, answer in answers:
+                    assert answer.reason is None
+                    break
+            left = asyncio.all_tasks() - before
+            return [task for task in left if "_serve" not in repr(task.get_coro()) or "lane" in repr(task.get_coro())]
+
+    assert asyncio.run(main()) == []
+
+
+def test_a_slow_consumer_slows_the_lane(loop_server, web_config, want, http):
+    async def main():
+        async with loop_server(http(), keep=True) as server, Client(web_config(server.port)) as client:
+            items = [Item(str(n), f"http://h{n % 4}.example/{n}") for n in range(80)]
+            taken = 0
+            async for _ in run_lane(items, LanePolicy(want(), delay_s=0.0, max_hosts=2), client, Robots(client)):
+                if taken == 0:
+                    await asyncio.sleep(0.3)
+                    assert len(server.paths) < 16
+                taken += 1
+            return taken
+
+    assert asyncio.run(main()) == 80
+
+
+def test_cookies_of_one_answer_are_not_sent_with_the_next(lane, http):
+    """F10"""
+    _, server = lane(http(b"x", Set_Cookie="id=1"), [f"http://h.example/{n}" for n in range(3)])
+    assert not any(b"cookie" in request.head.lower() for request in server.requests)
