@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -63,23 +62,18 @@ def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bo
     return Run(Storage.at(location), config, BY_NAME, reporter, retry_failed)
 
 
-def build(run: Run, until: str | None = None, after_stage: Callable[[Manifest], None] | None = None) -> list[Manifest]:
+def build(run: Run, until: str | None = None) -> list[Manifest]:
     """Bring the stages up to date, in order, up to and including ``until``. Bad input is found before work starts."""
     if until is not None and until not in BY_NAME:
         raise InputError("config_invalid", f"no stage {until}; there are: {', '.join(BY_NAME)}")
+    names = [stage.name for stage in STAGES]
+    wanted = STAGES[: names.index(until) + 1] if until else STAGES
     with open_for_writing(run):
-        for stage in STAGES:
+        for stage in wanted:
             if not run.is_off(stage.name):
                 stage.check(run.config_of(stage.name), run)
         _ = run.user_rules  # parsed, or refused, before anything runs
-        manifests = []
-        for stage in STAGES:
-            manifests.append(run_stage(stage, run))
-            if after_stage is not None:
-                after_stage(manifests[-1])
-            if stage.name == until:
-                break
-    return manifests
+        return [run_stage(stage, run) for stage in wanted]
 
 
 def open_existing(location: str, reporter: Reporter) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.core.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
+_CREDENTIALS = re.compile(r"//[^/\s'\"@]*@")  # of a URL: never shown
 
 
 class _Loader(yaml.SafeLoader):
@@ -119,7 +121,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         return InputError("config_unknown_key", f"{dotted} is no setting{hint}{more}")
     text = first["msg"].removeprefix("Value error, ")
-    return InputError("config_invalid", f"{dotted} is {first['input']!r}: {text[0].lower()}{text[1:]}{more}")
+    value = _CREDENTIALS.sub("//***@", repr(first["input"]))
+    return InputError("config_invalid", f"{dotted} is {value}: {text[0].lower()}{text[1:]}{more}")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

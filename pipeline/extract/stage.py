@@ -9,10 +9,9 @@ Parts are input splits. A page or record that is lost whole is one row; equal ca
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -26,9 +25,10 @@ from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_table, write_file
 from pipeline.extract.config import Config
-from pipeline.extract.inputs import find_inputs
-from pipeline.extract.measure import extract_split
+from pipeline.extract.inputs import Split, find_inputs
+from pipeline.extract.measure import batched, extract_split
 from pipeline.extract.reasons import Reason
+from pipeline.extract.warc import read_warc
 from schemas.extract import ADDS
 
 
@@ -44,22 +44,20 @@ class Extract(Stage[Config]):
 
     def check(self, config: Config, run: Run) -> None:
         """All inputs are opened before any work starts."""
-        _splits(tuple(config.inputs), config.format)
+        _splits(config)
 
     def source_fingerprint(self, config: Config, run: Run) -> str:
         """Of the bytes of all inputs, in any order, under any path."""
-        return key_of(*sorted(split["fingerprint"] for split in _splits(tuple(config.inputs), config.format)))
+        return key_of(*sorted(split.fingerprint for split in _splits(config)))
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Extract every split that no committed part has, then merge equal rows."""
         before = {part.name for part in committed(run.storage, self.name)}
         work = _part_worker(run.storage, self.name, measure_key, config)
         with run.reporter.bar(self.name, run.parts_probe(self.name)):
-            names = set(
-                _crawled_splits(rows["crawl"]).rdd.map(lambda row: work(row.asDict())).collect()
-            )  # a name a WARC
-            splits = _splits(tuple(config.inputs), config.format)
-            if splits:
+            crawled = _crawled_splits(rows["crawl"]).rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
+            names = set(crawled.map(work).collect())  # a name a WARC
+            if splits := _splits(config):
                 names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
         parts = [part for part in committed(run.storage, self.name) if part.name in names]
         found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
@@ -71,35 +69,51 @@ class Extract(Stage[Config]):
         return outcome_rules(Reason)
 
 
+@dataclass(frozen=True)
+class Crawled:
+    """The kept pages of one WARC file of the crawl."""
+
+    path: str  # relative to the run
+    offsets: tuple[int, ...]  # of their records, ascending
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what is read: the file is never rewritten, so its name and the offsets say it all."""
+        return key_of(self.path, *map(str, self.offsets))
+
+
+def _splits(config: Config) -> tuple[Split, ...]:
+    """The input splits; each input's bytes are hashed once a process."""
+    return _found(tuple(config.inputs), config.format, config.url_column, config.caption_column)
+
+
 @lru_cache(maxsize=4)
-def _splits(inputs: tuple[str, ...], format_: str) -> tuple[dict[str, Any], ...]:
-    """The input splits as JSON values; each input's bytes are hashed once a process."""
-    return tuple(split.to_json() for split in find_inputs(list(inputs), format_)) if inputs else ()
+def _found(inputs: tuple[str, ...], format_: str, url_column: str, caption_column: str) -> tuple[Split, ...]:
+    return tuple(find_inputs(list(inputs), format_, url_column, caption_column)) if inputs else ()
 
 
 def _crawled_splits(pages: DataFrame) -> DataFrame:
-    """One split a WARC file of the crawl, with the offsets of the kept pages."""
+    """One row a WARC file of the crawl, with the offsets of the kept pages."""
     offsets = F.sort_array(F.collect_list("warc_offset")).alias("offsets")
-    return pages.groupBy(F.col("warc_file").alias("path")).agg(offsets).withColumn("format", F.lit("crawl"))
+    return pages.groupBy(F.col("warc_file").alias("path")).agg(offsets)
 
 
-def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[dict[str, Any]], str]:
-    def work(split: dict[str, Any]) -> str:
-        if split["format"] == "crawl":
-            identity = key_of(split["path"], json.dumps(split["offsets"]))
-            located = {
-                "format": "warc",
-                "path": str(storage.path(split["path"])),
-                "fingerprint": identity,
-                "offsets": split["offsets"],
-            }
+def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[Split | Crawled], str]:
+    """A task: measures one split and commits it, unless that was done before; returns the part's name."""
+
+    def work(split: Split | Crawled) -> str:
+        name = part_name(measure_key, split.fingerprint)
+        if is_committed(storage, stage, name):
+            return name
+        if isinstance(split, Crawled):
+            path = str(storage.path(split.path))
+            batches = batched(read_warc(path, split.fingerprint, config, set(split.offsets)))
         else:
-            identity, located = split["fingerprint"], split
-        name = part_name(measure_key, identity)
-        if not is_committed(storage, stage, name):
-            tables = (pa.Table.from_pylist(rows, schema=ADDS) for rows in extract_split(located, config))
-            record = write_file(storage, f"{stage}/parts/rows", ADDS, tables)
-            commit(storage, stage, Part(name, measure_key, identity, {"rows": record}, {"rows": record.rows}))
+            batches = extract_split(split, config)
+        tables = (pa.Table.from_pylist(rows, schema=ADDS) for rows in batches)
+        record = write_file(storage, f"{stage}/parts/rows", ADDS, tables)
+        part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows})
+        commit(storage, stage, part)
         return name
 
     return work

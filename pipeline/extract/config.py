@@ -1,0 +1,26 @@
+"""Settings of ``extract``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipeline.core.config import Field, Measure, Operate, StageConfig
+
+Format = Literal["auto", "warc", "wat", "html", "urls"]
+
+MIB = 2**20
+
+
+class Config(StageConfig):
+    """What is read, and the caps that end a measurement."""
+
+    inputs: Measure[list[str]] = Field(
+        [], description="files, folders or globs: WARC, WAT, HTML (folder or tar), URL lists; empty reads the crawl"
+    )
+    format: Measure[Format] = Field("auto", description="format of the inputs; auto looks at their content")
+    url_column: Measure[str] = Field("", description="column of a URL list that holds the image URL; empty guesses")
+    caption_column: Measure[str] = Field("", description="column of a URL list that holds the text; empty guesses")
+    max_page_images: Measure[int] = Field(1000, ge=1, description="images taken from one page, in document order")
+    max_page_bytes: Measure[int] = Field(10 * MIB, ge=1, description="largest page read, in bytes after unpacking")
+    max_url_bytes: Measure[int] = Field(4096, ge=16, description="longest image URL taken, in bytes")
+    parse_timeout_s: Operate[float] = Field(5.0, gt=0, description="seconds after which a page is given up")

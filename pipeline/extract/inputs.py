@@ -1,0 +1,193 @@
+"""The inputs of a run, checked as a whole before any work starts: what each is, that it can be read, its fingerprint.
+
+What a file is, its content says; its name only decides where the content cannot (csv against tsv).
+
+    warc   WARC, packed or plain under any name          urls   parquet, csv, tsv, jsonl
+    wat    a WARC whose records are metadata in JSON     html   a folder or tar of .html files, or one such file
+
+One file, or one folder of HTML, is one split: the unit of resume.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.errors import InputError
+from pipeline.extract.html_files import INDEX_NAME, SUFFIXES, html_files_in
+from pipeline.extract.url_lists import chosen_columns, columns_of
+
+HEAD_BYTES = 2**18
+
+_PARQUET = b"PAR1"
+_GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_TYPE = re.compile(rb"^WARC-Type:[ \t]*([a-z]+)", re.IGNORECASE | re.MULTILINE)
+_JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One input: ``asdict`` makes plain JSON of it. The fingerprint depends on its content, not on its path."""
+
+    format: str  # warc, wat, html or urls
+    path: str
+    fingerprint: str  # sha256; of an HTML folder that over the sorted (name, sha256) of its files
+    container: str = ""  # of a URL list: parquet, csv, tsv or jsonl
+    url_column: str = ""
+    caption_column: str = ""
+
+
+def find_inputs(patterns: list[str], format: str, url_column: str = "", caption_column: str = "") -> list[Split]:
+    """The splits of all files, folders and globs, in the order of their paths, each once.
+
+    Raises InputError for the first input at fault, with the number of others: ``input_missing``,
+    ``input_unreadable`` or ``input_schema``.
+    """
+    splits: dict[str, Split] = {}
+    faults: list[InputError] = []
+    for pattern in patterns:
+        try:
+            paths = _paths_of(pattern)
+        except InputError as error:
+            faults.append(error)
+            continue
+        for path in paths:
+            try:
+                splits[str(path)] = _split_of(path, format, url_column, caption_column)
+            except InputError as error:
+                faults.append(error)
+    if faults:
+        others = f" (and {len(faults) - 1} more inputs at fault)" if len(faults) > 1 else ""
+        raise InputError(faults[0].code, faults[0].text + others)
+    return [splits[path] for path in sorted(splits)]
+
+
+def _paths_of(pattern: str) -> list[Path]:
+    """Files and HTML folders that a pattern names. A folder without HTML stands for its files."""
+    try:
+        names = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
+        paths = []
+        for path in sorted(map(Path, names)):
+            is_plain_folder = path.is_dir() and not html_files_in(path)
+            paths += _files_in(path) if is_plain_folder else [path]
+    except OSError as error:
+        raise InputError("input_unreadable", f"{pattern}: {error.strerror}") from None
+    if not paths:
+        raise InputError("input_missing", f"no file at {pattern}")
+    return paths
+
+
+def _files_in(folder: Path) -> list[Path]:
+    if not any(folder.iterdir()):
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith((".", "_")))
+
+
+def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> Split:
+    try:
+        if path.is_dir():
+            if format not in ("auto", "html"):
+                raise InputError("input_unreadable", f"{path}: a folder of HTML, but extract.format is {format}")
+            return Split("html", str(path), _fingerprint_of_folder(path))
+        found, container = _format_of(path)
+        if found is None and format in ("warc", "wat", "html"):
+            found = format  # its first bytes may be what is broken: the rest is worth a look
+        if found is None:
+            raise InputError("input_unreadable", f"{path}: no WARC, WAT, HTML, parquet, csv, tsv or jsonl")
+        if found != "urls":
+            if format not in ("auto", found) and {format, found} != {"warc", "wat"}:
+                raise InputError("input_unreadable", f"{path}: is {found}, but extract.format is {format}")
+            return Split(found if format == "auto" else format, str(path), _fingerprint_of(path))
+        columns = chosen_columns(columns_of(path, container), url_column, caption_column, str(path))
+        return Split("urls", str(path), _fingerprint_of(path), container, *columns)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
+        raise InputError("input_unreadable", f"{path}: {text}") from None
+
+
+def _format_of(path: Path) -> tuple[str | None, str]:
+    """Format and, of a URL list, container; None for bytes of no known format."""
+    with path.open("rb") as file:
+        raw = file.read(HEAD_BYTES)
+    head = _unpacked(raw) if raw.startswith(_GZIP) else raw
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if raw.startswith(_PARQUET) or ".parquet" in suffixes:
+        return "urls", "parquet"
+    if head.startswith(b"WARC/"):
+        return "wat" if _is_wat(head) else "warc", ""
+    if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and _has_html(path):
+        return "html", ""
+    if path.suffix.lower() in SUFFIXES:
+        return "html", ""
+    if not raw:
+        return _format_of_empty(suffixes), "csv"
+    if not _is_text(head):
+        return None, ""
+    if head.removeprefix(_BOM).lstrip().startswith(b"{"):
+        return "urls", "jsonl"
+    # Any other text is a list with a header line: what is none (a list of file names) shows by its columns.
+    return "urls", "tsv" if ".tsv" in suffixes or b"\t" in head.partition(b"\n")[0] else "csv"
+
+
+def _format_of_empty(suffixes: list[str]) -> str | None:
+    if ".wat" in suffixes:
+        return "wat"
+    return "warc" if ".warc" in suffixes else "urls" if {".csv", ".tsv", ".jsonl"} & set(suffixes) else None
+
+
+def _is_wat(head: bytes) -> bool:
+    """A WAT begins like any WARC; its records are metadata in JSON and never responses."""
+    types = {match.lower() for match in _TYPE.findall(head)}
+    return b"metadata" in types and b"response" not in types and _JSON.search(head) is not None
+
+
+def _is_text(head: bytes) -> bool:
+    """UTF-8 for the most part: single bad bytes and NULs are faults of single rows."""
+    if not head:
+        return False
+    text = head.decode("utf-8", "replace")
+    return (text.count("\N{REPLACEMENT CHARACTER}") + text.count("\0")) * 20 < len(text)
+
+
+def _has_html(path: Path) -> bool:
+    with tarfile.open(path) as tar:
+        try:
+            return any(member.name.lower().endswith(SUFFIXES) or member.name == INDEX_NAME for member in tar)
+        except (EOFError, OSError, zlib.error, tarfile.TarError):
+            return False
+
+
+def _unpacked(raw: bytes) -> bytes:
+    """The first bytes under gzip, as far as they are sound."""
+    out = b""
+    try:
+        while raw.startswith(_GZIP) and len(out) < HEAD_BYTES:
+            member = zlib.decompressobj(31)
+            out += member.decompress(raw, HEAD_BYTES)
+            raw = member.unused_data
+    except zlib.error:
+        pass
+    return out
+
+
+def _fingerprint_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fingerprint_of_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    index = [folder / INDEX_NAME] if (folder / INDEX_NAME).is_file() else []
+    for path in index + html_files_in(folder):
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{_fingerprint_of(path)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+

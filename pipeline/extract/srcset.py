@@ -1,0 +1,66 @@
+"""``srcset`` by the parsing rules of the standard (https://html.spec.whatwg.org/, "Parse a srcset attribute").
+
+Splitting at commas is the known trap: ``data:`` URLs and many CDN paths hold commas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_WHITESPACE = " \t\n\r\f"
+_SEPARATORS = re.compile(r"[ \t\n\r\f,]*+")
+_URL = re.compile(r"[^ \t\n\r\f]++")
+_DESCRIPTORS = re.compile(r"(?:[^,(]++|\([^)]*+\)?)*+")  # a comma inside parentheses ends nothing
+_WIDTH = re.compile(r"(\d{1,9})w", re.ASCII)
+_HEIGHT = re.compile(r"\d{1,9}h", re.ASCII)
+_DENSITY = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)x", re.ASCII)
+
+
+class Source(NamedTuple):
+    """One image of a srcset: width in pixels (0 where not given), density in pixels a CSS pixel."""
+
+    width: int
+    density: float
+    url: str
+
+
+def parse(srcset: str) -> Iterator[Source]:
+    """The images of a srcset in their order; those with bad descriptors are left out, as in a browser."""
+    position = 0
+    while True:
+        position = _SEPARATORS.match(srcset, position).end()  # type: ignore[union-attr]  # matches the empty string
+        url = _URL.match(srcset, position)
+        if url is None:
+            return
+        position = url.end()
+        if url[0].endswith(","):
+            yield Source(0, 1.0, url[0].rstrip(","))
+            continue
+        descriptors = _DESCRIPTORS.match(srcset, position)
+        position = descriptors.end()  # type: ignore[union-attr]
+        source = _source(url[0], descriptors[0].strip(_WHITESPACE).split())  # type: ignore[index]
+        if source:
+            yield source
+
+
+def largest_of(sources: list[Source]) -> str | None:
+    """URL of the largest image: by width, then by density; the first of equals. None where there is none."""
+    return max(sources, key=lambda source: (source.width, source.density)).url if sources else None
+
+
+def _source(url: str, descriptors: list[str]) -> Source | None:
+    width, density, has_height = 0, None, False
+    for descriptor in descriptors:
+        if (match := _WIDTH.fullmatch(descriptor)) and not width and density is None and int(match[1]):
+            width = int(match[1])
+        elif (match := _DENSITY.fullmatch(descriptor)) and not width and density is None and not has_height:
+            density = float(match[1])
+        elif _HEIGHT.fullmatch(descriptor) and not has_height and density is None:
+            has_height = True
+        else:
+            return None
+    if has_height and not width:
+        return None
+    return Source(width, 1.0 if density is None else density, url)
