@@ -13,7 +13,7 @@ ADDS = table(1, [
     column("final_url", STRING, "URL after redirects"),
     column("tries", INT32, "requests made for this page, retries included", "requests"),
     column("fetched_at", STRING, "when the answer came (UTC, ISO 8601); a fetch fact, enters no key"),
-    column("robots_fetched_at", STRING, "when the robots.txt that allowed it was fetched (UTC, ISO 8601); a fetch fact"),
+    column("robots_fetched_at", STRING, "when the robots.txt that allowed it was fetched (UTC, ISO 8601)"),
     column("body_bytes", INT64, "bytes of the body written to the WARC record", "bytes"),
     column("optouts", STRINGS, "opt-out signals met in response headers on any hop"),
     column("warc_file", STRING, "WARC file of the record, relative to the run"),

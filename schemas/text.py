@@ -1,6 +1,6 @@
 """text/rows: the candidates with cleaned caption, language and counts over all rows that entered."""
 
-from schemas.fields import BOOL, FLOAT64, INT32, INT64, STRING, STRINGS, column, table
+from schemas.fields import FLOAT64, INT32, INT64, STRING, STRINGS, column, table
 
 ADDS = table(
     1,
@@ -25,6 +25,5 @@ ADDS = table(
         column("image_optouts", STRINGS, "opt-out signals of all pages that show this image, united"),
         column("request_url", STRING, "the URL that fetch asks for: the smallest raw URL of this url_id"),
         column("pair_rank", INT64, "place of this candidate among those of its pair, by candidate_id, from 1"),
-        column("pair_first", BOOL, "whether this candidate stands for its pair"),
-    ],
+        ],
 )

@@ -276,13 +276,9 @@ class Rule:
     detail: Expr | None = None
     nulls_ok: bool = False
 
-    def unmeasured(self) -> Expr | None:
-        """True where a column that ``when`` reads is null or NaN; None where nulls are fine or impossible."""
-        columns = [] if self.nulls_ok else sorted(set(self.when.reads()))
-        missing: Expr | None = None
-        for name in columns:
-            missing = col(name).is_null() if missing is None else missing | col(name).is_null()
-        return missing
+    def needs(self) -> list[str]:
+        """The columns that must be measured before the rule can be tried."""
+        return [] if self.nulls_ok else sorted(set(self.when.reads()))
 
     def threshold_text(self) -> str | None:
         """The threshold as the ledger shows it."""
@@ -318,11 +314,13 @@ class Verdict:
 
 
 def steps(rules: Sequence[Rule]) -> Iterator[tuple[Expr, Rule, bool]]:
-    """What is tried, in order: (condition, rule, whether a match means ``not_measured`` instead of the rule's reason)."""
+    """What is tried, in order: (condition, rule, whether a match means ``not_measured``, not the rule's reason)."""
+    measured: set[str] = set()  # a column that an earlier rule needed is not null here
     for rule in rules:
-        missing = rule.unmeasured()
-        if missing is not None:
-            yield missing, rule, True
+        for name in rule.needs():
+            if name not in measured:
+                yield col(name).is_null(), rule, True
+                measured.add(name)
         yield rule.when, rule, False
 
 

@@ -137,6 +137,8 @@ def _measure(
     else:
         found = stage.measure(inputs, run.config_of(stage.name), run, plan.measure_key)
     rows = write_table(found.rows, run.storage, f"{stage.name}/rows", run.schema(stage.name))
+    for folder in found.scratch:
+        run.storage.sweep(folder, set())
     measured = found.measured
     if measured is None:
         measured = _newly_measured(stage, run, plan, rows)

@@ -5,10 +5,14 @@ Only what Spark 3.5 has is used. A session that is already active (a notebook, s
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 
 from pyspark.sql import SparkSession
 
@@ -46,9 +50,29 @@ def spark_session(config: SparkConfig) -> SparkSession:
         builder = builder.master("local[*]")
     for key, value in _settings(config, local=not submitted).items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
+    with _quiet_start():
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # it logs what it raises as well
     return session
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep back what the JVM prints while it starts (notes on modules and log levels); show it if it does not start."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _settings(config: SparkConfig, local: bool) -> dict[str, str]:

@@ -29,7 +29,8 @@ class Measured:
 
     ``rows_in`` is what entered, where that is not simply the kept rows of the first input (another unit).
     ``measured`` counts the rows measured just now; None lets `run_stage` count those whose key the stage's
-    previous result did not have. ``files`` are further files the stage made, by role, listed in the manifest.
+    previous result did not have. ``files`` are further files the stage made, by role, listed in the manifest;
+    ``scratch`` are folders that ``rows`` reads from, emptied once the rows are written.
     """
 
     rows: DataFrame
@@ -37,6 +38,7 @@ class Measured:
     measured: int | None = None
     files: Mapping[str, list[FileRecord]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    scratch: tuple[str, ...] = ()
 
 
 class Stage(ABC, Generic[C]):

@@ -2,7 +2,7 @@
 
 Reads   text  the kept pairs' images: one row per url_id, asked for at request_url
 Adds    outcome, HTTP facts, what the bytes say, and where the stored picture lies (schemas/fetch.py)
-Source  politeness: DESIGN 9; resize: img2dataset's keep_ratio_largest; filters: too small, banner, blank (FAULTS F38, F39)
+Source  politeness: DESIGN 9; resize: img2dataset; filters too small, banner, blank: FAULTS F38, F39
 
 Lanes: a host's URLs are all in one task, so the limits of a host hold over the whole run. What a lane learns goes into
 `fetch/store/`, which only grows: whoever comes back with other pairs asks for what is not there under these settings.
@@ -55,7 +55,8 @@ class Fetch(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Ask for what the store does not have, then read this input's images from the store."""
         before = swept(run.storage)
-        images = rows["text"].groupBy("url_id").agg(F.min("request_url").alias("request_url"))  # equal for all rows of a url_id
+        request_url = F.min("request_url").alias("request_url")  # equal for all rows of a url_id
+        images = rows["text"].groupBy("url_id").agg(request_url)
         todo = missing(images, newest(run, _under(measure_key, before)), run.retry_failed)
         fetch_all(todo, before, config, run, measure_key)
         parts = committed(run.storage, self.name)
@@ -83,19 +84,20 @@ class Fetch(Stage[Config]):
 
 
 def newest(run: Run, parts: Iterable[Part]) -> DataFrame:
-    """The row that counts for each url_id of these parts: the highest try_number, of equal ones that of the smallest part."""
+    """The row that counts for each url_id: of the highest try_number; of equal ones that in the smallest part."""
     rows = read_table(run.spark, run.storage, files_of(parts, "rows"), STORE)
     newest_first = Window.partitionBy("url_id").orderBy(F.col("try_number").desc(), "part")
     return rows.withColumn("place", F.row_number().over(newest_first)).where("place = 1").drop("place")
 
 
 def missing(images: DataFrame, stored: DataFrame, retry_failed: bool) -> DataFrame:
-    """The images to ask for, with the number of this try: those never measured and, on demand, those worth another try."""
+    """Images to ask for, with the number of this try: those never measured and, on demand, those worth another try."""
     known = stored.select("url_id", "outcome", F.col("try_number").alias("tried"))
     unmeasured = F.col("tried").isNull()
     wanted = unmeasured | F.col("outcome").isin(*RETRYABLE) if retry_failed else unmeasured
     try_number = F.coalesce("tried", F.lit(0)) + 1
-    return images.join(known, "url_id", "left").where(wanted).select("url_id", "request_url", try_number.alias("try_number"))
+    joined = images.join(known, "url_id", "left").where(wanted)
+    return joined.select("url_id", "request_url", try_number.alias("try_number"))
 
 
 def fetch_all(todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str) -> None:

@@ -21,13 +21,14 @@ from pyspark.sql import functions as F
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import conform, spark_schema
+from pipeline.core.tables import conform, read_table, spark_schema, write_table
 from pipeline.text.config import Config
 from pipeline.text.measure import COLUMNS, measure_batch
 from pipeline.text.reasons import Reason
 from schemas.fields import STRINGS
 from schemas.text import ADDS
 
+CAPTIONS_FOLDER = "text/captions"
 OPTOUTS = (Reason.OPTOUT_META, Reason.OPTOUT_TDM, Reason.OPTOUT_XROBOTS)
 
 
@@ -46,11 +47,15 @@ class Text(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a candidate: first what its own text says, then what all rows that entered say together."""
         schema = run.schema(self.name)
-        entered = rows["extract"].select(*self.carries, "alt_text", "page_optouts")
         per_row = [schema.field(name) for name in (*self.carries, *COLUMNS)]
         captioned_schema = pa.schema([*per_row, pa.field("page_optouts", STRINGS)])
+        entered = rows["extract"].select(*self.carries, "alt_text", "page_optouts")
         captioned = entered.mapInArrow(_captioner(captioned_schema, config), spark_schema(captioned_schema))
-        return Measured(_with_counts(captioned).select(*schema.names))
+        # Written before it is counted: several counts read it, and Spark would detect every language once for each.
+        written = write_table(captioned, run.storage, CAPTIONS_FOLDER, captioned_schema)
+        run.storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
+        counted = _with_counts(read_table(run.spark, run.storage, written, captioned_schema))
+        return Measured(counted.select(*schema.names), scratch=(CAPTIONS_FOLDER,))
 
     def rules(self, config: Config) -> list[Rule]:
         """What an owner forbids comes before any taste of ours."""

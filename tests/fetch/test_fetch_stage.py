@@ -1,0 +1,373 @@
+"""Stage fetch through Spark against real sockets: one request an image, reuse by row, retries, opt-outs, resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.core.config import Decide, Field, Operate, StageConfig
+from pipeline.core.errors import InputError
+from pipeline.core.manifest import Manifest
+from pipeline.core.parts import committed
+from pipeline.core.progress import Reporter
+from pipeline.core.rules import Rule, col
+from pipeline.core.run import Run, open_for_writing
+from pipeline.core.runner import make_plan, run_stage
+from pipeline.core.spark import SparkConfig
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.storage import Storage
+from pipeline.core.user_rules import UserRule
+from pipeline.fetch.stage import Fetch, fetch_all
+from pipeline.web.config import WebConfig
+from pipeline.web.urls import url_id
+from schemas.fields import INT64, STRING, column, table
+
+pytestmark = pytest.mark.usefixtures("spark")
+
+
+class PairReason(StrEnum):
+    LATE = "late"
+
+
+class PairConfig(StageConfig):
+    urls: Operate[list[str]] = Field([], description="one pair each")
+    first: Decide[int] = Field(1_000_000, description="pairs kept")
+
+
+class Pairs(Stage[PairConfig]):
+    """Stands where text stands: pairs with the URL that is asked for."""
+
+    name, unit, key, keeps, fans_out = "text", "pair", "pair_id", ("pair", "pair_id"), True
+    Config, Reason = PairConfig, PairReason
+    adds = table(1, [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url")] + [column("place", INT64, "n")])
+
+    def source_fingerprint(self, config: PairConfig, run: Run) -> str:
+        return " ".join(config.urls)
+
+    def measure(self, rows: Mapping[str, DataFrame], config: PairConfig, run: Run, measure_key: str) -> Measured:
+        values = [(hashlib.md5(b"%d" % n).hexdigest(), url_id(url), url, n) for n, url in enumerate(config.urls)]
+        return Measured(run.spark.createDataFrame(values, "pair_id string, url_id string, request_url string, place long"))
+
+    def rules(self, config: PairConfig) -> list[Rule]:
+        return [Rule(PairReason.LATE, when=col("place") >= config.first, value=col("place"), threshold=config.first)]
+
+
+class Config(StageConfig):
+    text: Operate[PairConfig] = PairConfig()
+    fetch: Operate[Fetch.Config] = Fetch.Config()
+    web: Operate[WebConfig] = WebConfig()
+    spark: Operate[SparkConfig] = SparkConfig()
+    rules: Operate[list[UserRule]] = Field([], description="none")
+
+
+STAGES = {"text": Pairs(), "fetch": Fetch()}
+Build = Callable[..., tuple[Run, Manifest]]
+
+
+def web_settings(port: int) -> dict:
+    return {
+        "contact": "https://contact.example/", "allow_networks": ["127.0.0.0/8"], "resolve": {"*": f"127.0.0.1:{port}"},
+        "tries": 2, "retry_waits_s": [0.01], "robots_waits_s": [0.05], "connect_failures_pause_s": 0.05,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def build(tmp_path: Path, hosts, quiet: Reporter) -> Build:
+    return builder(tmp_path, hosts.port, quiet)
+
+
+def builder(folder: Path, port: int, reporter: Reporter) -> Build:
+    def build(urls: list[str], first: int = 1_000_000, retry_failed: bool = False, **fetch: object) -> tuple[Run, Manifest]:
+        run = new_run(folder, port, reporter, urls, first, retry_failed, **fetch)
+        with open_for_writing(run):
+            return run, [run_stage(stage, run) for stage in run.stages.values()][-1]
+
+    return build
+
+
+def new_run(
+    folder: Path, port: int, reporter: Reporter, urls: list[str], first: int = 1_000_000, retry_failed: bool = False,
+    **fetch: object,
+) -> Run:  # fmt: skip
+    sections = {
+        "text": {"urls": urls, "first": first}, "web": web_settings(port),
+        "fetch": {"timeout_s": 5.0, "rate_per_host": 0.0, **fetch},
+    }  # fmt: skip
+    return Run(Storage.at(str(folder / "run")), Config.model_validate(sections), STAGES, reporter, retry_failed)
+
+
+def urls_of(count: int, hosts: int = 3) -> list[str]:
+    return [f"http://img{number % hosts}.example/{number}.jpg" for number in range(count)]
+
+
+def rows_of(run: Run) -> dict[str, dict]:
+    """Rows by path of the URL asked for."""
+    rows = [row.asDict() for row in run.rows("fetch").collect()]
+    found = {"/" + row["request_url"].split("/", 3)[3]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_each_image_is_asked_for_once_and_has_one_row_whatever_its_pairs_f49(build: Build, hosts) -> None:
+    """F49: many rows of one URL are one request."""
+    run, manifest = build(urls_of(12) * 3)
+    assert set(hosts.asked.values()) == {1}
+    assert (manifest.rows_in, manifest.kept, manifest.measured) == (12, 12, 12)
+    assert manifest.inputs[0].rows == 36
+    assert manifest.facts["requests"] == 12
+    assert len(rows_of(run)) == 12
+
+
+def test_the_bytes_at_a_rows_place_are_its_stored_picture(build: Build, hosts, picture) -> None:
+    hosts.pages["/1.jpg"] = (200, {"Content-Type": "image/jpeg"}, picture(1, 600, 300, "PNG"))
+    run, _ = build(urls_of(7, hosts=1), part_images=3)
+    rows = rows_of(run)
+    for path, row in rows.items():
+        with run.storage.path(row["image_file"]).open("rb") as stream:
+            stream.seek(row["image_offset"])
+            data = stream.read(row["image_bytes"])
+        assert hashlib.sha256(data).hexdigest() == row["image_sha256"], path
+        assert data[:2] == b"\xff\xd8"
+    png, jpeg = rows["/1.jpg"], rows["/0.jpg"]
+    assert (png["original_format"], png["original_width"], png["width"], png["height"]) == ("png", 600, 512, 256)
+    assert jpeg["image_sha256"] == jpeg["sha256"]
+
+
+def test_a_second_build_asks_nobody(build: Build, hosts) -> None:
+    build(urls_of(6))
+    hosts.log.clear()
+    _, again = build(urls_of(6))
+    _, decided = build(urls_of(6), min_side=90)
+    assert hosts.log == []
+    assert (again.measured, decided.measured) == (0, 0)
+    assert decided.dropped == {"too_small": 6}
+
+
+def test_a_loosened_input_fetches_only_the_new_images_and_a_tightened_one_none(build: Build, hosts) -> None:
+    build(urls_of(10), first=6)
+    hosts.log.clear()
+    _, loosened = build(urls_of(10))
+    assert set(hosts.asked) == {f"/{number}.jpg" for number in range(6, 10)}
+    assert (loosened.rows_in, loosened.measured) == (10, 4)
+    hosts.log.clear()
+    _, tightened = build(urls_of(10), first=3)
+    assert hosts.log == []
+    assert (tightened.rows_in, tightened.kept, tightened.measured) == (3, 3, 0)
+
+
+def test_a_measure_setting_fetches_again_and_an_operate_setting_does_not_r14(build: Build, hosts, picture) -> None:
+    """R14: what depends on the change is done again, all else reused; results of two settings are never mixed."""
+    build(urls_of(3))
+    hosts.log.clear()
+    build(urls_of(3), per_host=1)
+    assert hosts.log == []
+    hosts.pages["/1.jpg"] = (200, {}, picture(77, width=70))
+    run, _ = build(urls_of(3), jpeg_quality=80)
+    assert set(hosts.asked.values()) == {1}
+    assert rows_of(run)["/1.jpg"]["width"] == 70
+    hosts.log.clear()
+    run, back = build(urls_of(3))
+    assert hosts.log == []
+    assert back.measured == 0
+    assert rows_of(run)["/1.jpg"]["width"] == 96
+
+
+@dataclass
+class Mixed:
+    """One input with all kinds of answers, built, built again, then with --retry-failed after two hosts got well."""
+
+    manifests: list[Manifest]
+    rows: list[dict[str, dict]]
+    asked: list[Counter[str]]
+    hosts_asked: set[str]
+    ledger: list[dict]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, _hosts) -> Mixed:
+    hosts = _hosts
+    hosts.clear()
+    hosts.pages |= {
+        "/1.jpg": (200, {"X-Robots-Tag": "noai"}, b""),
+        "/2.jpg": (200, {"tdm-reservation": "1"}, b""),
+        "/3.jpg": (302, {"Location": "http://cdn.example/far.jpg", "X-Robots-Tag": "noai"}, b""),
+        "/4.jpg": (200, {"Content-Type": "image/jpeg"}, b"<html>sorry</html>"),
+        "/5.jpg": (404, {}, b""),
+        "/6.jpg": (500, {}, b""),
+        "/7.jpg": (503, {}, b""),
+        "/9.jpg": (302, {"Location": "http://closed.example/far.jpg"}, b""),
+    }
+    hosts.wait_s["/8.jpg"] = 10.0
+    hosts.robots["closed.example"] = "User-agent: *\nDisallow: /\n"
+    urls = [*urls_of(10, hosts=1), "http://closed.example/secret.jpg", "http://img0.example:22/port.jpg", "http://img0.example/ok.jpg"]
+    build = builder(tmp_path_factory.mktemp("mixed"), hosts.port, Reporter(quiet=True))
+    found = Mixed([], [], [], set(), [])
+    for retry_failed in (False, False, True):
+        hosts.log.clear()
+        run, manifest = build(urls, retry_failed=retry_failed, timeout_s=2.0)
+        found.manifests.append(manifest)
+        found.rows.append(rows_of(run))
+        found.asked.append(hosts.asked)
+        found.hosts_asked |= {line.split(" ")[0] for line in hosts.log}
+        if found.asked[-1]:
+            files = [str(run.storage.path(record.path)) for record in manifest.files["ledger"]]
+            found.ledger.append({row["key"]: row["reason"] for row in run.spark.read.parquet(*files).collect()})
+        else:
+            del hosts.pages["/6.jpg"]
+            hosts.wait_s.clear()
+    return found
+
+
+def test_every_image_has_one_outcome_and_a_bad_one_costs_no_other(mixed: Mixed) -> None:
+    """F25, F47 and others in one build: 13 in, each kept or with one reason."""
+    outcomes = {path: row["outcome"] for path, row in mixed.rows[0].items()}
+    assert outcomes == {
+        "/0.jpg": "ok", "/1.jpg": "optout_xrobots", "/2.jpg": "optout_tdm", "/3.jpg": "optout_xrobots", "/4.jpg": "not_an_image",
+        "/5.jpg": "http_4xx", "/6.jpg": "http_5xx", "/7.jpg": "http_5xx", "/8.jpg": "deadline_exceeded",
+        "/9.jpg": "robots_disallow", "/secret.jpg": "robots_disallow", "/port.jpg": "port_not_allowed", "/ok.jpg": "ok",
+    }  # fmt: skip
+    manifest = mixed.manifests[0]
+    assert (manifest.rows_in, manifest.kept, sum(manifest.dropped.values())) == (13, 2, 11)
+    assert sorted(mixed.ledger[0].values()) == sorted(outcome for outcome in outcomes.values() if outcome != "ok")
+
+
+def test_an_opted_out_image_is_not_stored_o1_o5(mixed: Mixed) -> None:
+    """O1: X-Robots-Tag. O5: tdm-reservation. The body is not read, nothing of it is measured."""
+    for path, signal in (("/1.jpg", "optout_xrobots"), ("/2.jpg", "optout_tdm")):
+        row = mixed.rows[0][path]
+        assert row["optouts"] == [signal]
+        assert (row["sha256"], row["image_file"], row["served_bytes"]) == (None, None, None)
+
+
+def test_an_opt_out_on_a_redirect_counts_for_the_image_o12(mixed: Mixed) -> None:
+    """O12: a hop carries noai; where it leads is not asked."""
+    assert mixed.rows[0]["/3.jpg"]["outcome"] == "optout_xrobots"
+    assert "cdn.example" not in mixed.hosts_asked
+
+
+def test_what_robots_txt_forbids_is_never_requested_o11(mixed: Mixed) -> None:
+    """O11: robots.txt of the image's host is asked at fetch time, of a host met by redirect too."""
+    assert mixed.hosts_asked == {"img0.example"}
+
+
+def test_a_failure_is_tried_again_at_once_only_where_that_can_help_f1_f21_f23(mixed: Mixed) -> None:
+    """F21: 404 is final. F23: 5xx is tried web.tries times. F1: so is a silent server, each within its deadline."""
+    asked = mixed.asked[0]
+    assert [asked[f"/{number}.jpg"] for number in range(10)] == [1, 1, 1, 1, 1, 1, 2, 2, 2, 1]
+    assert [mixed.rows[0][f"/{number}.jpg"]["tries"] for number in (0, 5, 6, 8)] == [1, 1, 2, 2]
+
+
+def test_a_stored_failure_is_a_measurement_that_a_build_reuses(mixed: Mixed) -> None:
+    assert mixed.asked[1] == {}
+    assert mixed.rows[1] == mixed.rows[0]
+
+
+def test_only_what_can_succeed_is_asked_again_and_only_on_demand_r23(mixed: Mixed) -> None:
+    """R23: --retry-failed; final and kept rows are untouched, each row has one outcome, the newest."""
+    first, retried = mixed.rows[0], mixed.rows[2]
+    assert set(mixed.asked[2]) == {"/6.jpg", "/7.jpg", "/8.jpg"}
+    assert {path: row["try_number"] for path, row in retried.items() if row["try_number"] > 1} == {"/6.jpg": 2, "/7.jpg": 2, "/8.jpg": 2}
+    assert {path: retried[path]["outcome"] for path in ("/6.jpg", "/7.jpg", "/8.jpg")} == {
+        "/6.jpg": "ok", "/7.jpg": "http_5xx", "/8.jpg": "ok"}  # fmt: skip
+    assert all(retried[path] == first[path] for path in first if path not in mixed.asked[2])
+    manifest = mixed.manifests[2]
+    assert (manifest.rows_in, manifest.kept, manifest.measured) == (13, 4, 3)
+
+
+def test_a_host_is_in_one_lane(build: Build, hosts, tmp_path: Path, quiet: Reporter) -> None:
+    """What one task asks for is committed in its own parts: no part pair shares a host, over more lanes than hosts."""
+    run, manifest = build(urls_of(24, hosts=4), lanes=7, part_images=100)
+    stored = run.spark.read.parquet(*[str(run.storage.path(record.path)) for record in manifest.files["store"]])
+    host = F.regexp_extract("request_url", "//([^/]+)/", 1)
+    assert {row["parts"] for row in stored.groupBy(host).agg(F.countDistinct("part").alias("parts")).collect()} == {1}
+
+
+def test_no_contact_no_request(tmp_path: Path, quiet: Reporter) -> None:
+    run = Run(Storage.at(str(tmp_path)), Config(), STAGES, quiet)
+    with pytest.raises(InputError, match=r"web\.contact is empty"):
+        run.stages["fetch"].check(run.config_of("fetch"), run)
+
+
+def test_no_pairs_is_a_valid_run_r19(build: Build, hosts) -> None:
+    """R19: 0 rows."""
+    _, manifest = build([])
+    assert (manifest.rows_in, manifest.kept, manifest.measured) == (0, 0, 0)
+
+
+def test_a_lost_part_is_fetched_again_r15(build: Build, hosts) -> None:
+    """R15: the pictures of the store are in the manifest; a damaged file is found before use."""
+    run, manifest = build(urls_of(6, hosts=1), part_images=2)
+    assert len(manifest.files["images"]) == 3
+    run.storage.path(manifest.files["images"][0].path).write_bytes(b"cut")
+    hosts.log.clear()
+    run, again = build(urls_of(6, hosts=1), part_images=2)
+    assert len(hosts.log) == 2
+    assert (again.rows_in, again.kept, again.measured) == (6, 6, 2)
+
+
+KILLED_LANE = """
+import json, sys
+import pyarrow as pa
+from pipeline.core.storage import Storage
+from pipeline.fetch.config import Config
+from pipeline.fetch.lane import run_fetch_lane
+from pipeline.web.config import WebConfig
+
+root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
+batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32())]))
+config = Config(part_images=2, per_host=1, rate_per_host=0.0)
+list(run_fetch_lane(iter([batch]), Storage(root), frozenset(), key, config, WebConfig(**web)))
+"""
+
+
+def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp_path: Path, quiet: Reporter) -> None:
+    """R9: kill -9; no request is repeated for rows already written, and nothing of the open part is left."""
+    urls = urls_of(9, hosts=1)
+    hosts.wait_s |= {"/7.jpg": 60}
+    run = new_run(tmp_path, hosts.port, quiet, urls)
+    with open_for_writing(run):
+        run_stage(run.stages["text"], run)
+        key = make_plan(run.stages["fetch"], run).measure_key
+    rows = [{"url_id": url_id(url), "request_url": url, "try_number": 1} for url in urls]
+    arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), rows)]
+    lane = subprocess.Popen([sys.executable, "-c", KILLED_LANE, *arguments])
+    deadline = time.monotonic() + 60
+    while "/7.jpg" not in hosts.asked or len(committed(run.storage, "fetch")) < 3:
+        assert time.monotonic() < deadline
+        assert lane.poll() is None
+        time.sleep(0.02)
+    lane.kill()
+    lane.wait(10)
+    written = {row.request_url for row in run.spark.read.parquet(str(run.storage.path("fetch/store/*.parquet"))).collect()}
+    assert len(written) == 6
+    hosts.wait_s.clear()
+    hosts.log.clear()
+    _, manifest = build(urls, part_images=2)
+    assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
+    assert (manifest.rows_in, manifest.kept, manifest.measured) == (9, 9, 3)
+    listed = {record.path for role in ("store", "images") for record in manifest.files[role]}
+    assert {f"fetch/store/{name}" for name in run.storage.names("fetch/store")} == listed
+
+
+def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(build: Build, hosts, tmp_path, quiet) -> None:
+    """R10: a worker dies after some parts; no row is lost, none is there twice, none is asked for twice."""
+    urls = urls_of(6, hosts=2)
+    run, first = build(urls)
+    hosts.log.clear()
+    todo = run.spark.createDataFrame([(url_id(url), url, 1) for url in [*urls, *urls_of(9, hosts=1)[6:]]],
+                                     "url_id string, request_url string, try_number int")  # fmt: skip
+    fetch_all(todo, [], run.config_of("fetch"), run, first.measure_key)  # a list made before any of it was committed
+    assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
+    assert sum(part.stats["rows"] for part in committed(run.storage, "fetch")) == 9
