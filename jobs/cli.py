@@ -71,20 +71,19 @@ def audit(
     opened = funnel.open_existing(run, Reporter(log))
     account = auditing.funnel_table(opened)
     findings = auditing.check(opened) if check else []
-    report = auditing.write_report(opened, account)
     if as_json:
         print(json.dumps(auditing.as_json(account, findings), indent=1, sort_keys=True))
     else:
         auditing.print_funnel(account, Console(highlight=False))
         for finding in findings:
-            print(f"{finding.code}: {finding.text}")
+            print(finding)
+    report = auditing.write_report(opened, account, findings)
+    if not as_json:
         print(f"report: {report}")
         if check and not findings:
             print("check: every file, every verdict and every hand-over agree")
-    broken = findings or account.broken
-    if broken:
-        first = findings[0] if findings else account.broken[0]
-        raise StageError(first.code, first.text)
+    for finding in (*findings, *account.broken):
+        raise StageError(finding.code, finding.text)
 
 
 @app.command()

@@ -61,7 +61,11 @@ class Run:
 
     def schema(self, stage: str) -> pa.Schema:
         """The schema of the stage's rows/."""
-        return rows_schema(self.stages[stage], self.stages)
+        return self._schemas[stage]
+
+    @cached_property
+    def _schemas(self) -> dict[str, pa.Schema]:
+        return {name: rows_schema(stage, self.stages) for name, stage in self.stages.items()}
 
     def manifest(self, stage: str) -> Manifest:
         """The published manifest; InputError where the stage has not happened."""

@@ -107,13 +107,13 @@ class Stage(ABC, Generic[C]):
 
 def rows_schema(stage: Stage[Any], stages: Mapping[str, Stage[Any]]) -> pa.Schema:
     """The schema of a stage's rows/: its carried columns as declared where they were measured, then its own."""
-    carried = [_declared(name, stage, stages) for name in stage.carries]
+    sources = [rows_schema(stages[name], stages) for name in stage.reads] if stage.carries else []
+    carried = [_declared(column, sources, stage) for column in stage.carries]
     return pa.schema([*carried, *stage.adds], metadata=stage.adds.metadata)
 
 
-def _declared(column: str, stage: Stage[Any], stages: Mapping[str, Stage[Any]]) -> pa.Field:
-    for source in stage.reads:
-        schema = rows_schema(stages[source], stages)
+def _declared(column: str, sources: list[pa.Schema], stage: Stage[Any]) -> pa.Field:
+    for schema in sources:
         if column in schema.names:
             return schema.field(column)
     raise TypeError(f"{stage.name} carries {column}, which none of {stage.reads} hands on")

@@ -1,0 +1,21 @@
+"""Audit: what was filtered and why, read back from manifests, rows and ledgers. It changes nothing but RUN/audit."""
+
+from pipeline.audit.fate import Why, why
+from pipeline.audit.funnel import Code, Finding, Funnel, as_json, funnel_table
+from pipeline.audit.proof import check
+from pipeline.audit.report import write_report
+from pipeline.audit.terminal import print_funnel, print_why
+
+__all__ = [
+    "Code",
+    "Finding",
+    "Funnel",
+    "Why",
+    "as_json",
+    "check",
+    "funnel_table",
+    "print_funnel",
+    "print_why",
+    "why",
+    "write_report",
+]

@@ -1,0 +1,140 @@
+"""The corpus as its own manifest describes it, and a contact sheet of what was kept.
+
+The sheet shows the samples with the smallest hash of their key: the same ones whenever the same corpus is looked at,
+and no choice of ours. Its pictures are decoded and encoded anew, so that no byte of the web reaches the report.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageOps
+from pyspark.sql import functions as F
+
+from pipeline.audit.ledgers import UNREADABLE
+from pipeline.core.errors import InputError
+from pipeline.core.run import Run
+from pipeline.core.storage import FileRecord
+from pipeline.core.tables import read_table
+from schemas.export import CORPUS
+
+MANIFEST = "corpus/manifest.json"
+THUMBNAIL_SIDE = 192  # pixels; shown at most at 160 CSS pixels
+THUMBNAIL_BYTES = 20 * 1024
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard; its keys lie between ``first_key`` and ``last_key``, both included."""
+
+    name: str
+    samples: int
+    first_key: str
+    last_key: str
+    files: Mapping[str, FileRecord]  # by kind: tar, parquet
+
+    def holds(self, key: str) -> bool:
+        """Whether ``key`` lies in its range."""
+        return self.first_key <= key <= self.last_key
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A sample of the corpus with a small picture of it (JPEG as a data: URI)."""
+
+    key: str
+    caption: str
+    url: str
+    width: int
+    height: int
+    clip_score: float | None
+    thumbnail: str
+
+
+def corpus_shards(run: Run) -> list[Shard]:
+    """The shards in order; none where there is no corpus. InputError `input_unreadable` for a broken manifest."""
+    if not run.storage.exists(MANIFEST):
+        return []
+    try:
+        return [_shard(values) for values in json.loads(run.storage.read(MANIFEST))["shards"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "input_unreadable", f"{MANIFEST} is no corpus manifest: {type(error).__name__}; run pairmill build again"
+        ) from error
+
+
+def kept_samples(run: Run, number: int) -> list[Kept]:
+    """At most ``number`` samples, in the order of the hash of their key."""
+    shards = corpus_shards(run)
+    files = [shard.files["parquet"] for shard in shards]
+    try:
+        samples = read_table(run.spark, run.storage, files, CORPUS)
+        drawn = samples.orderBy(F.xxhash64("key"), "key").limit(number).collect()
+    except UNREADABLE as error:
+        raise InputError("input_unreadable", f"corpus: {type(error).__name__}; run pairmill audit --check") from error
+    pictures = _pictures(run, shards, {row["key"] for row in drawn})
+    return [
+        Kept(
+            row["key"],
+            row["caption"] or "",
+            row["url"] or "",
+            row["width"],
+            row["height"],
+            row["clip_score"],
+            pictures[row["key"]],
+        )
+        for row in drawn
+        if row["key"] in pictures
+    ]
+
+
+def thumbnail(data: bytes) -> str | None:
+    """A JPEG of at most `THUMBNAIL_BYTES` as a data: URI; None for bytes that are no picture."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                return None
+            picture.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+            small = ImageOps.exif_transpose(picture).convert("RGB")
+        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        for quality in (80, 60, 40, 20):
+            encoded = io.BytesIO()
+            small.save(encoded, "JPEG", quality=quality)
+            if encoded.tell() <= THUMBNAIL_BYTES:
+                return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return None
+
+
+def _pictures(run: Run, shards: list[Shard], keys: set[str]) -> dict[str, str]:
+    """Thumbnails by key, out of the tars; a sample whose picture cannot be read has none."""
+    found = {}
+    for shard in shards:
+        wanted = {f"{key}.jpg": key for key in keys if shard.holds(key)}
+        with contextlib.suppress(
+            OSError, tarfile.TarError
+        ):  # a broken shard is for `check` to find; the report goes on
+            if wanted:
+                with tarfile.open(run.storage.path(shard.files["tar"].path), "r:") as tar:
+                    for member in tar:
+                        stream = tar.extractfile(member) if member.name in wanted else None
+                        small = thumbnail(stream.read()) if stream is not None else None
+                        if small is not None:
+                            found[wanted[member.name]] = small
+    return found
+
+
+def _shard(values: dict[str, Any]) -> Shard:
+    name, samples = values["name"], values["samples"]
+    files = {
+        kind: FileRecord(f"corpus/{name}.{kind}", samples, file["bytes"], file["sha256"])
+        for kind, file in values["files"].items()
+    }
+    return Shard(name, samples, values["first_key"], values["last_key"], files)

@@ -1,0 +1,194 @@
+"""`why`: what became of one thing. From a page, candidate, pair, image or URL to its place in the corpus.
+
+An identifier names rows directly, and through them their kin: a page its candidates, a candidate its pair, a pair its
+image, an image its pairs. Each stage is then asked, by its own key, what it decided about them: its rows/ say what
+it saw, its ledger/ what it dropped (`check` proves that the two agree). Reads Parquet in place, without Spark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.audit.corpus import corpus_shards
+from pipeline.audit.funnel import published
+from pipeline.core.errors import InputError
+from pipeline.core.manifest import Manifest
+from pipeline.core.run import Run
+from pipeline.core.storage import FileRecord
+from pipeline.web.urls import UrlError, url_id
+from schemas.export import CORPUS
+from schemas.ledger import LEDGER
+
+ID_COLUMNS = ("page_id", "candidate_id", "pair_id", "url_id", "sha256")
+TIME_COLUMN = "fetched_at"
+MAX_ROWS = 1_000  # rows followed a stage: a page or picture with more is answered for these
+
+_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Station:
+    """What one stage decided about one row. ``reason`` is None for a kept row."""
+
+    stage: str
+    unit: str
+    key: str
+    reason: str | None = None
+    value: str | None = None
+    threshold: str | None = None
+    detail: str | None = None
+    at: str | None = None  # when it was fetched (UTC, ISO 8601), where the stage fetches
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.stage}/dropped/{self.reason}" if self.reason else f"{self.stage}/kept"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A place in the corpus."""
+
+    shard: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Why:
+    """The way of what was asked for through the stages, in funnel order, and where it lies in the corpus."""
+
+    asked: str
+    stations: tuple[Station, ...]
+    samples: tuple[Sample, ...]
+    not_run: tuple[str, ...]
+
+    @property
+    def answer(self) -> str:
+        """One line: kept with shard and key, or the last drop, or that nobody has seen it."""
+        if not self.stations:
+            return f"{self.asked}: no stage of this run has seen it"
+        if self.samples:
+            first = self.samples[0]
+            more = f" (and {len(self.samples) - 1} more)" if len(self.samples) > 1 else ""
+            return f"kept: in the corpus as corpus/{first.shard}.tar, key {first.key}{more}"
+        last = next((station for station in reversed(self.stations) if station.reason), None)
+        if last is not None:
+            return f"dropped: {last.full_name}{f' ({last.detail})' if last.detail else ''}"
+        return (
+            f"kept so far; {self.not_run[0]} has not run"
+            if self.not_run
+            else "kept by every stage that saw it; not in the corpus"
+        )
+
+
+def why(run: Run, key: str) -> Why:
+    """What became of ``key``: a pair_id, url_id, candidate_id, page_id, sha256, or the URL of a page or image.
+
+    Something unknown is an answer too (no stations). Raises what `published` raises.
+    """
+    manifests = published(run)
+    named = _identifier(key)
+    kin = _kin(run, manifests, named) if named is not None else {}
+    stations = [station for name, manifest in manifests.items() for station in _stations(run, name, manifest, kin)]
+    return Why(
+        asked=key,
+        stations=tuple(stations),
+        samples=tuple(_samples(run, kin.get("pair_id", set()))),
+        not_run=tuple(name for name in run.stages if name not in manifests),
+    )
+
+
+def _identifier(text: str) -> str | None:
+    """The id that ``text`` is, or that its URL has; None for what can be neither."""
+    text = text.strip()
+    if _ID.fullmatch(text.lower()):
+        return text.lower()
+    try:
+        return url_id(text)
+    except UrlError:
+        return None
+
+
+def _kin(run: Run, manifests: Mapping[str, Manifest], named: str) -> dict[str, set[str]]:
+    """Every id that stands in a row with the id asked for, by column. An image's bytes first lead to its URLs."""
+    kin = _beside(run, manifests, {column: {named} for column in ID_COLUMNS})
+    if named in kin.get("sha256", set()):
+        kin = _beside(run, manifests, {"url_id": kin["url_id"]})
+    return kin
+
+
+def _beside(run: Run, manifests: Mapping[str, Manifest], ids: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, manifest in manifests.items():
+        schema = run.schema(name)
+        columns = [column for column in ID_COLUMNS if column in schema.names]
+        for row in _rows(run, manifest.files["rows"], schema, columns, ids):
+            for column in columns:
+                if row[column] is not None:
+                    found.setdefault(column, set()).add(row[column])
+    return found
+
+
+def _stations(run: Run, name: str, manifest: Manifest, kin: Mapping[str, set[str]]) -> Iterator[Station]:
+    """What one stage decided about its rows among the kin."""
+    stage, schema = run.stages[name], run.schema(name)
+    keys = kin.get(stage.key, set())
+    columns = [stage.key, *[TIME_COLUMN for _ in range(TIME_COLUMN in schema.names)]]
+    seen = {
+        row[stage.key]: row.get(TIME_COLUMN)
+        for row in _rows(run, manifest.files["rows"], schema, columns, {stage.key: keys})
+    }
+    dropped = {
+        row["key"]: row for row in _rows(run, manifest.files["ledger"], LEDGER, LEDGER.names, {"key": set(seen)})
+    }
+    for key in sorted(seen):
+        verdict = dropped.get(key, {})
+        yield Station(
+            name,
+            stage.unit,
+            key,
+            verdict.get("reason"),
+            verdict.get("value"),
+            verdict.get("threshold"),
+            verdict.get("detail"),
+            seen[key],
+        )
+
+
+def _samples(run: Run, pair_ids: set[str]) -> Iterator[Sample]:
+    """Where the corpus has these pairs: the manifest says which shards can, their Parquet which do."""
+    for shard in corpus_shards(run):
+        within = {key for key in pair_ids if shard.holds(key)}
+        for row in _rows(run, [shard.files["parquet"]], CORPUS, ["key"], {"key": within}):
+            yield Sample(shard.name, str(row["key"]))
+
+
+def _rows(
+    run: Run, files: list[FileRecord], schema: pa.Schema, columns: list[str], ids: Mapping[str, set[str]]
+) -> list[dict[str, str | None]]:
+    """The rows in which one of the columns holds one of its ids; at most `MAX_ROWS`."""
+    wanted = [
+        pc.field(column).isin(sorted(values)) for column, values in ids.items() if values and column in schema.names
+    ]
+    paths = [str(run.storage.path(file.path)) for file in files if file.rows]
+    if not wanted or not paths:
+        return []
+    anyone = wanted[0]
+    for condition in wanted[1:]:
+        anyone = anyone | condition
+    try:
+        return (
+            ds.dataset(paths, schema=schema, format="parquet")
+            .scanner(columns=columns, filter=anyone)
+            .head(MAX_ROWS)
+            .to_pylist()
+        )
+    except FileNotFoundError as error:
+        raise InputError("input_missing", f"a file that a manifest lists is gone: {error}") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError("input_unreadable", f"{files[0].path}: {error}; run pairmill audit --check") from error

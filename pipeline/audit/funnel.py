@@ -1,0 +1,200 @@
+"""The funnel: what entered each stage, what it kept, and what it dropped why. From the manifests alone, without Spark.
+
+A stage is counted in its own unit (pages, candidates, images, pairs). What it hands on may be another one: `text`
+judges candidates and keeps pairs. Every row is accounted for when three sums hold: ``rows_in == kept + Σ dropped``
+in each stage; what a stage keeps is what each of its readers read, by count and by digest of the keys; and every
+reason is one of the stage's closed set. What does not hold is a `Finding`, never a silent "other".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from pipeline.audit.masking import shown
+from pipeline.core.errors import InputError
+from pipeline.core.manifest import Manifest, read_manifest
+from pipeline.core.run import Run
+from pipeline.core.stage import Stage
+
+
+class Code(StrEnum):
+    """What a finding is about; also the code with which the command ends."""
+
+    LEDGER_MISMATCH = "ledger_mismatch"  # numbers, files or verdicts that do not agree
+    LEDGER_INVALID = "ledger_invalid"  # a reason that is none of the stage's, or not exactly one for a row
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not add up. ``text`` is one line with the numbers."""
+
+    code: Code
+    stage: str
+    text: str
+
+    @classmethod
+    def mismatch(cls, stage: str, text: str) -> Finding:
+        """Numbers, files or verdicts that do not agree."""
+        return cls(Code.LEDGER_MISMATCH, stage, text)
+
+    @classmethod
+    def invalid(cls, stage: str, text: str) -> Finding:
+        """A reason that is none of the stage's, or not exactly one for a row."""
+        return cls(Code.LEDGER_INVALID, stage, text)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.stage}: {self.text}"
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """One stage of the funnel, in its own unit. ``handed_on`` is counted in ``keeps_unit``."""
+
+    stage: str
+    unit: str
+    keeps_unit: str
+    rows_in: int
+    kept: int
+    handed_on: int
+    dropped: tuple[tuple[str, int], ...]  # (reason, rows), most rows first
+    measured: int
+    seconds: float
+    off: bool
+
+    @property
+    def rows_dropped(self) -> int:
+        return sum(rows for _, rows in self.dropped)
+
+    @property
+    def kept_share(self) -> float | None:
+        """0..1; None where nothing entered."""
+        return self.kept / self.rows_in if self.rows_in else None
+
+    @property
+    def rows_per_s(self) -> float | None:
+        return self.rows_in / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """A stage without a result."""
+
+    stage: str
+    half_done: bool  # parts are committed, the stage is not
+
+    def __str__(self) -> str:
+        return f"{self.stage} is half done" if self.half_done else f"{self.stage} has not run"
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The stages that have happened, in order; those that have not; and what does not add up."""
+
+    stages: tuple[StageCount, ...]
+    incomplete: tuple[Incomplete, ...]
+    broken: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether every row is accounted for."""
+        if self.broken:
+            more = f" (and {len(self.broken) - 1} more)" if len(self.broken) > 1 else ""
+            return f"BROKEN: {self.broken[0]}{more}"
+        missing = "; ".join(str(stage) for stage in self.incomplete)
+        return f"incomplete: {missing}; so far every row is accounted for" if missing else "every row is accounted for"
+
+
+def published(run: Run) -> dict[str, Manifest]:
+    """The manifests there are, by stage, in funnel order.
+
+    InputError `input_missing` where no stage has one, `input_unreadable` where one is no manifest.
+    """
+    found = {name: read_manifest(run.storage, name) for name in run.stages}
+    manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
+    if not manifests:
+        raise InputError(
+            "input_missing", f"no stage has run in {run.storage.root}; run pairmill build first, or name another --run"
+        )
+    return manifests
+
+
+def funnel_table(run: Run) -> Funnel:
+    """The funnel as the manifests tell it. Raises what `published` raises."""
+    manifests = published(run)
+    return Funnel(
+        stages=tuple(_count_of(manifest) for manifest in manifests.values()),
+        incomplete=tuple(
+            Incomplete(name, bool(run.storage.names(f"{name}/parts"))) for name in run.stages if name not in manifests
+        ),
+        broken=tuple(
+            finding
+            for name, manifest in manifests.items()
+            for finding in _findings(run, run.stages[name], manifest, manifests)
+        ),
+    )
+
+
+def as_json(funnel: Funnel, findings: Sequence[Finding] = ()) -> dict[str, Any]:
+    """The funnel and further ``findings`` as plain values, counts under paths (``text/dropped/text_too_short``)."""
+    counts: dict[str, int] = {}
+    for stage in funnel.stages:
+        counts |= {f"{stage.stage}/in": stage.rows_in, f"{stage.stage}/kept": stage.kept}
+        counts |= {f"{stage.stage}/handed_on": stage.handed_on, f"{stage.stage}/measured": stage.measured}
+        counts |= {f"{stage.stage}/dropped/{reason}": rows for reason, rows in stage.dropped}
+    whole = replace(funnel, broken=tuple(dict.fromkeys((*funnel.broken, *findings))))
+    return {
+        "verdict": shown(whole.verdict),
+        "findings": [{"code": str(f.code), "stage": f.stage, "text": shown(f.text)} for f in whole.broken],
+        "incomplete": [stage.stage for stage in funnel.incomplete],
+        "units": {stage.stage: [stage.unit, stage.keeps_unit] for stage in funnel.stages},
+        "seconds": {stage.stage: stage.seconds for stage in funnel.stages},
+        "counts": counts,
+    }
+
+
+def closed_set(run: Run, stage: str) -> set[str]:
+    """The reasons a row of the stage may have under this config: the stage's, the core's and the user's own."""
+    users = [f"user:{rule.name}" for rule in run.config.rules if rule.stage == stage]  # type: ignore[attr-defined]
+    return {*run.stages[stage].reasons, *users}
+
+
+def _count_of(manifest: Manifest) -> StageCount:
+    dropped = sorted(manifest.dropped.items(), key=lambda item: (-item[1], item[0]))
+    return StageCount(
+        stage=manifest.stage,
+        unit=manifest.unit,
+        keeps_unit=manifest.keeps.unit,
+        rows_in=manifest.rows_in,
+        kept=manifest.kept,
+        handed_on=manifest.keeps.rows,
+        dropped=tuple(dropped),
+        measured=manifest.measured,
+        seconds=manifest.seconds,
+        off=manifest.off,
+    )
+
+
+def _findings(run: Run, stage: Stage[Any], manifest: Manifest, manifests: dict[str, Manifest]) -> Iterator[Finding]:
+    """What one manifest contradicts: itself, its sources, its closed set."""
+    name, unit = stage.name, stage.unit
+    dropped = sum(manifest.dropped.values())
+    if manifest.rows_in != manifest.kept + dropped:
+        yield Finding.mismatch(name, f"{manifest.rows_in:,} {unit}s in, {manifest.kept:,} kept, {dropped:,} dropped")
+    if stage.keeps[1] == stage.key and manifest.keeps.rows != manifest.kept:
+        yield Finding.mismatch(name, f"{manifest.kept:,} {unit}s kept, {manifest.keeps.rows:,} handed on")
+    for read in manifest.inputs:
+        source = manifests.get(read.stage)
+        if source is not None and source.keeps != read:
+            text = (
+                f"read {read.rows:,} {read.unit}s of {read.stage} (digest {read.digest}), which keeps "
+                f"{source.keeps.rows:,} (digest {source.keeps.digest}); pairmill build brings it up to date"
+            )
+            yield Finding.mismatch(name, text)
+    first = manifest.inputs[0] if manifest.inputs else None
+    if first is not None and not stage.fans_out and first.unit == unit and first.rows != manifest.rows_in:
+        yield Finding.mismatch(name, f"{first.rows:,} {unit}s read of {first.stage}, {manifest.rows_in:,} counted in")
+    for reason in sorted(set(manifest.dropped) - closed_set(run, name)):
+        yield Finding.invalid(name, f"{manifest.dropped[reason]:,} rows have {reason!r}, no reason of this stage")

@@ -1,0 +1,51 @@
+"""How text from the web is shown to a person: masked, harmless, and short enough to read.
+
+Nothing from the web is trusted to be one line of visible text. Passwords in URLs, e-mail addresses and telephone
+numbers are masked; bidirectional overrides (which make a line read backwards; Boucher and Anderson, "Trojan Source",
+2021) and control characters stand as escapes; long texts are cut. HTML is escaped by the template, not here.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARS = 300
+
+# Every pattern takes time linear in the text: a caption may have 100,000 characters and no space.
+_CREDENTIALS = re.compile(r"([/\\]{2})[^\s/\\?#]*@")
+_SECRET_PARAMETER = re.compile(
+    r"([?&;](?:password|passwd|pwd|secret|token|access_token|api_?key|auth|sig|signature|x-amz-(?:signature|credential|security-token))=)"
+    r"[^&;#\s]+",
+    re.IGNORECASE,
+)
+_EMAIL = re.compile(
+    r"(?<![\w.+\-])[\w.+\-]{1,64}@(?!\d+(?:\.\d+)?x\.)[\w\-]{1,63}(?:\.[\w\-]{1,63})+"
+)  # photo@2x.png is a file name
+_TELEPHONE = re.compile(r"\+\d[\d ().\-]{7,20}\d|(?<![\w.\-])\(?\d{3}\)?[ .\-]\d{3}[ .\-]\d{4}(?![\w\-])")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def masked(text: str) -> str:
+    """``text`` without passwords, e-mail addresses and telephone numbers.
+
+    >>> masked("no answer from http://user:secret@example.com/a, ask info@example.com")
+    'no answer from http://***@example.com/a, ask [e-mail]'
+    """
+    text = _CREDENTIALS.sub(r"\1***@", text)
+    text = _SECRET_PARAMETER.sub(r"\1***", text)
+    return _TELEPHONE.sub("[telephone]", _EMAIL.sub("[e-mail]", text))
+
+
+def shown(text: str, max_chars: int = MAX_CHARS) -> str:
+    """``text`` as reports and terminals show it: masked, one line, no invisible controls, at most ``max_chars``.
+
+    >>> shown("abc\\u202egpj.exe")
+    'abc\\\\u202egpj.exe'
+    """
+    visible = _UNSEEN.sub(_escape, masked(text)[: max_chars + 1])
+    return visible if len(visible) <= max_chars else visible[: max_chars - 1] + "…"
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,0 +1,164 @@
+"""`audit --check`: proves from disk that every row has its one answer.
+
+Nothing a stage wrote about itself is believed. Every file a manifest names is hashed again; every verdict is derived
+again from rows/ and rules, and held against the ledger as a multiset; what is kept is counted and digested again and
+held against what the manifest says and what the readers read; the corpus is held against its own manifest and against
+the pairs that are kept. A row taken out of any Parquet file, an edited reason or a flipped byte contradicts at least
+one of these, even where a manifest was edited along with it.
+
+Spark does the work (hashing included); the driver sees one row a reason and one example a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.audit.corpus import MANIFEST, corpus_shards
+from pipeline.audit.funnel import Finding, funnel_table, published
+from pipeline.audit.ledgers import UNREADABLE, counts_by_reason, ledger_findings, recorded, require_tables
+from pipeline.audit.masking import shown
+from pipeline.core import verdict
+from pipeline.core.manifest import KeptRows, Manifest
+from pipeline.core.run import Run
+from pipeline.core.runner import count_verdicts
+from pipeline.core.storage import FileRecord, Storage
+from pipeline.core.tables import read_table
+from schemas.export import CORPUS
+from schemas.ledger import LEDGER
+
+
+def check(run: Run) -> list[Finding]:
+    """Everything that does not add up; an empty list is the proof.
+
+    InputError `input_missing` where no stage has a manifest or the rows or ledger of one are gone,
+    `input_unreadable` for a manifest that is none.
+    """
+    manifests = published(run)
+    require_tables(run, manifests)
+    findings = [*funnel_table(run).broken, *_changed_files(run, manifests)]
+    for name, manifest in manifests.items():
+        try:
+            findings.extend(_contradictions(run, name, manifest))  # what is found before the exception stays
+        except UNREADABLE as error:
+            findings.append(Finding.mismatch(name, f"its rows or ledger cannot be read ({type(error).__name__})"))
+    return list(dict.fromkeys(findings))
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What a manifest says about a file."""
+
+    stage: str
+    file: FileRecord
+
+
+def _changed_files(run: Run, manifests: Mapping[str, Manifest]) -> list[Finding]:
+    """Files that are not what their manifest says, by size and sha256; and files in the corpus that nobody listed."""
+    claims = [_Claim(name, file) for name, manifest in manifests.items() for file in manifest.all_files]
+    packer = next((name for name in manifests if "corpus" in run.stages[name].packs), None)
+    if packer is not None:
+        claims += [_Claim(packer, file) for shard in corpus_shards(run) for file in shard.files.values()]
+    partitions = min(len(claims), 4 * run.spark.sparkContext.defaultParallelism)
+    storage = run.storage
+    changed = (
+        run.spark.sparkContext.parallelize(claims, partitions)
+        .flatMap(lambda claim: _examined(storage, claim))
+        .collect()
+    )
+    findings = [Finding.mismatch(stage, text) for stage, text in dict.fromkeys(changed)]
+    if packer is not None:
+        listed = {claim.file.path for claim in claims} | {MANIFEST}
+        strangers = [f"corpus/{name}" for name in storage.names("corpus") if f"corpus/{name}" not in listed]
+        findings += [Finding.mismatch(packer, f"{path} is in no manifest") for path in strangers]
+    return findings
+
+
+def _examined(storage: Storage, claim: _Claim) -> Iterator[tuple[str, str]]:
+    """(stage, what is wrong) for a file that is not as claimed. Runs in a task."""
+    try:
+        found = storage.record(claim.file.path, claim.file.rows)
+    except OSError as error:
+        yield claim.stage, f"{claim.file.path} cannot be read: {error.strerror}"
+        return
+    if found.bytes != claim.file.bytes:
+        yield claim.stage, f"{claim.file.path} has {found.bytes:,} bytes, {claim.file.bytes:,} when it was listed"
+    elif found.sha256 != claim.file.sha256:
+        yield (
+            claim.stage,
+            f"{claim.file.path} has sha256 {found.sha256[:16]}…, {claim.file.sha256[:16]}… when it was listed",
+        )
+
+
+def _contradictions(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
+    """What rows, rules, ledger and manifest of one stage say against one another."""
+    schema = run.schema(name)
+    if [rule.describe(schema) for rule in run.rules(name)] != manifest.rules:
+        yield Finding.mismatch(name, "decided by other rules than this config gives; run pairmill build")
+        return
+    ledger = recorded(run, manifest)
+    counts = counts_by_reason(ledger)
+    yield from ledger_findings(run, manifest, counts)
+    yield from _doubled(name, ledger)
+    yield from _other_verdicts(run, name, ledger)
+    yield from _other_counts(run, name, manifest, sum(counts.values()))
+    if "corpus" in run.stages[name].packs:
+        yield from _other_corpus(run, name, manifest)
+
+
+def _doubled(name: str, ledger: DataFrame) -> Iterator[Finding]:
+    doubled = ledger.groupBy("key").agg(F.count(F.lit(1)).alias("entries")).where("entries > 1")
+    found = doubled.agg(F.count(F.lit(1)).alias("n"), F.min("key").alias("example")).collect()[0]
+    if found["n"]:
+        yield Finding.invalid(
+            name, f"{found['n']:,} rows have two reasons or more in the ledger, as {found['example']}"
+        )
+
+
+def _other_verdicts(run: Run, name: str, ledger: DataFrame) -> Iterator[Finding]:
+    """The ledger against the verdicts derived again: both as multisets, in one shuffle (`exceptAll` both ways)."""
+    derived = verdict.ledger(run.judged(name), run.stages[name].key)
+    signed = derived.withColumn("entries", F.lit(1)).unionByName(ledger.withColumn("entries", F.lit(-1)))
+    balance = signed.groupBy(*LEDGER.names).agg(F.sum("entries").alias("entries")).where("entries <> 0")
+    example = F.min(F.concat_ws(" ", "key", "reason", "value", "threshold"))
+    sides = balance.groupBy((F.col("entries") < 0).alias("surplus")).agg(
+        F.sum(F.abs("entries")).alias("n"), example.alias("example")
+    )
+    for side in sides.orderBy("surplus").collect():  # at most two
+        meaning = "do not follow from rows and rules" if side["surplus"] else "are missing"
+        text = f"{side['n']:,} entries of the ledger {meaning}, as {shown(side['example'])}"
+        yield Finding.mismatch(name, text)
+
+
+def _other_counts(run: Run, name: str, manifest: Manifest, dropped: int) -> Iterator[Finding]:
+    """The manifest's numbers against those of the rows, and of the ledger (``dropped`` rows)."""
+    unit = run.stages[name].unit
+    derived, keeps = count_verdicts(run.stages[name], run.judged(name))
+    kept = derived.pop(None, 0)
+    if manifest.rows_in != kept + dropped:
+        text = f"{manifest.rows_in:,} {unit}s in; on disk {kept:,} are kept and {dropped:,} dropped"
+        yield Finding.mismatch(name, text)
+    if (manifest.kept, manifest.dropped) != (kept, derived):
+        listed = f"{manifest.kept:,} kept, {sum(manifest.dropped.values()):,} dropped"
+        text = (
+            f"the manifest says {listed}; rows and rules give {kept:,} and {sum(derived.values()):,}, or other reasons"
+        )
+        yield Finding.mismatch(name, text)
+    if manifest.keeps != keeps:
+        yield Finding.mismatch(name, f"the manifest hands on {_told(manifest.keeps)}; on disk are {_told(keeps)}")
+
+
+def _other_corpus(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
+    """The samples of the corpus against the kept pairs: count and digest of their keys."""
+    files = [shard.files["parquet"] for shard in corpus_shards(run)]
+    samples = read_table(run.spark, run.storage, files, CORPUS).withColumn(verdict.REASON, F.lit(None).cast("string"))
+    _, packed = count_verdicts(run.stages[name], samples)
+    if manifest.keeps != packed:
+        yield Finding.mismatch(name, f"{_told(manifest.keeps)} are kept; the corpus holds {_told(packed)}")
+
+
+def _told(rows: KeptRows) -> str:
+    return f"{rows.rows:,} {rows.unit}s (digest {rows.digest})"

@@ -1,0 +1,34 @@
+"""Why a URL of the frontier gives no page: the network's reasons, and those that only a crawl has.
+
+Each code is a row of docs/faults.md (Crawl C1-C31). Opt-outs are no reason here: a page that may be crawled is
+stored with its signals, which bind what is taken *from* it (extract carries them, text judges them).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pipeline.web.reasons import NetReason
+
+OK = "ok"
+NETWORK = tuple(reason for reason in NetReason if not reason.startswith("optout_"))
+
+
+class CrawlReason(StrEnum):
+    """What the crawl itself refuses; asking again never helps."""
+
+    TRAP_SUSPECTED = "trap_suspected"  # too deep, too long, or a path that repeats itself (C26)
+    DUPLICATE_URL = "duplicate_url"  # other spellings of a page that is in the frontier (C27)
+    OUT_OF_SCOPE = "out_of_scope"  # a redirect to a host that is not ours to crawl (C19)
+
+    @property
+    def retryable(self) -> bool:
+        """As `NetReason.retryable`: a lane asks it of whatever reason an answer has."""
+        return False
+
+
+# An enum with members cannot be extended: the stage's closed set is put together from both.
+Reason = StrEnum("Reason", {reason.name: reason.value for reason in (*NETWORK, *CrawlReason)})
+Reason.__doc__ = "A drop reason of stage crawl; its full name is ``crawl/dropped/CODE``."
+
+RETRYABLE = tuple(reason.value for reason in NETWORK if reason.retryable)
