@@ -11,7 +11,10 @@ ADDS = table(
     ],
 )
 
-EMBEDDINGS = table(1, [
-    column("id", STRING, "image_sha256 of the picture, or caption_id"),
-    column("embedding", BINARY, "float32, little-endian, length 1; NaN where it could not be embedded"),
-])
+EMBEDDINGS = table(
+    1,
+    [
+        column("id", STRING, "image_sha256 of the picture, or caption_id"),
+        column("embedding", BINARY, "float32, little-endian, length 1; NaN where it could not be embedded"),
+    ],
+)

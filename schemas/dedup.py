@@ -7,6 +7,8 @@ ADDS = table(
     [
         column("cluster_id", STRING, "smallest url_id of the images joined by equal sha256 or near phash"),
         column("cluster_images", INT64, "image URLs in the cluster", "images"),
+        column("same_bytes_images", INT64, "image URLs with these very bytes, among the rows that entered", "images"),
+        column("same_bytes_captions", INT64, "distinct captions beside these very bytes", "captions"),
         column(
             "nearest_bits",
             INT32,

@@ -35,10 +35,13 @@ ADDS = table(
     ],
 )
 
-STORE = table(1, [
-    column("url_id", STRING, "key of the image URL"),
-    column("measure_key", STRING, "settings under which it was measured"),
-    column("part", STRING, "the committed part this row belongs to"),
-    column("request_url", STRING, "the URL that was asked for"),
-    *ADDS,
-])
+STORE = table(
+    1,
+    [
+        column("url_id", STRING, "key of the image URL"),
+        column("measure_key", STRING, "settings under which it was measured"),
+        column("part", STRING, "the committed part this row belongs to"),
+        column("request_url", STRING, "the URL that was asked for"),
+        *ADDS,
+    ],
+)

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pipeline.core.ids import key_of
 from pipeline.core.tables import spark_schema
 from pipeline.crawl.config import Config
-from pipeline.crawl.reasons import RETRYABLE, CrawlReason
+from pipeline.crawl.reasons import OK, RETRYABLE, CrawlReason
 from pipeline.web.reasons import NetReason
 from schemas.crawl import ADDS, FRONTIER, PAGES
 
@@ -76,8 +76,21 @@ def crawl_rows(frontier: DataFrame, pages: DataFrame, links: DataFrame) -> DataF
         {name: F.when(answered, F.col(name)).otherwise(F.col(f"entered_{name}")) for name in found}
         | {"count": F.lit(1).cast("long"), "tries": F.coalesce("tries", F.lit(0))}
     )
-    rows = joined.select(*ADDS.names).unionByName(_merged_spellings(frontier, links))
+    rows = _once_a_target(joined).select(*ADDS.names).unionByName(_merged_spellings(frontier, links))
     return rows.sortWithinPartitions("page_id")
+
+
+def _once_a_target(pages: DataFrame) -> DataFrame:
+    """Of the pages that redirects led to one and the same page one is taken: the page itself, else the smallest key."""
+    taken = F.col("outcome") == OK
+    itself_first = [F.col("page_id") != F.col("final_page_id"), F.col("page_id")]
+    place = F.row_number().over(Window.partitionBy(taken, "final_page_id").orderBy(*itself_first))
+    again = taken & (F.col("place") > 1)
+    detail = F.concat(F.lit("leads to the same page as another: "), "final_url")
+    return pages.withColumn("place", place).withColumns({
+        "outcome": F.when(again, CrawlReason.DUPLICATE_URL.value).otherwise(F.col("outcome")),
+        "detail": F.when(again, detail).otherwise(F.col("detail")),
+    })  # fmt: skip
 
 
 def _refused(urls: DataFrame, condition: F.Column, reason: CrawlReason | NetReason, detail: str) -> DataFrame:
@@ -113,5 +126,3 @@ def _duplicate_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
             for page in batch.to_pylist()
         ]  # fmt: skip
         yield pa.RecordBatch.from_pylist(rows, schema=ADDS)
-
-

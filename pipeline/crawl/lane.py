@@ -33,7 +33,7 @@ from pipeline.web.config import WebConfig
 from pipeline.web.lane import Item, LanePolicy, run_lane
 from pipeline.web.reasons import NetReason
 from pipeline.web.robots import Robots
-from pipeline.web.urls import split
+from pipeline.web.urls import split, url_id
 from schemas.crawl import LINKS, PAGES
 
 STAGE = "crawl"
@@ -216,6 +216,7 @@ def _row(item: Item, answer: Answer) -> dict[str, Any]:
         "detail": answer.detail or None,
         "http_status": answer.status,
         "final_url": answer.final_url,
+        "final_page_id": url_id(answer.final_url) if answer.reason is None else None,
         "tries": answer.tries,
         "fetched_at": answer.fetched_at,
         "robots_fetched_at": answer.robots_fetched_at or None,

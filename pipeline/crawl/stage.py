@@ -10,8 +10,8 @@ number of the round and nothing else. A killed crawl goes on where its committed
 
 A page is one row whatever it is called: URLs are normalised before the frontier, and the other spellings that were
 met (``/./a``, ``:80``, ``#part``) make one further row a page, `duplicate_url`, that counts them, so counts add up to
-the spellings seen. A page reached by redirect keeps the URL that was asked for; where its target is linked as well,
-both rows are kept, and `text` finds their pairs to be the same.
+the spellings seen. A page reached by redirect keeps the URL that was asked for; of all that lead to one target one is
+taken, the others are `duplicate_url` too.
 """
 
 from __future__ import annotations

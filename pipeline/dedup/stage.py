@@ -1,7 +1,8 @@
 """dedup: the duplicate cluster of every fetched image. Measured here; which image stays is chosen in select.
 
 Reads   fetch  url_id, sha256, phash
-Adds    cluster_id, cluster_images, nearest_bits
+        text   caption_id of the pairs that show an image
+Adds    cluster_id, cluster_images, same_bytes_images, same_bytes_captions, nearest_bits
 Source  phash: imagehash (Krawetz, "Looks like it"); exact Hamming join by the pigeonhole principle
         (Norouzi et al., "Fast exact search in Hamming space with multi-index hashing", 2014)
 
@@ -27,8 +28,8 @@ from pyspark.sql import functions as F
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.core.config import Field, Measure, StageConfig
-from pipeline.core.rules import Rule
+from pipeline.core.config import Decide, Field, Measure, StageConfig
+from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord
@@ -41,13 +42,21 @@ DEGENERATE_BITS = 4
 
 
 class Reason(StrEnum):
-    """Nothing is judged yet: a duplicate is dropped by select, which knows the pairs and their scores."""
+    """Why all images of a kind go. A mere duplicate is dropped by select, which knows the pairs and their scores."""
+
+    PLACEHOLDER_IMAGE = "placeholder_image"  # "photo not available": one picture under many URLs, beside many texts
 
 
 class Config(StageConfig):
-    """When two images are the same picture."""
+    """When two images are the same picture, and when a picture stands for no picture."""
 
     max_distance: Measure[int] = Field(4, ge=0, le=15, description="phash bits in which copies of a picture may differ")
+    placeholder_images: Decide[int] = Field(
+        20, ge=2, description="image URLs with the same bytes that make a placeholder"
+    )
+    placeholder_captions: Decide[int] = Field(
+        10, ge=2, description="distinct captions beside them that it takes as well"
+    )
 
 
 class Dedup(Stage[Config]):
@@ -56,7 +65,7 @@ class Dedup(Stage[Config]):
     name = "dedup"
     unit, key = "image", "url_id"
     keeps = ("image", "url_id")
-    reads = ("fetch",)
+    reads = ("fetch", "text")
     carries: ClassVar = ("url_id", *PICTURE_COLUMNS)
     Config, Reason, adds = Config, Reason, ADDS
 
@@ -68,7 +77,11 @@ class Dedup(Stage[Config]):
         components = write_file(run.storage, "dedup/components", COMPONENTS, components_of(run, edges))
         run.storage.sweep("dedup/edges", {record.path for record in edges})
         run.storage.sweep("dedup/components", {components.path})
-        joined = images.join(read_table(run.spark, run.storage, [components], COMPONENTS), "phash", "left")
+        captions = rows["text"].select("url_id", "caption_id").join(images.select("url_id", "sha256"), "url_id")
+        beside = captions.groupBy("sha256").agg(F.countDistinct("caption_id").alias("same_bytes_captions"))
+        joined = images.join(beside, "sha256", "left").join(
+            read_table(run.spark, run.storage, [components], COMPONENTS), "phash", "left"
+        )
         alone = F.when(degenerate("phash"), F.concat(F.lit("sha256:"), "sha256"))
         label = F.coalesce(alone, F.col("component").cast("string"), F.col("phash").cast("string"))
         cluster = Window.partitionBy("label")
@@ -77,6 +90,8 @@ class Dedup(Stage[Config]):
             *self.carries,
             F.min("url_id").over(cluster).alias("cluster_id"),
             F.count(F.lit(1)).over(cluster).alias("cluster_images"),
+            F.count(F.lit(1)).over(Window.partitionBy("sha256")).alias("same_bytes_images"),
+            "same_bytes_captions",
             F.when(F.count(F.lit(1)).over(twin) > 1, F.lit(0))
             .otherwise(F.col("nearest_bits"))
             .cast("int")
@@ -85,8 +100,10 @@ class Dedup(Stage[Config]):
         return Measured(measured, files={"edges": edges, "components": [components]})
 
     def rules(self, config: Config) -> list[Rule]:
-        """None yet: overlap with evaluation sets and blocklisted near-duplicates will be judged here."""
-        return []
+        """Overlap with evaluation sets and blocklisted near-duplicates will be judged here, too."""
+        images, captions = col("same_bytes_images"), col("same_bytes_captions")
+        placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
+        return [Rule(Reason.PLACEHOLDER_IMAGE, when=placeholder, value=images, threshold=config.placeholder_images)]
 
 
 def degenerate(phash: str) -> Column:

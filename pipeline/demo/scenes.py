@@ -37,8 +37,16 @@ FORMATS = (("jpeg", 85), ("jpeg", 75), ("png", None), ("webp", 80))
 
 # RGB of the grounds; their names stand in languages.yaml in the same order.
 GROUNDS = (
-    (205, 62, 58), (240, 150, 60), (246, 216, 96), (104, 176, 102), (84, 142, 214),
-    (142, 98, 184), (242, 164, 190), (140, 104, 78), (160, 164, 168), (248, 248, 246),
+    (205, 62, 58),
+    (240, 150, 60),
+    (246, 216, 96),
+    (104, 176, 102),
+    (84, 142, 214),
+    (142, 98, 184),
+    (242, 164, 190),
+    (140, 104, 78),
+    (160, 164, 168),
+    (248, 248, 246),
 )
 
 # Code points of things that look like what their name says: no faces, persons, signs, arrows or clocks.

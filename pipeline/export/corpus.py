@@ -21,9 +21,9 @@ from schemas.fields import description, unit
 
 CARD = """# An image-text corpus built by pairmill
 
-{samples} samples in {shards} shards. Each sample is `KEY.jpg`, `KEY.txt` and `KEY.json`, adjacent in the tar; `KEY` is
-the pair_id. The Parquet file beside a tar has the same rows in the same order. `manifest.json` lists every file with its
-sha256.
+{samples} samples in {shards} shards. Each sample is `KEY.jpg`, `KEY.txt` and `KEY.json`, adjacent in the tar; `KEY`
+is the pair_id. The Parquet file beside a tar has the same rows in the same order. `manifest.json` lists every file with
+its sha256.
 
 Pictures and texts belong to their makers; the URL of each picture and of a page that shows it stand with the sample.
 
