@@ -30,7 +30,8 @@ _PHRASES_OF = {
         twitter; instagram; youtube; linkedin; pinterest; whatsapp; rss; email; e-mail; mail; phone; advertisement;
         ad; ads; advert; sponsored; figure; fig; image of; picture of; photo of; photo by; image may contain;
         stock photo; stock image; royalty free stock photo; illustration; graphic; graphics; artwork; screenshot;
-        infographic
+        infographic;
+        click image for larger view; click for larger view; business logo; firm logo
     """,
     "de": """
         bild; bilder; das bild; foto; fotos; abbildung; grafik; symbol; symbolbild; vorschau; vorschaubild;
@@ -39,7 +40,8 @@ _PHRASES_OF = {
         zum vergrößern klicken; zum vergrößern anklicken; klicken zum vergrößern; bild anklicken; hier klicken;
         großansicht; mehr; mehr erfahren; mehr lesen; weiterlesen; weiter; zurück; schließen; suche; menü;
         startseite; teilen; drucken; werbung; anzeige; galerie; bildergalerie; ohne titel; unbenannt; laden;
-        wird geladen; kostenlos downloaden; herunterladen; in den warenkorb; details; pfeil
+        wird geladen; kostenlos downloaden; herunterladen; in den warenkorb; details; pfeil;
+        logo; firmenlogo; unternehmenslogo; logo des unternehmens; vereinslogo
     """,
     "fr": """
         image; images; photo; photos; photographie; illustration; logo; logo du site; icône; icone; bannière;
@@ -47,7 +49,8 @@ _PHRASES_OF = {
         photo du produit; photo de profil; image à la une; pas d'image; aucune image; image non disponible;
         cliquez pour agrandir; cliquer pour agrandir; agrandir; agrandir l'image; agrandir la photo; zoomer;
         cliquez ici; en savoir plus; lire la suite; voir plus; suivant; précédent; retour; fermer; rechercher;
-        recherche; accueil; partager; imprimer; publicité; sans titre; chargement; télécharger; flèche
+        recherche; accueil; partager; imprimer; publicité; sans titre; chargement; télécharger; flèche;
+        logo de l'entreprise; logo de la société; logo entreprise
     """,
     "es": """
         imagen; imágenes; imagenes; foto; fotos; fotografía; fotografia; ícono; icono; logotipo; miniatura;
@@ -55,21 +58,24 @@ _PHRASES_OF = {
         imagen destacada; sin imagen; imagen no disponible; clic para ampliar; haz clic para ampliar;
         haga clic para ampliar; click para ampliar; ampliar; ampliar imagen; haga clic aquí; haz clic aquí;
         leer más; ver más; más información; siguiente; anterior; volver; cerrar; buscar; inicio; compartir;
-        imprimir; publicidad; anuncio; sin título; cargando; descargar; flecha
+        imprimir; publicidad; anuncio; sin título; cargando; descargar; flecha;
+        logo; logotipo de la empresa; logo de la empresa; logo empresa
     """,
     "pt": """
         imagem; imagens; foto; fotos; fotografia; ícone; icone; logotipo; miniatura; fundo; imagem de fundo; capa;
         imagem de capa; imagem do produto; foto de perfil; imagem destacada; sem imagem; imagem não disponível;
         imagem indisponível; clique para ampliar; ampliar; ampliar imagem; clique aqui; leia mais; ver mais;
         saiba mais; próximo; seguinte; anterior; voltar; fechar; pesquisar; início; compartilhar; partilhar;
-        imprimir; publicidade; sem título; carregando; baixar; seta
+        imprimir; publicidade; sem título; carregando; baixar; seta;
+        logo; logotipo da empresa; logo da empresa; logótipo da empresa; logomarca
     """,
     "it": """
         immagine; immagini; foto; fotografia; icona; logo; copertina; immagine di copertina; anteprima; sfondo;
         miniatura; immagine del prodotto; foto profilo; immagine in evidenza; nessuna immagine;
         immagine non disponibile; clicca per ingrandire; ingrandisci; ingrandisci immagine; clicca qui; leggi tutto;
         leggi di più; scopri di più; avanti; indietro; successivo; precedente; chiudi; cerca; condividi; stampa;
-        pubblicità; senza titolo; caricamento; scarica; freccia
+        pubblicità; senza titolo; caricamento; scarica; freccia;
+        logo aziendale; logo dell'azienda; logo azienda
     """,
     "nl": """
         afbeelding; afbeeldingen; plaatje; foto; foto's; pictogram; icoon; achtergrond; achtergrondafbeelding;
@@ -103,7 +109,8 @@ _PHRASES_OF = {
         resim; resimler; görsel; görseller; fotoğraf; fotoğraflar; simge; ikon; logo; kapak; kapak resmi;
         küçük resim; önizleme; arka plan; ürün resmi; ürün görseli; profil resmi; resim yok; görsel yok;
         büyütmek için tıklayın; resmi büyüt; tıklayın; buraya tıklayın; devamını oku; daha fazla; sonraki; önceki;
-        geri; kapat; ara; paylaş; yazdır; reklam; başlıksız; yükleniyor; indir
+        geri; kapat; ara; paylaş; yazdır; reklam; başlıksız; yükleniyor; indir;
+        şirket logosu; firma logosu; site logosu
     """,
     "id": """
         gambar; gambar produk; foto; foto produk; foto profil; ikon; sampul; latar belakang; pratinjau;
@@ -117,7 +124,8 @@ _PHRASES_OF = {
         нет изображения; фото отсутствует; изображение отсутствует; нажмите, чтобы увеличить;
         нажмите для увеличения; увеличить; увеличить фото; увеличить изображение; нажмите здесь; читать далее;
         подробнее; далее; назад; вперед; закрыть; поиск; поделиться; печать; реклама; без названия; загрузка;
-        скачать; стрелка; логотип сайту
+        скачать; стрелка; логотип сайту;
+        логотип компании; логотип сайта
     """,
     "uk": "зображення; світлина; немає фото; збільшити; докладніше",
     "el": """
@@ -127,7 +135,8 @@ _PHRASES_OF = {
     "ar": """
         صورة; صور; الصورة; شعار; الشعار; أيقونة; ايقونة; خلفية; غلاف; صورة الغلاف; صورة مصغرة; صورة المنتج;
         صورة الملف الشخصي; لا توجد صورة; الصورة غير متوفرة; انقر للتكبير; اضغط للتكبير; تكبير; تكبير الصورة;
-        انقر هنا; اضغط هنا; اقرأ المزيد; المزيد; التالي; السابق; رجوع; إغلاق; بحث; مشاركة; طباعة; إعلان; تحميل
+        انقر هنا; اضغط هنا; اقرأ المزيد; المزيد; التالي; السابق; رجوع; إغلاق; بحث; مشاركة; طباعة; إعلان; تحميل;
+        شعار الشركة; شعار الموقع; انقر لتكبير الصورة; اضغط لتكبير الصورة
     """,
     "fa": "عکس; تصویر; لوگو; بدون تصویر; بیشتر بخوانید; ادامه مطلب",
     "he": "תמונה; תמונות; לוגו; סמל; אייקון; רקע; אין תמונה; לחץ להגדלה; לחצו להגדלה; הגדל; קרא עוד; עוד",
@@ -140,20 +149,23 @@ _PHRASES_OF = {
         预览; 预览图; 产品图片; 商品图片; 暂无图片; 没有图片; 无图片; 点击放大; 点击查看大图; 查看大图; 放大;
         点击这里; 更多; 查看更多; 阅读更多; 了解更多; 详情; 查看详情; 下一页; 上一页; 返回; 关闭; 搜索; 首页; 分享;
         打印; 广告; 无标题; 未命名; 加载中; 下载; 在这里插入图片描述; 圖; 圖片; 圖像; 圖示; 標誌; 縮圖; 背景圖;
-        頭像; 點擊放大; 點我放大; 看大圖; 更多資訊; 廣告; 載入中
+        頭像; 點擊放大; 點我放大; 看大圖; 更多資訊; 廣告; 載入中;
+        公司标志; 公司logo; 网站标志
     """,
     "ja": """
         画像; イメージ; イメージ画像; 写真; 図; ロゴ; アイコン; バナー; サムネイル; サムネイル画像; アイキャッチ;
         アイキャッチ画像; 背景; 背景画像; 表紙; カバー画像; 商品画像; 商品写真; プロフィール画像; 画像なし;
         画像はありません; クリックで拡大; クリックすると拡大します; クリックして拡大; 拡大; 拡大する; 拡大画像;
         詳細; 詳しくはこちら; こちら; もっと見る; 続きを読む; 次へ; 前へ; 戻る; 閉じる; 検索; ホーム; シェア; 印刷;
-        広告; 読み込み中; ダウンロード
+        広告; 読み込み中; ダウンロード;
+        会社のロゴ; 会社ロゴ; 企業ロゴ; ロゴ画像
     """,
     "ko": """
         이미지; 사진; 그림; 로고; 아이콘; 배너; 썸네일; 대표 이미지; 대표이미지; 배경; 배경 이미지; 표지;
         상품 이미지; 상품이미지; 프로필 사진; 프로필 이미지; 이미지 없음; 이미지 준비중; 클릭하면 확대; 확대;
         확대보기; 크게 보기; 크게보기; 더보기; 더 보기; 자세히 보기; 자세히; 다음; 이전; 뒤로; 닫기; 검색; 공유;
-        인쇄; 광고; 로딩중; 다운로드
+        인쇄; 광고; 로딩중; 다운로드;
+        로고 이미지; 회사 로고; 회사 로고 이미지; 이미지 크게 보기; 확대 보기
     """,
     "th": "รูปภาพ; รูป; ภาพ; โลโก้; ไอคอน; ไม่มีรูปภาพ; คลิกเพื่อขยาย; อ่านต่อ; ดูเพิ่มเติม",
 }
