@@ -24,6 +24,10 @@ ADDS = table(
         column("pair_pages", INT64, "distinct pages this pair stands on, among the rows that entered", "pages"),
         column("image_optouts", STRINGS, "opt-out signals of all pages that show this image, united"),
         column("request_url", STRING, "the URL that fetch asks for: the smallest raw URL of this url_id"),
-        column("pair_rank", INT64, "place of this candidate among those of its pair, by candidate_id, from 1"),
+        column(
+            "pair_rank",
+            INT64,
+            "place of this candidate among those of its pair, by page URL, image URL and candidate_id, from 1",
+        ),
     ],
 )

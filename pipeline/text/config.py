@@ -21,7 +21,9 @@ class Config(StageConfig):
         5, ge=1, description="shortest caption kept, in code points; wide East Asian letters count 3 (LAION-400M: 5)"
     )
     max_chars: Decide[int] = Field(
-        LONGEST_CLEANED, ge=1, le=LONGEST_CLEANED,
+        LONGEST_CLEANED,
+        ge=1,
+        le=LONGEST_CLEANED,
         description="longest caption kept, in code points; alt texts above 2,000 are never cleaned (ours, FAULTS T2)",
     )
     drop_boilerplate: Decide[bool] = Field(

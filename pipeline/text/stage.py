@@ -5,8 +5,9 @@ Adds    caption and what was measured on it; counts over all candidates that ent
 Source  length rule: LAION-400M (Schuhmann et al., 2021); langdetect with seed 0
 
 All candidates of one pair get the same verdict: the rules read only what is equal for them or united over the rows
-that entered; `duplicate_pair` stands last and keeps the smallest candidate_id. An opt-out on any page that shows an
-image counts for every pair of that image, and is judged here, before any request for it.
+that entered; `duplicate_pair` stands last and keeps one. Which one goes by page URL and image URL, and by candidate_id
+only among equal ones: that depends on the capture date, and another crawl of the same pages must give the same corpus.
+An opt-out on any page that shows an image counts for every pair of that image, and is judged before any request for it.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ def _with_counts(captioned: DataFrame) -> DataFrame:
         captioned.select("url_id", F.explode("page_optouts").alias("signal")).distinct()
         .groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
     )  # fmt: skip
-    rank = F.row_number().over(Window.partitionBy("pair_id").orderBy("candidate_id")).cast("long")
+    rank = (
+        F.row_number().over(Window.partitionBy("pair_id").orderBy("page_url", "image_url", "candidate_id")).cast("long")
+    )
     nothing = F.array().cast("array<string>")
     return (
         captioned.join(images, "caption_id", "left").join(pages, "pair_id", "left").join(requests, "url_id", "left")

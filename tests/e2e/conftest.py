@@ -37,7 +37,8 @@ class SmallWeb:
 
     def settings(self) -> dict[str, Any]:
         """What a run on this web needs."""
-        return {"web.resolve": self.resolve, "crawl.seeds": self.seeds}
+        few = {"dedup.placeholder_images": 4, "dedup.placeholder_captions": 4}  # five are planted
+        return {"web.resolve": self.resolve, "crawl.seeds": self.seeds} | few
 
 
 @pytest.fixture(scope="session")
