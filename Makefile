@@ -31,7 +31,7 @@ test-all: setup lint ## the long matrices too
 lint: setup ## ruff, mypy on core and schemas, the layers
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/lint-imports --no-timings >/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 
 bench: setup ## every benchmark; prints one JSON line each
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

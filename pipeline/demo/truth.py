@@ -4,7 +4,7 @@
 one line a page. An image in a comment, in a ``<template>`` or behind ``/decoy/`` has no line: nobody may ask
 for it.
 
-How to read ``expected_*``: null is kept; otherwise the stage and reason of FAULTS. Two kinds speak of one of
+How to read ``expected_*``: null is kept; otherwise the stage and reason of docs/faults.md. Two kinds speak of one of
 *two* pairs: of a picture and its copy (``duplicate_of`` names the original) one is kept, and which one is for
 ``select`` to say; of a pair and its repetition one is kept, and which one is for ``text``.
 """

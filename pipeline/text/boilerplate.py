@@ -1,4 +1,4 @@
-"""Captions that say nothing about their image, because the WHOLE caption is boilerplate (FAULTS T11).
+"""Captions that say nothing about their image, because the WHOLE caption is boilerplate (docs/faults.md, T11).
 
     filename   IMG_1234.JPG, DSC00012, photo-1.png, Screenshot 2021-03-04 at 10.11.12
     url        https://a.example/b, www.a.example, a.example.com/b.html, data:image/png;base64,...

@@ -72,7 +72,7 @@ _VIRAMA = 9
 _EMOJI_SELECTOR = "\ufe0f"
 
 MAX_ACCENTS = 4
-"""Marks with a combining class (accents, cantillation) that one letter may carry (FAULTS T4)."""
+"""Marks with a combining class (accents, cantillation) that one letter may carry (docs/faults.md, T4)."""
 MAX_MARKS = 8
 """Marks of any kind on one letter: the longest Burmese syllables need six vowel signs and medials."""
 

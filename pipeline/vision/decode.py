@@ -1,8 +1,8 @@
-"""From bytes to an upright picture in sRGB on white, as a browser would show it (FAULTS F29, F30, F33-F37, F40).
+"""From bytes to an upright picture in sRGB on white, as a browser would show it (docs/faults.md, F29 to F40).
 
 Only the first frame is decoded. A cut-off file is refused, never grey-filled: Pillow's tolerant loading stays off, it
 is process-wide. Decoding runs in this process: the readers are libjpeg-turbo, libpng, libwebp and Pillow's own GIF
-reader, under the limits of guard.py; a crash of one of them (FAULTS F31, F32) costs the task, which is run again.
+reader, under the limits of guard.py; a crash of one of them costs the task (docs/ARCHITECTURE.md, what is not there).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What untrusted bytes claim to be, judged before any pixel is decoded (FAULTS F24-F29).
+"""What untrusted bytes claim to be, judged before any pixel is decoded (docs/faults.md, F24-F29).
 
 The first bytes decide, not the header of the answer, not the extension. Only Pillow's JPEG, PNG, WebP and GIF readers
 are ever called, each by name: nothing is sniffed by a plugin, SVG is never rendered, no outside program is started.
@@ -52,7 +52,7 @@ ALLOWED_FORMATS = tuple(_READERS)
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest picture that is decoded. Above 50 megapixels RGB alone takes 150 MB a task (FAULTS F28)."""
+    """Largest picture that is decoded. Above 50 megapixels RGB alone takes 150 MB a task (docs/faults.md, F28)."""
 
     max_pixels: int = 50_000_000
     max_side: int = 16_384

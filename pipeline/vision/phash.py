@@ -35,5 +35,5 @@ def from_hex(digits: str) -> int:
 
 
 def spread(picture: Image.Image) -> float:
-    """Largest standard deviation of a channel, in levels of 255; 0 for one colour (FAULTS F38)."""
+    """Largest standard deviation of a channel, in levels of 255; 0 for one colour (docs/faults.md, F38)."""
     return max(ImageStat.Stat(picture).stddev)

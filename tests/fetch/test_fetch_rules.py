@@ -39,7 +39,7 @@ def reason_of(config: Config | None = None, **columns: object) -> str | None:
     ],
 )
 def test_each_image_gets_the_first_reason_that_applies(columns: dict, reason: str | None) -> None:
-    """F38, F39: blank pictures, spacers and banners, with the thresholds of FAULTS."""
+    """F38, F39: blank pictures, spacers and banners, with the thresholds of docs/faults.md."""
     assert reason_of(**columns) == reason
 
 
