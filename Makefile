@@ -4,12 +4,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-RUN ?= demo-run
+DEMO_RUN ?= demo-run
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(READY) ## .venv with everything, and a Java that Spark starts on
+setup: $(READY) ## .venv with everything; Java 17 or newer must be there (as root, apt-get installs it)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: setup ## serve a small web, crawl it, build a corpus, audit it, compare with the planted truth
-	$(BIN)/pairmill demo --run $(RUN)
+	$(BIN)/pairmill demo --run $(DEMO_RUN)
 
 test: setup lint ## everything but the long matrices
 	$(BIN)/python -m pytest -m "not long"
@@ -36,7 +36,7 @@ lint: setup ## ruff, mypy on core and schemas, the layers
 bench: setup ## every benchmark; prints one JSON line each
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
-clean: ## remove the environment, caches and the demo's run
-	rm -rf $(VENV) $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove the environment, caches and demo-run; no other run
+	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 .PHONY: help setup demo test test-all lint bench clean

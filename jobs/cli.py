@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,7 +22,7 @@ from pipeline.core.progress import Reporter
 from pipeline.core.settings import load_config
 
 app = typer.Typer(
-    name="pairmill", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="pairmill", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Turn a piece of the web into an image-text corpus that accounts for every pair.",
 )  # fmt: skip
 
@@ -33,7 +33,9 @@ Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="a 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting; VALUE is YAML; repeatable")
 ]
-Log = Annotated[str, typer.Option("--log", metavar="text|json", help="how progress is written to stderr")]
+Log = Annotated[
+    Literal["text", "json"], typer.Option("--log", metavar="text|json", help="how progress is written to stderr")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
@@ -124,7 +126,7 @@ def demo(
 
 def main(command: str | None = None) -> NoReturn:
     """The console script; with ``command`` the entry point of ``jobs/COMMAND.py``."""
-    arguments = ([command] if command else []) + sys.argv[1:]
+    arguments = ([command] if command else []) + sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     signal.signal(signal.SIGTERM, _terminated)
     try:

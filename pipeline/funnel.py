@@ -66,13 +66,18 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
     """Bring the stages up to date, in order, up to and including ``until``. Bad input is found before work starts."""
     if until is not None and until not in BY_NAME:
         raise InputError("config_invalid", f"no stage {until}; there are: {', '.join(BY_NAME)}")
+    if not run.config_of("crawl").seeds and not run.config_of("extract").inputs:
+        raise InputError("input_missing", "no source: set crawl.seeds (URLs to start from) or extract.inputs (files)")
     names = [stage.name for stage in STAGES]
     wanted = STAGES[: names.index(until) + 1] if until else STAGES
-    with open_for_writing(run):
+
+    def check() -> None:
         for stage in wanted:
             if not run.is_off(stage.name):
                 stage.check(run.config_of(stage.name), run)
         _ = run.user_rules  # parsed, or refused, before anything runs
+
+    with open_for_writing(run, check):
         return [run_stage(stage, run) for stage in wanted]
 
 

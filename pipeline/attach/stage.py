@@ -54,6 +54,10 @@ class Attach(Stage[Config]):
         joined = pairs.join(fetched, "url_id", "left").join(clustered, "url_id", "left").join(images, "url_id", "left")
         return Measured(joined.withColumn("image_verdict", verdict).select(*self.carries, *ADDS.names))
 
+    def source_fingerprint(self, config: Config, run: Run) -> str:
+        """Of the rules about images: the reason of a dropped image is read, and no key of a kept one shows it."""
+        return " ".join(run.manifest(stage).decide_key for stage in ("fetch", "dedup"))
+
     def rules(self, config: Config) -> list[Rule]:
         """A pair goes where its image goes."""
         verdict = col("image_verdict")

@@ -23,6 +23,7 @@ from pipeline.audit.ledgers import UNREADABLE, counts_by_reason, ledger_findings
 from pipeline.audit.masking import shown
 from pipeline.core import verdict
 from pipeline.core.manifest import KeptRows, Manifest
+from pipeline.core.parts import part_files
 from pipeline.core.run import Run
 from pipeline.core.runner import count_verdicts
 from pipeline.core.storage import FileRecord, Storage
@@ -50,15 +51,17 @@ def check(run: Run) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Claim:
-    """What a manifest says about a file."""
+    """What a manifest or a part's commit record says about a file."""
 
     stage: str
     file: FileRecord
 
 
 def _changed_files(run: Run, manifests: Mapping[str, Manifest]) -> list[Finding]:
-    """Files that are not what their manifest says, by size and sha256; and files in the corpus that nobody listed."""
-    claims = [_Claim(name, file) for name, manifest in manifests.items() for file in manifest.all_files]
+    """Files that are not what manifest or commit record says, by size and sha256; files in the corpus nobody listed."""
+    listed_by_parts = [(name, file) for name in manifests for file in part_files(run.storage, name)]
+    listed_by_manifests = [(name, file) for name, manifest in manifests.items() for file in manifest.all_files]
+    claims = [_Claim(name, file) for name, file in dict.fromkeys([*listed_by_manifests, *listed_by_parts])]
     packer = next((name for name in manifests if "corpus" in run.stages[name].packs), None)
     if packer is not None:
         claims += [_Claim(packer, file) for shard in corpus_shards(run) for file in shard.files.values()]

@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 from pipeline.clip.config import Config
 from pipeline.clip.measure import embed_images, embed_texts, scores
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, part_name
+from pipeline.core.parts import Part, commit, committed, files_of, part_name, swept
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 BATCHES_PER_PART = 64
 IMAGE, TEXT = "image", "text"
+EMBEDDINGS_FOLDER = "clip/embeddings"
 
 
 class Reason(StrEnum):
@@ -72,6 +73,7 @@ class Clip(Stage[Config]):
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Embed what was never embedded under this key, then score every pair."""
+        swept(run.storage, self.name, [f"{EMBEDDINGS_FOLDER}/{kind}" for kind in (IMAGE, TEXT)])
         pairs = rows["attach"].select(*self.carries)
         places = ("image_file", "image_offset", "image_bytes")
         pictures = pairs.groupBy(F.col("image_sha256").alias("id")).agg(F.min(F.struct(*places)).alias("place"))
@@ -146,7 +148,7 @@ def _embedder(
             while part := list(islice(rows, config.batch_size * BATCHES_PER_PART)):
                 ids = [row["id"] for row in part]
                 tables = _embedding_tables(part, config, lambda some: embed(some, _model(config), pictures))
-                record = write_file(storage, f"clip/embeddings/{kind}", EMBEDDINGS, tables)
+                record = write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables)
                 identity = key_of(kind, *ids)
                 name = part_name(measure_key, identity)
                 commit(storage, "clip", Part(name, measure_key, identity, {kind: record}, {"rows": len(ids)}))

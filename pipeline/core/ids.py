@@ -19,12 +19,3 @@ def key_of(*parts: str | bytes) -> str:
     """
     joined = b"\0".join(part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts)
     return hashlib.blake2b(joined, digest_size=DIGEST_BYTES).hexdigest()
-
-
-def digest_of_keys(keys: list[str]) -> int:
-    """Order-free digest of a set of hex keys: the sum of their first 64 bits mod 2^64.
-
-    The keys are uniform hashes themselves, so their leading bits need no second hash; a sum neither
-    depends on order nor on how rows are spread over files.
-    """
-    return sum(int(key[:16], 16) for key in keys) % 2**64

@@ -62,6 +62,23 @@ def committed(storage: Storage, stage: str, skip: Collection[str] = ()) -> list[
     return parts
 
 
+def part_files(storage: Storage, stage: str) -> list[FileRecord]:
+    """Every file that a commit record of the stage lists, whole or not; nothing is forgotten or removed."""
+    names = [name for name in storage.names(f"{stage}/parts") if name.endswith(".json") and not name.startswith(".")]
+    parts = [_parse(storage.read(f"{stage}/parts/{name}")) for name in names]
+    return [file for part in parts if part is not None for file in part.files.values()]
+
+
+def swept(storage: Storage, stage: str, folders: Iterable[str]) -> list[Part]:
+    """All committed parts, after removing files of ``folders`` that belong to none: left by attempts that were killed
+    or lost. For the run's one writer, before tasks start."""
+    parts = committed(storage, stage)
+    keep = {file.path for part in parts for file in part.files.values()}
+    for folder in folders:
+        storage.sweep(folder, keep)
+    return parts
+
+
 def files_of(parts: Iterable[Part], role: str) -> list[FileRecord]:
     """The files of one role, in the order of the parts."""
     return [part.files[role] for part in parts if role in part.files]

@@ -21,11 +21,13 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Done:
-    """How far a stage is: rows done of ``total`` (None: not known yet), and how many of them came out well."""
+    """How far a stage is: ``rows`` done of ``total`` (None: not known yet), and how many of them came out well
+    (None: that is not asked)."""
 
     rows: int
-    good: int
+    good: int | None
     total: int | None = None
+    unit: str = ""  # of what is counted, where it is not the stage's rows
 
 
 class Reporter:
@@ -35,6 +37,7 @@ class Reporter:
         self.json = log == "json"
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bars: list[Progress] = []  # the innermost is the one that is seen
 
     def line(self, text: str, **facts: Any) -> None:
         """One line; as JSON it is the facts, with the text beside them."""
@@ -47,24 +50,29 @@ class Reporter:
 
     @contextlib.contextmanager
     def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:
-        """Show ``probe()`` every half second while the block runs. Quiet when stderr is no terminal."""
+        """Show ``probe()`` every half second while the block runs. Quiet when stderr is no terminal.
+
+        A bar within the block knows more: it stands in this one's place while it lasts.
+        """
         if self.quiet or self.json or not self.console.is_terminal:
             yield
             return
         columns = (
-            TextColumn("{task.description:>8}"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[share]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.description:>8}"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[share]}"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         stop = threading.Event()
-        with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as progress:
-            task = progress.add_task(name, total=None, rate="", share="")
+        shown = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+        with self._innermost(shown) as progress:
+            task = progress.add_task(name, total=None, unit="", rate="", share="")
 
             def poll() -> None:
                 while not stop.wait(POLL_S):
                     with contextlib.suppress(Exception):  # a bar must never stop the work it shows
                         done = probe()
-                        share = f"{done.good / done.rows:.0%} ok" if done.rows else ""
-                        progress.update(task, completed=done.rows, total=done.total, share=share)
+                        share = f"{done.good / done.rows:.0%} ok" if done.rows and done.good is not None else ""
+                        progress.update(task, completed=done.rows, total=done.total, unit=done.unit, share=share)
                         speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
                         progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
 
@@ -75,3 +83,18 @@ class Reporter:
             finally:
                 stop.set()
                 thread.join()
+
+    @contextlib.contextmanager
+    def _innermost(self, progress: Progress) -> Iterator[Progress]:
+        """Show it, and nothing of the bar around it."""
+        around = self._bars[-1] if self._bars else None
+        if around is not None:
+            around.stop()
+        self._bars.append(progress)
+        try:
+            with progress:
+                yield progress
+        finally:
+            self._bars.pop()
+            if around is not None:
+                around.start()

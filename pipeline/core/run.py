@@ -125,11 +125,14 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_for_writing(run: Run) -> Iterator[None]:
-    """Check that the run's folder can be written, hold its lock, and save config.yaml and run.json in it."""
+def open_for_writing(run: Run, check: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Check that the run's folder can be written, hold its lock, then save config.yaml and run.json in it.
+
+    ``check`` raises for whatever else a person gave that cannot work: a refused command leaves the run as it was.
+    """
     folder = Path(run.storage.root)
-    _require_ours(folder)
     try:
+        require_ours(folder)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         probe.touch()
@@ -138,17 +141,16 @@ def open_for_writing(run: Run) -> Iterator[None]:
         raise InputError("output_unwritable", f"run {folder}: {error.strerror or error}") from None
     require_room(folder, MINIMUM_FREE_BYTES)
     with run_lock(folder, run.reporter.line):
+        check()
         run.storage.replace("config.yaml", dump_yaml(run.config).encode())
         run.storage.replace("run.json", json.dumps(_versions(), indent=1, sort_keys=True).encode())
         yield
 
 
-def _require_ours(folder: Path) -> None:
+def require_ours(folder: Path) -> None:
     """Nothing is overwritten that is not a run: InputError `output_exists`."""
     if folder.is_dir() and not (folder / "run.json").exists():
-        strangers = [
-            entry.name for entry in folder.iterdir() if entry.name not in OURS
-        ]
+        strangers = [entry.name for entry in folder.iterdir() if entry.name not in OURS]
         if strangers:
             raise InputError(
                 "output_exists", f"run {folder} holds files that are no run ({strangers[0]}); choose an empty folder"

@@ -18,6 +18,7 @@ from pipeline.core.errors import StageError
 from pipeline.core.manifest import KeptRows, Manifest, publish, read_manifest
 from pipeline.core.rules import Rule
 from pipeline.core.run import Run
+from pipeline.core.spark_progress import spark_probe
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord
 from pipeline.core.tables import read_table, write_table
@@ -53,11 +54,21 @@ class Plan:
 
 def run_stage(stage: Stage[Any], run: Run) -> Manifest:
     """Bring one stage up to date and return its manifest. StageError leaves the old result in place."""
-    begun = time.monotonic()
     plan = make_plan(stage, run)
     retry = run.retry_failed and bool(stage.retryable)
+    _sweep(stage, run, plan.old)  # what a killed build left
     if plan.stands and plan.old is not None and not retry:
         return _still_stands(stage, run, plan.old)
+    try:
+        with run.reporter.bar(stage.name, spark_probe(run.spark)):
+            return _bring_up_to_date(stage, run, plan, retry)
+    except BaseException:
+        _sweep(stage, run, plan.old)  # readers who list rows/ see the last result, and no other
+        raise
+
+
+def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> Manifest:
+    begun = time.monotonic()
     if plan.rows_stand and plan.old is not None and not retry:
         old = plan.old
         rows_in: int | None = old.rows_in
@@ -230,8 +241,8 @@ def _report(stage: Stage[Any], run: Run, manifest: Manifest, why: str) -> None:
         mode="json", include={"stage", "unit", "rows_in", "kept", "dropped", "measured", "seconds"}))  # fmt: skip
 
 
-def _sweep(stage: Stage[Any], run: Run, manifest: Manifest) -> None:
-    """Files of rows/ and ledger/ that no longer count: of the last result, of attempts that lost."""
-    keep = {record.path for record in manifest.all_files}
+def _sweep(stage: Stage[Any], run: Run, manifest: Manifest | None) -> None:
+    """Files of rows/ and ledger/ that do not count: of the last result, of attempts that lost or were killed."""
+    keep = {record.path for record in manifest.all_files} if manifest is not None else set()
     for role in ("rows", "ledger"):
         run.storage.sweep(f"{stage.name}/{role}", keep)

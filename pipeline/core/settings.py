@@ -15,16 +15,21 @@ from pydantic import BaseModel, ValidationError
 from pipeline.core.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
+_MERGE = "tag:yaml.org,2002:merge"
 _CREDENTIALS = re.compile(r"//[^/\s'\"@]*@")  # of a URL: never shown
 
 
 class _Loader(yaml.SafeLoader):
-    """safe_load, and a key that stands twice in one mapping is an error (YAML says so, PyYAML does not)."""
+    """safe_load with `<<`; a key that stands twice in one mapping is an error (YAML says so, PyYAML does not)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
             seen.add(key)
@@ -99,7 +104,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
 def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 45th of a month, a huge number
         raise InputError("config_invalid", f"{where}: {' '.join(str(error).split())}") from None
 
 

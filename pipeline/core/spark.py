@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
+import threading
 from collections.abc import Iterator
 
 from pyspark.sql import SparkSession
@@ -22,6 +23,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import conf_folder
 
 MINIMUM_JAVA = 17
+TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)
+STARTUP_NOTES = (b"WARNING: Using incubator modules", b"Setting default log level", b"To adjust logging level")
 
 
 class SparkConfig(StageConfig):
@@ -44,35 +47,42 @@ def spark_session(config: SparkConfig) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run the interpreter of this environment
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # inherited by the workers; see pipeline.vision.resize
     builder = SparkSession.builder.appName("pairmill")
-    if config.master:
-        builder = builder.master(config.master)
-    elif not submitted:
-        builder = builder.master("local[*]")
+    if config.master or not submitted:
+        builder = builder.master(_with_retries(config.master or "local[*]"))
     for key, value in _settings(config, local=not submitted).items():
         builder = builder.config(key, value)
-    with _quiet_start():
+    with _without_startup_notes():
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("ERROR")
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # it logs what it raises as well
     return session
 
 
+def _with_retries(master: str) -> str:
+    """local[N] gives every task one try; local[N,F] gives it F, as a cluster does."""
+    return re.sub(r"^local\[(\*|\d+)\]$", rf"local[\1,{TASK_TRIES}]", master)
+
+
 @contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keep back what the JVM prints while it starts (notes on modules and log levels); show it if it does not start."""
+def _without_startup_notes() -> Iterator[None]:
+    """Start the JVM with a stderr of ours: all it ever says there is passed on, but for its notes on starting."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    ours = os.dup(2)
+    heard, said = os.pipe()
+    os.dup2(said, 2)
+    os.close(said)
+    threading.Thread(target=_pass_on, args=(heard, ours), daemon=True).start()
+    try:
+        yield
+    finally:
+        os.dup2(ours, 2)
+
+
+def _pass_on(heard: int, to: int) -> None:
+    with os.fdopen(heard, "rb") as lines:
+        for line in lines:
+            if not line.startswith(STARTUP_NOTES):
+                os.write(to, line)
 
 
 def _settings(config: SparkConfig, local: bool) -> dict[str, str]:
@@ -81,6 +91,7 @@ def _settings(config: SparkConfig, local: bool) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "false",  # as Spark 3.5: an impossible cast in a user's rule is null, no failed job
         "spark.sql.parquet.enableVectorizedReader": "true",
+        "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can be hours of Python
         "spark.speculation": "false",  # lanes talk to hosts: a second copy would double a host's load
         "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     }
@@ -88,7 +99,6 @@ def _settings(config: SparkConfig, local: bool) -> dict[str, str]:
         settings |= {
             "spark.sql.shuffle.partitions": str(config.partitions),
             "spark.default.parallelism": str(config.partitions),
-            "spark.sql.adaptive.coalescePartitions.enabled": "false",
         }
     if local:
         settings |= {

@@ -41,12 +41,20 @@ class Storage:
 
     @classmethod
     def at(cls, location: str) -> Storage:
-        """Storage at a local path; InputError for a scheme this version does not write to."""
+        """Storage at a local path; InputError `output_unwritable` for a scheme this version does not write to, and
+        for a folder that cannot be looked into."""
         if "://" in location:
             raise InputError(
                 "output_unwritable", f"run {location}: object stores are not supported yet; give a local path"
             )
-        return cls(str(Path(location).resolve()))
+        try:
+            root = Path(location).resolve()
+            is_closed = root.is_dir() and not os.access(root, os.R_OK | os.X_OK)
+        except (OSError, RuntimeError) as error:  # of a folder on the way there; RuntimeError: links in a circle
+            raise InputError("output_unwritable", f"run {location}: {getattr(error, 'strerror', error)}") from None
+        if is_closed:
+            raise InputError("output_unwritable", f"run {root}: {os.strerror(errno.EACCES)}")
+        return cls(str(root))
 
     def path(self, relative: str) -> Path:
         """The local path of a file of the run."""

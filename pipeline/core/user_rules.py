@@ -6,6 +6,7 @@ rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from pipeline.core.config import Field as Setting
 from pipeline.core.errors import InputError
 from pipeline.core.rules import Rule, UserSql
 from pipeline.core.tables import spark_schema
+
+_OF_THE_MOMENT = re.compile(r"\b(current_\w+|now|localtimestamp|unix_timestamp\s*\(\s*\))", re.IGNORECASE)
 
 
 class UserRule(StageConfig):
@@ -46,17 +49,24 @@ def compile_user_rules(
 
 
 def _columns_read(spark: SparkSession, rule: UserRule, schema: pa.Schema) -> tuple[str, ...]:
+    """The columns a rule reads, in the schema's spelling. InputError for SQL that is no function of one row."""
     empty = spark.createDataFrame([], spark_schema(schema))
     try:
-        tested = empty.select(F.expr(f"({rule.drop_when})").alias("drop"))
-        found = dict(tested.dtypes)["drop"]
-        references = tested._jdf.queryExecution().analyzed().references().iterator()
+        analysed = (
+            empty.where(F.expr(rule.drop_when))._jdf.queryExecution().analyzed()
+        )  # refuses aggregates, windows, ...
+        found = dict(empty.select(F.expr(rule.drop_when).alias("drop")).dtypes)["drop"]
     except PySparkException as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError("config_invalid", f"rules: {rule.name}: {reason}") from None
     if found != "boolean":
         raise InputError("config_invalid", f"rules: {rule.name}: drop_when gives {found}, not true or false")
+    condition = analysed.condition()
+    if not condition.deterministic() or _OF_THE_MOMENT.search(rule.drop_when):
+        raise InputError("config_invalid", f"rules: {rule.name}: drop_when gives another answer each time it is asked")
+    spelling = {name.lower(): name for name in schema.names}
+    references = condition.references().iterator()
     names = set()
     while references.hasNext():
-        names.add(references.next().name())
+        names.add(spelling[references.next().name().lower()])
     return tuple(sorted(names))

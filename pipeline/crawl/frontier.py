@@ -84,7 +84,8 @@ def _once_a_target(pages: DataFrame) -> DataFrame:
     """Of the pages that redirects led to one and the same page one is taken: the page itself, else the smallest key."""
     taken = F.col("outcome") == OK
     itself_first = [F.col("page_id") != F.col("final_page_id"), F.col("page_id")]
-    place = F.row_number().over(Window.partitionBy(taken, "final_page_id").orderBy(*itself_first))
+    target = F.coalesce("final_page_id", "page_id")  # what was not taken has no target: one partition each, not all
+    place = F.row_number().over(Window.partitionBy(taken, target).orderBy(*itself_first))
     again = taken & (F.col("place") > 1)
     detail = F.concat(F.lit("leads to the same page as another: "), "final_url")
     return pages.withColumn("place", place).withColumns({

@@ -2,8 +2,8 @@
 
 A part is a WARC file of its good pages, a table of all its answers and a table of the links found; the three count
 from the moment its record exists, and not before. A killed lane loses the part it was filling, whose files are
-orphans without a name in any record: there is no half-written file that a later run would have to mend. (C29
-speaks of a suffix ``.open`` and of cutting files back; parts that commit as one reach the same end.)
+orphans without a name in any record: there is no half-written file that a later run would have to mend
+(docs/faults.md, C29).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from math import ceil
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from pipeline.core.parts import Part, committed, files_of
+from pipeline.core.parts import Part, committed, files_of, swept
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
@@ -62,7 +62,7 @@ class Crawl(Stage[Config]):
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Crawl round by round until one finds nothing new."""
-        stored = _swept(run.storage)
+        stored = swept(run.storage, STAGE, (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER))
         before = {part.name for part in stored}
         rounds = _Rounds(config, run, measure_key, stored)
         with run.reporter.bar(self.name, run.parts_probe(self.name)):
@@ -73,7 +73,7 @@ class Crawl(Stage[Config]):
         return Measured(
             rounds.rows(),
             measured=sum(part.stats["rows"] for part in rounds.parts if part.name not in before),
-            files={"warc": files_of(rounds.parts, "warc")},
+            files={"warc": files_of(rounds.parts, "warc"), "frontier": rounds.frontiers},
             facts={"rounds": rounds.deepest + 1, **totals},
         )
 
@@ -91,6 +91,11 @@ class _Rounds:
         self.parts = [part for part in stored if part.measure_key == measure_key]
         self._seeds = _write_seeds(run.storage, config)
         self._frontiers: list[FileRecord] = []
+
+    @property
+    def frontiers(self) -> list[FileRecord]:
+        """The tables derived on the way."""
+        return [self._seeds, *self._frontiers]
 
     @property
     def deepest(self) -> int:
@@ -137,15 +142,6 @@ class _Rounds:
 
     def _table(self, files: list[FileRecord], schema: pa.Schema) -> DataFrame:
         return read_table(self._run.spark, self._run.storage, files, schema)
-
-
-def _swept(storage: Storage) -> list[Part]:
-    """All committed parts, after removing files that belong to none."""
-    parts = committed(storage, STAGE)
-    keep = {file.path for part in parts for file in part.files.values()}
-    for folder in (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER):
-        storage.sweep(folder, keep)
-    return parts
 
 
 def _write_seeds(storage: Storage, config: Config) -> FileRecord:

@@ -16,7 +16,9 @@ from rich.table import Table
 from pipeline import audit, funnel
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
+from pipeline.core.run import require_ours
 from pipeline.core.settings import load_config
+from pipeline.core.storage import Storage, disk_errors
 from pipeline.demo.score import FilterScore, score
 from pipeline.demo.server import serving
 from pipeline.demo.site import SiteSpec, build_site, seed_urls
@@ -24,6 +26,8 @@ from pipeline.demo.truth import read_truth
 
 PRESET = "demo"
 FOLDER = "demo"  # inside the run: site/, server.log
+LOG = "server.log"
+NOTE = "spec.json"  # inside the site: what it was built from
 
 
 def run_demo(
@@ -32,8 +36,10 @@ def run_demo(
     """Everything, printed; a second call skips what is finished. Returns the filters' scores."""
     begun = time.monotonic()
     spec = SiteSpec(seed=seed) if scenes is None else replace(SiteSpec(seed=seed), scenes=scenes)
-    site = require_site(Path(location) / FOLDER, spec, reporter)
-    with serving(site, site.parent / "server.log") as resolve:
+    root = Path(Storage.at(location).root)
+    require_ours(root)
+    site = require_site(root / FOLDER, spec, reporter)
+    with serving(site, site.parent / LOG) as resolve:
         found: dict[str, Any] = {"web": {"resolve": resolve}, "crawl": {"seeds": seed_urls(site)}}
         ours = [
             f"{section}.{key}={json.dumps(value)}" for section, keys in found.items() for key, value in keys.items()
@@ -53,24 +59,41 @@ def run_demo(
 
 
 def require_site(folder: Path, spec: SiteSpec, reporter: Reporter) -> Path:
-    """The site of this spec under ``folder``, generated unless it is there; InputError where it is another one."""
-    site, note = folder / "site", folder / "site.json"
+    """The site of this spec under ``folder``, generated unless it is there.
+
+    It is built aside, with the note of its spec, and appears in one step: a site without that note is none of ours.
+    Raises InputError ``output_exists`` for anything else that is there, ``output_unwritable``.
+    """
+    site, aside = folder / "site", folder / ".site.new"
     wanted = json.dumps(asdict(spec), sort_keys=True)
-    if note.exists():
+    if site.exists():
+        note = site / NOTE
+        if not note.is_file():
+            raise InputError("output_exists", f"{site} is no site of the demo; choose another --run")
         if note.read_text(encoding="utf-8") != wanted:
             raise InputError("output_exists", f"{folder} holds a site of other settings; choose another --run")
         return site
-    for leftover in (site, aside := folder / "site.new"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    if strangers := _names(folder) - {aside.name, LOG}:
+        raise InputError("output_exists", f"{folder} is no demo's: it holds {min(strangers)}; choose another --run")
     begun = time.monotonic()
-    built = build_site(spec, aside)
-    aside.rename(site)
-    note.write_text(wanted, encoding="utf-8")
+    try:
+        with disk_errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)  # of a demo that was stopped
+            built = build_site(spec, aside)
+            (aside / NOTE).write_text(wanted, encoding="utf-8")
+            aside.rename(site)
+    except OSError as error:
+        raise InputError("output_unwritable", f"{folder}: {error.strerror or error}") from None
     reporter.line(
         f"{'web':>8}: {built.kinds.total():,} images on {built.pages['article']:,} articles "
         f"of {len(built.seeds)} hosts, {time.monotonic() - begun:.1f} s"
     )
     return site
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
 
 
 def print_scores(scores: Sequence[FilterScore], console: Console) -> None:

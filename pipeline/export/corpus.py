@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pipeline.core.errors import StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import Part
 from pipeline.core.storage import FileRecord, Storage
+from pipeline.export.shard import ENDINGS
 from schemas.export import CORPUS
 from schemas.fields import description, unit
 
@@ -44,6 +47,9 @@ def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     listed = [_place(storage, folder, part) for part in ordered]
+    for before, after in pairwise(listed):
+        if before["last_key"] >= after["first_key"]:
+            raise StageError("key_collision", f"{after['first_key']} is in shards {before['name']} and {after['name']}")
     total = sum(shard["samples"] for shard in listed)
     if total != manifest.kept:
         raise StageError("shard_mismatch", f"{total} samples in shards, {manifest.kept} pairs kept; run build again")
@@ -53,7 +59,8 @@ def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest)
         "schema_version": CORPUS.metadata[b"pairmill.schema_version"].decode(),
         "shards": listed,
     }
-    (folder / "manifest.json").write_text(json.dumps(summary, indent=1, sort_keys=True), encoding="utf-8")
+    # In one step: a corpus.next with a manifest is whole (see recover_swap).
+    storage.replace("corpus.next/manifest.json", json.dumps(summary, indent=1, sort_keys=True).encode())
     _swap(storage)
     rows = {f"{shard['name']}.{kind}": shard["samples"] for shard in listed for kind in ("tar", "parquet")}
     files = [storage.record(f"corpus/{name}", rows.get(name, 0)) for name in storage.names("corpus")]
@@ -77,25 +84,30 @@ def recover_swap(storage: Storage) -> None:
 
 
 def _place(storage: Storage, folder: Path, part: Part) -> dict[str, Any]:
-    """Link a shard into the new corpus under its number, checked against its Parquet file."""
+    """Link a shard into the new corpus under its number; tar and Parquet have the same keys in the same order."""
     name = f"{part.stats['shard']:05d}"
     files = {}
     for kind in ("parquet", "tar"):
         record = part.files[kind]
         os.link(storage.path(record.path), folder / f"{name}.{kind}")
         files[kind] = {"bytes": record.bytes, "sha256": record.sha256}
-    keys = pq.read_table(folder / f"{name}.parquet", columns=["key"])["key"]
+    keys = pq.read_table(folder / f"{name}.parquet", columns=["key"])["key"].to_pylist()
     if len(keys) != part.stats["rows"]:
         raise StageError(
             "shard_mismatch", f"shard {name}: {len(keys)} rows in Parquet, {part.stats['rows']} samples packed"
         )
-    return {
-        "name": name,
-        "samples": len(keys),
-        "first_key": keys[0].as_py(),
-        "last_key": keys[-1].as_py(),
-        "files": files,
-    }
+    if _members(folder / f"{name}.tar") != [f"{key}.{ending}" for key in keys for ending in ENDINGS]:
+        raise StageError("shard_mismatch", f"shard {name}: tar and Parquet differ in keys or order; run build again")
+    return {"name": name, "samples": len(keys), "first_key": keys[0], "last_key": keys[-1], "files": files}
+
+
+def _members(path: Path) -> list[str]:
+    """Names of the members of a tar, in order; only its headers are read."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return tar.getnames()
+    except tarfile.TarError as error:
+        raise StageError("shard_mismatch", f"{path.name}: {error}; run build again") from error
 
 
 def _swap(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -20,6 +21,7 @@ from schemas.export import CORPUS
 
 STAGE = "export"
 ROW_GROUP_ROWS = 10_000
+ENDINGS = ("jpg", "txt", "json")  # of a sample's members, in their order
 LAYOUT_VERSION = "1"  # raised when the bytes of a shard would change for the same rows
 
 
@@ -40,12 +42,14 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
     ):
         for row, sample in zip(rows, samples, strict=True):
             picture = pictures.read(row["image_file"], row["image_offset"], row["image_bytes"])
-            if picture is None:
-                file = row["image_file"]
-                raise StageError("shard_mismatch", f"{file} changed while packing {sample['key']}; run build again")
-            _add(tar, f"{sample['key']}.jpg", picture)
-            _add(tar, f"{sample['key']}.txt", sample["caption"].encode())
-            _add(tar, f"{sample['key']}.json", _json(sample))
+            if picture is None or hashlib.sha256(picture).hexdigest() != sample["image_sha256"]:
+                raise StageError(
+                    "shard_mismatch",
+                    f"{row['image_file']}: the picture of {sample['key']} changed since it was verified; "
+                    "remove export/manifest.json and run build again",
+                )
+            for ending, data in zip(ENDINGS, (picture, sample["caption"].encode(), _json(sample)), strict=True):
+                _add(tar, f"{sample['key']}.{ending}", data)
     with storage.writing(f"{STAGE}/shards", ".parquet") as (parquet_path, stream):
         table = pa.Table.from_pylist(samples, schema=CORPUS)
         pq.write_table(

@@ -14,7 +14,7 @@ MIB = 2**20
 class Config(StageConfig):
     """What is read, and the caps that end a measurement."""
 
-    inputs: Measure[list[str]] = Field(
+    inputs: Operate[list[str]] = Field(
         [], description="files, folders or globs: WARC, WAT, HTML (folder or tar), URL lists; empty reads the crawl"
     )
     format: Measure[Format] = Field("auto", description="format of the inputs; auto looks at their content")

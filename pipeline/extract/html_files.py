@@ -30,7 +30,7 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
     path = Path(path)
     if path.is_dir():
         urls, files = _urls_of(_index_of_folder(path)), _files_of_folder(path, config.max_page_bytes + 1)
-    elif path.suffix.lower() in SUFFIXES:
+    elif is_html_file(path):
         urls, files = {}, iter([(path.name, _head(path, config.max_page_bytes + 1))])
     else:
         urls, files = _urls_of(_index_of_tar(path)), _members_of_tar(path, config.max_page_bytes + 1)
@@ -44,9 +44,14 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
             yield lost(fingerprint, "end", reason, f"{path.name}: {str(error)[:200]}")
 
 
+def is_html_file(path: Path) -> bool:
+    """Whether a file is one page, by its name; its URL is made of that name."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def html_files_in(folder: Path) -> list[Path]:
     """HTML files of a folder, recursively, in the order of their names."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.rglob("*") if is_html_file(path) and path.is_file())
 
 
 def _rows_of_file(

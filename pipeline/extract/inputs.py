@@ -5,7 +5,8 @@ What a file is, its content says; its name only decides where the content cannot
     warc   WARC, packed or plain under any name          urls   parquet, csv, tsv, jsonl
     wat    a WARC whose records are metadata in JSON     html   a folder or tar of .html files, or one such file
 
-One file, or one folder of HTML, is one split: the unit of resume.
+One file, or one folder of HTML, is one split: the unit of resume. Inputs that would give the same rows have the same
+fingerprint and are read once, wherever they lie.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import hashlib
 import re
 import tarfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.extract.html_files import INDEX_NAME, SUFFIXES, html_files_in
+from pipeline.core.ids import key_of
+from pipeline.extract.html_files import INDEX_NAME, SUFFIXES, html_files_in, is_html_file
 from pipeline.extract.url_lists import chosen_columns, columns_of
 
 HEAD_BYTES = 2**18
@@ -34,21 +36,26 @@ _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.
 
 @dataclass(frozen=True)
 class Split:
-    """One input: ``asdict`` makes plain JSON of it. The fingerprint depends on its content, not on its path."""
+    """One input: ``asdict`` makes plain JSON of it.
+
+    The fingerprint names all that rows are made of: the format, the bytes and, of an HTML file, the name (it is in
+    the page's URL); never the folder it lies in.
+    """
 
     format: str  # warc, wat, html or urls
     path: str
-    fingerprint: str  # sha256; of an HTML folder that over the sorted (name, sha256) of its files
+    fingerprint: str  # key of format, container, name of an HTML file, and the sha256 of what is read
     container: str = ""  # of a URL list: parquet, csv, tsv or jsonl
     url_column: str = ""
     caption_column: str = ""
+    copies: int = 0  # other inputs of the same fingerprint, which are not read
 
 
 def find_inputs(patterns: list[str], format: str, url_column: str = "", caption_column: str = "") -> list[Split]:
-    """The splits of all files, folders and globs, in the order of their paths, each once.
+    """The splits of all files, folders and globs, in the order of their paths, each path and each fingerprint once.
 
-    Raises InputError for the first input at fault, with the number of others: ``input_missing``,
-    ``input_unreadable`` or ``input_schema``.
+    Of inputs with one fingerprint the smallest path stands and counts the others. Raises InputError for the first
+    input at fault, with the number of others: ``input_missing``, ``input_unreadable`` or ``input_schema``.
     """
     splits: dict[str, Split] = {}
     faults: list[InputError] = []
@@ -66,7 +73,16 @@ def find_inputs(patterns: list[str], format: str, url_column: str = "", caption_
     if faults:
         others = f" (and {len(faults) - 1} more inputs at fault)" if len(faults) > 1 else ""
         raise InputError(faults[0].code, faults[0].text + others)
-    return [splits[path] for path in sorted(splits)]
+    return _each_once([splits[path] for path in sorted(splits)])
+
+
+def _each_once(splits: list[Split]) -> list[Split]:
+    """The first of the splits of each fingerprint, with the number of its copies."""
+    first: dict[str, Split] = {}
+    for split in splits:
+        known = first.get(split.fingerprint)
+        first[split.fingerprint] = replace(known, copies=known.copies + 1) if known else split
+    return list(first.values())
 
 
 def _paths_of(pattern: str) -> list[Path]:
@@ -95,7 +111,7 @@ def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> 
         if path.is_dir():
             if format not in ("auto", "html"):
                 raise InputError("input_unreadable", f"{path}: a folder of HTML, but extract.format is {format}")
-            return Split("html", str(path), _fingerprint_of_folder(path))
+            return Split("html", str(path), key_of("html", "", "", _sha256_of_folder(path)))
         found, container = _format_of(path)
         if found is None and format in ("warc", "wat", "html"):
             found = format  # its first bytes may be what is broken: the rest is worth a look
@@ -104,9 +120,11 @@ def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> 
         if found != "urls":
             if format not in ("auto", found) and {format, found} != {"warc", "wat"}:
                 raise InputError("input_unreadable", f"{path}: is {found}, but extract.format is {format}")
-            return Split(found if format == "auto" else format, str(path), _fingerprint_of(path))
+            wanted = found if format == "auto" else format
+            name = path.name if wanted == "html" and is_html_file(path) else ""
+            return Split(wanted, str(path), key_of(wanted, "", name, _sha256_of(path)))
         columns = chosen_columns(columns_of(path, container), url_column, caption_column, str(path))
-        return Split("urls", str(path), _fingerprint_of(path), container, *columns)
+        return Split("urls", str(path), key_of("urls", container, "", _sha256_of(path)), container, *columns)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
         raise InputError("input_unreadable", f"{path}: {text}") from None
@@ -124,7 +142,7 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return "wat" if _is_wat(head) else "warc", ""
     if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and _has_html(path):
         return "html", ""
-    if path.suffix.lower() in SUFFIXES:
+    if is_html_file(path):
         return "html", ""
     if not raw:
         return _format_of_empty(suffixes), "csv"
@@ -177,17 +195,18 @@ def _unpacked(raw: bytes) -> bytes:
     return out
 
 
-def _fingerprint_of(path: Path) -> str:
+def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fingerprint_of_folder(folder: Path) -> str:
+def _sha256_of_folder(folder: Path) -> str:
+    """sha256 over the sorted (name, sha256) of its files."""
     digest = hashlib.sha256()
     index = [folder / INDEX_NAME] if (folder / INDEX_NAME).is_file() else []
     for path in index + html_files_in(folder):
         name = path.relative_to(folder).as_posix()
-        digest.update(f"{name}\0{_fingerprint_of(path)}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{name}\0{_sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.core.errors import StageError
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name
+from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
@@ -30,6 +31,8 @@ from pipeline.extract.measure import batched, extract_split
 from pipeline.extract.reasons import Reason
 from pipeline.extract.warc import read_warc
 from schemas.extract import ADDS
+
+ROWS_FOLDER = "extract/parts/rows"
 
 
 class Extract(Stage[Config]):
@@ -44,7 +47,8 @@ class Extract(Stage[Config]):
 
     def check(self, config: Config, run: Run) -> None:
         """All inputs are opened before any work starts."""
-        _splits(config)
+        if copies := sum(split.copies for split in _splits(config)):
+            run.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
 
     def source_fingerprint(self, config: Config, run: Run) -> str:
         """Of the bytes of all inputs, in any order, under any path."""
@@ -52,7 +56,7 @@ class Extract(Stage[Config]):
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Extract every split that no committed part has, then merge equal rows."""
-        before = {part.name for part in committed(run.storage, self.name)}
+        before = {part.name for part in swept(run.storage, self.name, [ROWS_FOLDER])}
         work = _part_worker(run.storage, self.name, measure_key, config)
         with run.reporter.bar(self.name, run.parts_probe(self.name)):
             crawled = _crawled_splits(rows["crawl"]).rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
@@ -60,6 +64,8 @@ class Extract(Stage[Config]):
             if splits := _splits(config):
                 names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
         parts = [part for part in committed(run.storage, self.name) if part.name in names]
+        if len(parts) != len(names):
+            raise StageError("stage_failed", f"{len(names) - len(parts)} parts of extract are gone; run build again")
         found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
         return Measured(_merged(found), measured=measured, facts={"parts": len(parts)})
@@ -111,7 +117,7 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
         else:
             batches = extract_split(split, config)
         tables = (pa.Table.from_pylist(rows, schema=ADDS) for rows in batches)
-        record = write_file(storage, f"{stage}/parts/rows", ADDS, tables)
+        record = write_file(storage, ROWS_FOLDER, ADDS, tables)
         part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows})
         commit(storage, stage, part)
         return name

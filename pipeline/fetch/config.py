@@ -17,7 +17,9 @@ class Config(StageConfig):
         "img2dataset", description="what makes the stored picture: img2dataset's resizer, inside our parts on our lanes"
     )
     image_size: Measure[int] = Field(
-        512, ge=16, le=4096,
+        512,
+        ge=16,
+        le=4096,
         description="side of the stored picture, pixels; never enlarged (LAION: 256; 512 spares a second fetch)",
     )
     resize_mode: Measure[ResizeMode] = Field(
@@ -25,39 +27,50 @@ class Config(StageConfig):
         description="img2dataset's resize mode; keep_ratio_largest: the longer side becomes image_size",
     )
     jpeg_quality: Measure[int] = Field(
-        95, ge=1, le=100,
+        95,
+        ge=1,
+        le=100,
         description="JPEG quality of a picture encoded again (img2dataset: 95); a small JPEG is stored as served",
     )
     max_bytes: Measure[int] = Field(
-        20 * MEBIBYTE, ge=1024, description="longest body, bytes, as received and as decoded (FAULTS F3, F4, F8)"
+        20 * MEBIBYTE, ge=1024,
+        description="longest body, bytes, as received and as decoded (docs/faults.md, F3, F4, F8)",
     )
     max_pixels: Measure[int] = Field(
-        50_000_000, ge=1, description="largest picture decoded, width times height as served, pixels (FAULTS F28)"
+        50_000_000, ge=1,
+        description="largest picture decoded, width times height as served, pixels (docs/faults.md, F28)",
     )
-    max_side: Measure[int] = Field(16_384, ge=1, description="longest side decoded, as served, pixels (FAULTS F28)")
+    max_side: Measure[int] = Field(
+        16_384, ge=1, description="longest side decoded, as served, pixels (docs/faults.md, F28)"
+    )
 
-    min_side: Decide[int] = Field(64, ge=0, description="shortest side kept, as served, pixels (FAULTS F39)")
+    min_side: Decide[int] = Field(64, ge=0, description="shortest side kept, as served, pixels (docs/faults.md, F39)")
     max_aspect: Decide[float] = Field(
-        5.0, ge=1, description="largest ratio of longer to shorter side kept (FAULTS F39)"
+        5.0, ge=1, description="largest ratio of longer to shorter side kept (docs/faults.md, F39)"
     )
     min_spread: Decide[float] = Field(
-        2.0, ge=0, le=255,
-        description="smallest standard deviation kept, of the channel with most, levels of 255 (FAULTS F38)",
+        2.0,
+        ge=0,
+        le=255,
+        description="smallest standard deviation kept, of the channel with most, levels of 255 (docs/faults.md, F38)",
     )
 
     timeout_s: Operate[float] = Field(
-        30.0, gt=0, le=3600,
-        description="deadline of one request, from look-up to last byte over all hops, seconds (FAULTS F1, F2)",
+        30.0,
+        gt=0,
+        le=3600,
+        description="deadline of one request, look-up to last byte over all hops, seconds (docs/faults.md, F1, F2)",
     )
-    per_host: Operate[int] = Field(4, ge=1, le=64, description="connections to one image host (DESIGN 9)")
+    per_host: Operate[int] = Field(4, ge=1, le=64, description="connections to one image host")
     rate_per_host: Operate[float] = Field(
-        10.0, ge=0, description="requests a second to one image host (DESIGN 9); 0: no limit"
+        10.0, ge=0, description="requests a second to one image host; 0: no limit"
     )
     delay_s: Operate[float] = Field(
         0.0, ge=0, le=86400, description="pause between two requests to one image host, seconds"
     )
     lanes: Operate[int] = Field(
-        0, ge=0,
+        0,
+        ge=0,
         description="tasks over which hosts are spread; 0: as many as run at one time (Spark's default parallelism)",
     )
     part_images: Operate[int] = Field(10_000, ge=1, le=1_000_000, description="images after which a part is closed")

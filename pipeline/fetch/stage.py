@@ -2,7 +2,7 @@
 
 Reads   text  the kept pairs' images: one row per url_id, asked for at request_url
 Adds    outcome, HTTP facts, what the bytes say, and where the stored picture lies (schemas/fetch.py)
-Source  politeness: DESIGN 9; resize: img2dataset; filters too small, banner, blank: FAULTS F38, F39
+Source  politeness: docs/safety.md; resize: img2dataset; filters too small, banner, blank: docs/faults.md, F38 and F39
 
 Lanes: a host's URLs are all in one task, so the limits of a host hold over the whole run. What a lane learns goes into
 `fetch/store/`, which only grows: whoever comes back with other pairs asks for what is not there under these settings.
@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.core.parts import Part, committed, files_of
+from pipeline.core.parts import Part, committed, files_of, swept
 from pipeline.core.rules import CoreReason, Rule, col, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
@@ -28,7 +28,7 @@ from pipeline.core.tables import read_table
 from pipeline.fetch.config import Config
 from pipeline.fetch.lane import run_fetch_lane
 from pipeline.fetch.reasons import OUTCOMES, RETRYABLE, Reason
-from pipeline.fetch.store import swept
+from pipeline.fetch.store import FOLDER
 from pipeline.vision.reasons import ImageReason
 from pipeline.web.config import require_contact
 from pipeline.web.urls import UrlError, origin
@@ -54,7 +54,7 @@ class Fetch(Stage[Config]):
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Ask for what the store does not have, then read this input's images from the store."""
-        before = swept(run.storage)
+        before = swept(run.storage, self.name, [FOLDER])
         request_url = F.min("request_url").alias("request_url")  # equal for all rows of a url_id
         images = rows["text"].groupBy("url_id").agg(request_url)
         todo = missing(images, newest(run, _under(measure_key, before)), run.retry_failed)

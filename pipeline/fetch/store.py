@@ -2,7 +2,7 @@
 
 A part is committed like all parts (`pipeline.core.parts`) and never changed afterwards, so whoever knows
 (image_file, image_offset, image_bytes) reads the picture in place, for as long as the run exists. A part that is not
-committed is nothing: its files are orphans, removed by `swept` at the start of the next build.
+committed is nothing: its files are orphans, removed at the start of the next build.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, part_name
+from pipeline.core.parts import Part, commit, files_of, part_name
 from pipeline.core.storage import Storage
 from pipeline.core.tables import write_file
 from pipeline.vision.measure import OK
@@ -29,13 +29,6 @@ StoredRow = tuple[dict[str, Any], bytes | None]
 
 STAGE = "fetch"
 FOLDER = f"{STAGE}/store"
-
-
-def swept(storage: Storage) -> list[Part]:
-    """All committed parts, after removing files that belong to none. For the run's one writer, before tasks start."""
-    parts = committed(storage, STAGE)
-    storage.sweep(FOLDER, {file.path for part in parts for file in part.files.values()})
-    return parts
 
 
 def asked(storage: Storage, parts: Iterable[Part]) -> set[tuple[str, int]]:

@@ -1,12 +1,12 @@
 """select: the choices among rows, made once, last, among the pairs that passed everything else.
 
 Reads   clip  scored pairs
-Adds    cluster_rank, duplicate_of, image_of
+Adds    cluster_rank, repeated, duplicate_of, image_of
 Source  order of choice inside a cluster: ours (most pixels as served, then CLIP score, caption length, pair_id)
 
 A changed setting here runs over keys and scores only. Today's choices: one representative a duplicate cluster, and
 ``select.captions_per_image`` captions over the whole cluster, all of them beside the representative's picture. A
-caption that a better pair of the cluster already has says nothing new and ranks after all others.
+caption that a better pair of the cluster already has says nothing new: it ranks after all others and never stays.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Select(Stage[Config]):
     keeps = ("pair", "pair_id")
     reads = ("clip",)
     carries: ClassVar = (*PAIR_COLUMNS, *IMAGE_COLUMNS, "clip_score")
+    measure_version = 2  # 2: the column repeated
     Config, Reason, adds = Config, Reason, ADDS
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
@@ -62,16 +63,16 @@ class Select(Stage[Config]):
         rank = F.row_number().over(cluster.orderBy("repeated", *best_first))
         representative = F.first(F.struct("pair_id", "url_id")).over(cluster.orderBy("repeated", *best_first))
         measured = ranked.withColumns({"cluster_rank": rank.cast("long"), "best": representative}).select(
-            *self.carries, "cluster_rank",
+            *self.carries, "cluster_rank", "repeated",
             F.when(F.col("cluster_rank") > 1, F.col("best.pair_id")).alias("duplicate_of"),
             F.col("best.url_id").alias("image_of"),
         )  # fmt: skip
         return Measured(measured)
 
     def rules(self, config: Config) -> list[Rule]:
-        """The ledger's detail is the representative's pair_id."""
+        """The ledger's detail is the representative's pair_id. The representative is first and never repeated."""
         rank = col("cluster_rank")
         return [
-            Rule(Reason.DUPLICATE_IMAGE, when=rank > config.captions_per_image, value=rank,
+            Rule(Reason.DUPLICATE_IMAGE, when=(rank > config.captions_per_image) | col("repeated"), value=rank,
                  threshold=config.captions_per_image, detail=col("duplicate_of")),
         ]  # fmt: skip

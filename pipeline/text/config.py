@@ -24,7 +24,7 @@ class Config(StageConfig):
         LONGEST_CLEANED,
         ge=1,
         le=LONGEST_CLEANED,
-        description="longest caption kept, in code points; alt texts above 2,000 are never cleaned (ours, FAULTS T2)",
+        description="longest caption kept, code points; texts above 2,000 are never cleaned (ours; docs/faults.md, T2)",
     )
     drop_boilerplate: Decide[bool] = Field(
         True, description="drop captions that are a file name, a URL, digits, a template or a generic word (ours)"

@@ -26,7 +26,6 @@ from pipeline.core.tables import conform, read_table, spark_schema, write_table
 from pipeline.text.config import Config
 from pipeline.text.measure import COLUMNS, measure_batch
 from pipeline.text.reasons import Reason
-from schemas.fields import STRINGS
 from schemas.text import ADDS
 
 CAPTIONS_FOLDER = "text/captions"
@@ -48,14 +47,13 @@ class Text(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a candidate: first what its own text says, then what all rows that entered say together."""
         schema = run.schema(self.name)
-        per_row = [schema.field(name) for name in (*self.carries, *COLUMNS)]
-        captioned_schema = pa.schema([*per_row, pa.field("page_optouts", STRINGS)])
-        entered = rows["extract"].select(*self.carries, "alt_text", "page_optouts")
+        captioned_schema = pa.schema([schema.field(name) for name in (*self.carries, *COLUMNS)])
+        entered = rows["extract"].select(*self.carries, "alt_text")
         captioned = entered.mapInArrow(_captioner(captioned_schema, config), spark_schema(captioned_schema))
         # Written before it is counted: several counts read it, and Spark would detect every language once for each.
         written = write_table(captioned, run.storage, CAPTIONS_FOLDER, captioned_schema)
         run.storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
-        counted = _with_counts(read_table(run.spark, run.storage, written, captioned_schema))
+        counted = _with_counts(read_table(run.spark, run.storage, written, captioned_schema), _signals(run))
         return Measured(counted.select(*schema.names), scratch=(CAPTIONS_FOLDER,))
 
     def rules(self, config: Config) -> list[Rule]:
@@ -118,7 +116,18 @@ def _captioner(schema: pa.Schema, config: Config) -> Callable[[Iterator[pa.Recor
     return caption
 
 
-def _with_counts(captioned: DataFrame) -> DataFrame:
+def _signals(run: Run) -> DataFrame:
+    """url_id, signal: what any page that shows an image says, whether or not that page has a usable text for it.
+
+    Headers of redirects on the way to a page are no part of its WARC record; the crawl's rows have them.
+    """
+    shown = run.rows("extract").where(F.col("url_id").isNotNull()).select("url_id", "page_id", "page_optouts")
+    hops = run.rows("crawl").select(F.col("final_page_id").alias("page_id"), F.explode("optouts").alias("signal"))
+    said = shown.select("url_id", F.explode("page_optouts").alias("signal"))
+    return said.union(shown.join(hops, "page_id").select("url_id", "signal")).distinct()
+
+
+def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
     """Counts and unions over all rows that entered: measurements, never moved by what survives."""
     images = (
         captioned.select("caption_id", "url_id")
@@ -130,17 +139,14 @@ def _with_counts(captioned: DataFrame) -> DataFrame:
         captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
     )
     requests = captioned.groupBy("url_id").agg(F.min("image_url").alias("request_url"))
-    signals = (
-        captioned.select("url_id", F.explode("page_optouts").alias("signal")).distinct()
-        .groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
-    )  # fmt: skip
+    united = signals.groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
     rank = (
         F.row_number().over(Window.partitionBy("pair_id").orderBy("page_url", "image_url", "candidate_id")).cast("long")
     )
     nothing = F.array().cast("array<string>")
     return (
         captioned.join(images, "caption_id", "left").join(pages, "pair_id", "left").join(requests, "url_id", "left")
-        .join(signals, "url_id", "left").withColumn("image_optouts", F.coalesce("image_optouts", nothing))
+        .join(united, "url_id", "left").withColumn("image_optouts", F.coalesce("image_optouts", nothing))
         .withColumn("pair_rank", rank)
     )  # fmt: skip
 

@@ -1,7 +1,9 @@
 """A CLIP model and what it makes of pictures and captions: the one place where checkpoints are read.
 
-Nothing is downloaded and nothing in a file is run: a TorchScript archive gives its tensors, anything else must load
-with ``weights_only=True``. The network is OpenAI's (QuickGELU), built from the shapes of its weights.
+Nothing is downloaded. Of a file only the tensors are used: the network is OpenAI's (QuickGELU), built from the shapes
+of its weights. A pickle must load with ``weights_only=True``, which runs nothing in it. A TorchScript archive is opened
+by ``torch.jit.load``: its methods are compiled, and those that restore its state run in TorchScript's interpreter (no
+Python, no sandbox either); its networks are never called. Take archives from where you would take a program.
 
 Every batch goes through the network at one shape, the last one padded. On a CPU other batch shapes change the last
 bits of most scores; at one shape a row has the same bits in any place of any batch, for any number of threads.

@@ -47,7 +47,6 @@ _MAGIC = (
     ("jpegxl", re.compile(rb"\xff\x0a|\0\0\0\x0cJXL ")),
     ("svg", re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--[^>]*>\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]")),
 )
-ALLOWED_FORMATS = tuple(_READERS)
 
 
 @dataclass(frozen=True)

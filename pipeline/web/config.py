@@ -48,8 +48,14 @@ class WebConfig(StageConfig):
     robots_waits_s: Operate[list[Seconds]] = Field(
         [60.0, 300.0, 900.0], description="waits before an unreachable robots.txt is asked again, seconds"
     )
+    robots_wait_max_s: Operate[float] = Field(
+        3600.0, ge=0, le=86400, description="longest wait before robots.txt is asked again, Retry-After or not, seconds"
+    )
     robots_max_age_s: Operate[float] = Field(
         86400.0, gt=0, le=86400, description="longest use of a fetched robots.txt, seconds (RFC 9309: 24 hours)"
+    )
+    crawl_delay_max_s: Operate[float] = Field(
+        60.0, ge=0, le=3600, description="longest Crawl-delay that is kept; above it a host is left out, seconds"
     )
 
     tries: Operate[int] = Field(3, ge=1, le=10, description="requests made for one URL in one run")
@@ -67,6 +73,9 @@ class WebConfig(StageConfig):
     )
     connect_failures_pause_s: Operate[float] = Field(
         60.0, ge=0, le=3600, description="pause of a host that cannot be connected to, seconds"
+    )
+    connect_failures_pauses: Operate[int] = Field(
+        3, ge=0, description="pauses without a connection after which a host is left to a later run"
     )
     max_hosts_per_lane: Operate[int] = Field(64, ge=1, le=1024, description="hosts a lane talks to at one time")
     max_address_connections: Operate[int] = Field(

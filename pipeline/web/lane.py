@@ -27,7 +27,6 @@ from pipeline.web.reasons import NetReason
 from pipeline.web.robots import Robots
 from pipeline.web.urls import UrlError, origin, redact, split
 
-MAX_PAUSES = 3  # of a host that cannot be connected to; then its items end, to be asked in a later run
 JITTER = 0.25
 
 _NO_ANSWER = frozenset({NetReason.CONNECT_FAILED, NetReason.DEADLINE_EXCEEDED})
@@ -301,7 +300,7 @@ class _Lane:
             return
         host.failed_in_a_row = 0
         host.pauses += 1
-        if host.pauses > MAX_PAUSES:
+        if host.pauses > self._web.connect_failures_pauses:
             host.ended = answer.reason, f"no answer to {host.pauses * self._web.connect_failures_limit} URLs in a row"
         else:
             host.park(self._web.connect_failures_pause_s)

@@ -25,8 +25,6 @@ from pipeline.web.reasons import NetReason
 from pipeline.web.urls import origin
 
 MAX_BYTES = 512_000  # 500 KiB, the least that RFC 9309 (2.5) asks a crawler to read
-MAX_CRAWL_DELAY_S = 60.0
-MAX_WAIT_S = 3600.0
 SHORTEST_LINE = len("Allow:")  # nothing shorter says anything; a file of 100,000 empty lines costs nothing
 MAX_SITES = 10_000  # whose rules are remembered at one time
 
@@ -144,7 +142,8 @@ class Robots:
         if answer.reason in _OF_THE_ORIGIN and not answer.hops:
             site.refused, site.expires_at = (answer.reason, answer.detail), float("inf")
         elif site.failures < len(waits):
-            site.ask_at = now + min(max(waits[site.failures], answer.retry_after_s or 0.0), MAX_WAIT_S)
+            wait_s = max(waits[site.failures], answer.retry_after_s or 0.0)
+            site.ask_at = now + min(wait_s, self._web.robots_wait_max_s)
             site.failures += 1
         else:
             site.refused, site.expires_at = (NetReason.ROBOTS_UNREACHABLE, detail), float("inf")
@@ -163,8 +162,8 @@ class Robots:
         if site.rules is None:
             return Verdict(NetReason.ROBOTS_UNREACHABLE, "to be asked again", retry_in_s=max(site.ask_at - now, 0.0))
         rules = site.rules
-        if rules.crawl_delay_s > MAX_CRAWL_DELAY_S:
-            delay = f"Crawl-delay {rules.crawl_delay_s:g} s (limit {MAX_CRAWL_DELAY_S:g} s)"
+        if rules.crawl_delay_s > self._web.crawl_delay_max_s:
+            delay = f"Crawl-delay {rules.crawl_delay_s:g} s (limit {self._web.crawl_delay_max_s:g} s)"
             return Verdict(NetReason.CRAWL_DELAY_TOO_LONG, delay, fetched_at=rules.fetched_at)
         reason = None if rules.allows(url) else NetReason.ROBOTS_DISALLOW
         return Verdict(reason, crawl_delay_s=rules.crawl_delay_s, fetched_at=rules.fetched_at)

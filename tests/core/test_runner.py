@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
@@ -94,8 +95,7 @@ class Config(StageConfig):
 def build(folder: Path, quiet: Reporter, **sections: object) -> tuple[Run, dict]:
     stages = {"source": Source(), "score": Score()}
     run = Run(Storage.at(str(folder)), Config.model_validate(sections), stages, quiet)
-    with open_for_writing(run):
-        _ = run.user_rules
+    with open_for_writing(run, lambda: run.user_rules):
         return run, {name: run_stage(stage, run) for name, stage in stages.items()}
 
 
@@ -167,6 +167,7 @@ def test_lost_rows_are_never_published_r16(tmp_path, quiet) -> None:
         build(tmp_path, quiet, score={"lose": 3})
     run, _ = build(tmp_path, quiet)
     assert run.manifest("score").kept == 30
+    assert ds.dataset(tmp_path / "score/rows").count_rows() == 20  # nothing is left of the refused result
 
 
 def test_a_stage_that_is_off_keeps_all_and_has_null_columns(tmp_path, quiet) -> None:
@@ -181,7 +182,7 @@ def test_a_stage_that_is_off_keeps_all_and_has_null_columns(tmp_path, quiet) -> 
 
 
 def test_a_users_rule_has_reason_and_ledger_like_ours(tmp_path, quiet) -> None:
-    rule = {"stage": "score", "name": "big", "drop_when": "number > 17 and score > 0.1"}
+    rule = {"stage": "score", "name": "big", "drop_when": "NUMBER > 17 and score > 0.1"}
     run, found = build(tmp_path, quiet, rules=[rule])
     assert found["score"].dropped == {"low": 10, "user:big": 4}
     assert {
@@ -194,7 +195,16 @@ def test_a_users_rule_has_reason_and_ledger_like_ours(tmp_path, quiet) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "message"),
-    [("nosuch < 1", "nosuch"), ("number <", "rules: mine"), ("number + 1", "gives bigint, not true or false")],
+    [
+        ("nosuch < 1", "nosuch"),
+        ("number <", "rules: mine"),
+        ("number + 1", "rules: mine"),
+        ("count(*) > 1", "rules: mine"),
+        ("row_number() over (order by number) > 1", "rules: mine"),
+        ("explode(array(true))", "rules: mine"),
+        ("rand() < 0.5", "gives another answer each time"),
+        ("current_date() > '2020-01-01'", "gives another answer each time"),
+    ],
 )
 def test_a_users_rule_is_parsed_before_anything_runs(tmp_path, quiet, sql: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -10,12 +10,12 @@ from pipeline.core.errors import InputError
 from pipeline.core.parts import committed, files_of
 from pipeline.core.storage import Storage
 from pipeline.crawl.config import Config
-from pipeline.crawl.frontier import next_frontier
+from pipeline.crawl.frontier import crawl_rows, next_frontier
 from pipeline.crawl.links import LinkFinder
 from pipeline.crawl.reasons import Reason
 from pipeline.crawl.stage import Crawl
 from pipeline.web.reasons import NetReason
-from schemas.crawl import FRONTIER, LINKS
+from schemas.crawl import FRONTIER, LINKS, PAGES
 
 SITE, TWIN, OTHER = "http://site.example", "http://twin.example", "http://other.example"
 
@@ -239,3 +239,24 @@ def test_a_frontier_depends_on_no_order_of_its_links(spark):
     assert found[0] == found[1]
     assert sum(row["outcome"] is None for row in found[0]) == 5
     assert len(found[0]) == 9
+
+
+def test_of_the_pages_that_lead_to_one_page_one_is_taken_and_what_was_not_taken_is_left_as_it_is(spark):
+    """C27: the page itself where it is among them, else the smallest key; failures have no target to share."""
+    from pipeline.core.tables import spark_schema
+
+    def table(schema, rows):
+        return spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in rows], spark_schema(schema))
+
+    leads_to = {"a": "m", "m": "m", "b": "gone", "c": "gone", "e": None, "f": None}
+    frontier = [{"page_id": page, "page_url": f"{SITE}/{page}", "host": "site.example", "depth": 0} for page in [*leads_to, "g"]]
+    answers = [
+        {"page_id": page, "page_url": f"{SITE}/{page}", "outcome": "ok" if target else "http_4xx", "try_number": 1,
+         "final_page_id": target, "final_url": f"{SITE}/{target}"}
+        for page, target in leads_to.items()
+    ]  # fmt: skip
+    frontier[-1]["outcome"] = "trap_suspected"
+    rows = crawl_rows(table(FRONTIER, frontier), table(PAGES, answers), table(LINKS, [])).collect()
+    assert {row["page_id"]: row["outcome"] for row in rows} == {
+        "a": "duplicate_url", "m": "ok", "b": "ok", "c": "duplicate_url", "e": "http_4xx", "f": "http_4xx", "g": "trap_suspected",
+    }  # fmt: skip

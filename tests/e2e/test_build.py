@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -148,3 +152,67 @@ def test_a_loosened_language_filter_fetches_only_what_was_never_fetched(build, s
     assert not set(asked_loose) & set(asked_tight)
     build(tmp_path / "fresh")
     assert digests(tmp_path / "run") == digests(tmp_path / "fresh")
+
+
+def test_a_build_that_was_stopped_and_killed_goes_on_to_the_same_corpus_r8_r9_r13(
+    built, build, folder, small_web, tmp_path, digests
+) -> None:
+    """R13: SIGTERM in the crawl ends with one line and 143. R9: kill -9 in the fetch. R8: no lock stays in the way."""
+    run_folder = tmp_path / "run"
+    settings = small_web.settings() | {"fetch.part_images": 5, "spark.master": "local[2]"}
+    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    command = [sys.executable, "-m", "jobs.cli", "build", "--run", str(run_folder), "--preset", "demo", *sets]
+
+    stopped = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_parts(run_folder / "crawl/parts", 2)
+    stopped.send_signal(signal.SIGTERM)
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 143
+    assert said.strip().splitlines()[-1].startswith("pairmill: error: terminated: stopped; finished parts are kept")
+
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for_parts(run_folder / "fetch/parts", 3)
+    killed.kill()
+    killed.wait()
+    stored = set(ds.dataset(parts_rows(run_folder, "fetch")).to_table()["request_url"].to_pylist())
+    before = len(small_web.requests())
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "taking over the lock" in done.stderr
+    asked = {f"http://{host}{path}" for host, path in small_web.requests()[before:]}
+    assert stored
+    assert not asked & stored
+    build(folder)
+    assert digests(run_folder) == digests(folder)
+
+
+def wait_for_parts(parts: Path, count: int) -> None:
+    """Until that many commit records are there."""
+    for _ in range(6000):
+        if len(list(parts.glob("*.json"))) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no {count} parts in {parts}")
+
+
+def parts_rows(run_folder: Path, stage: str) -> list[str]:
+    records = [json.loads(path.read_text()) for path in (run_folder / stage / "parts").glob("*.json")]
+    return [str(run_folder / record["files"]["rows"]["path"]) for record in records]
+
+
+def test_a_moved_fetch_rule_shows_in_what_attach_says_of_the_image(built, build, folder) -> None:
+    """The kept images stay the same; the reason of a dropped one changes."""
+    build(folder, {"fetch.min_side": 1})
+    run, manifests = build(folder, {"fetch.min_side": 1, "fetch.min_spread": 0.0, "fetch.max_aspect": 100.0})
+    assert "too_small" not in manifests["fetch"].dropped
+    assert not [row for row in run.rows("attach").collect() if row["image_verdict"] == "fetch/dropped/too_small"]
+    build(folder)
+
+
+def test_a_users_rule_is_in_funnel_ledger_and_proof(built, build, folder) -> None:
+    rule = [{"stage": "select", "name": "small_and_german", "drop_when": "width < 300 and lang = 'de'"}]
+    run, manifests = build(folder, {"rules": rule})
+    assert manifests["select"].dropped["user:small_and_german"] > 0
+    assert audit.check(run) == []
+    build(folder)

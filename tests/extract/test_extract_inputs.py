@@ -61,7 +61,7 @@ def test_formats_are_told_by_content(tmp_path, record):
 
 def test_a_glob_and_a_folder_name_each_file_once(tmp_path, record):
     for name in ("b.warc", "a.warc", ".hidden"):
-        (tmp_path / name).write_bytes(record(HTML))
+        (tmp_path / name).write_bytes(record(HTML + name.encode()))
     splits = find_inputs([str(tmp_path), f"{tmp_path}/*.warc", f"{tmp_path}/a.warc"], "auto")
     assert [os.path.basename(split.path) for split in splits] == ["a.warc", "b.warc"]
 
@@ -174,3 +174,32 @@ def test_the_shared_pages_give_what_their_index_says(shared_data):
     assert (n_images, n_with_alt) == (3325, 2426)
     assert {row["outcome"] for row in rows} == {"ok", "alt_empty", "alt_missing", "data_uri", "url_invalid"}
     assert len({row["page_id"] for row in rows}) == 100
+
+
+def test_equal_pages_under_two_names_are_two_inputs_each_with_its_url(tmp_path):
+    for name in ("one/a.html", "one/b.html", "two/a.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(HTML)
+    a, b = find_inputs([f"{tmp_path}/one/*.html"], "auto")
+    (moved,) = find_inputs([f"{tmp_path}/two/a.html"], "auto")
+    assert a.fingerprint != b.fingerprint
+    assert a.fingerprint == moved.fingerprint
+    urls = [{row["page_url"] for batch in extract_split(split, Config()) for row in batch} for split in (a, b)]
+    assert urls == [{"urn:html:a.html"}, {"urn:html:b.html"}]
+
+
+def test_copies_of_an_input_are_counted_and_read_once(tmp_path, record):
+    for name, page in {"b.warc": HTML, "a.warc": HTML, "c.warc": HTML * 2, "x/d.warc.gz": HTML}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(record(page))
+    splits = find_inputs([f"{tmp_path}/x/*", f"{tmp_path}/*.warc"], "auto")
+    assert [(os.path.basename(split.path), split.copies) for split in splits] == [("a.warc", 2), ("c.warc", 0)]
+
+
+def test_equal_bytes_read_in_another_way_are_another_input(tmp_path, record):
+    (tmp_path / "a.csv").write_text("url\n")
+    (tmp_path / "a.tsv").write_text("url\n")
+    assert len(find_inputs([f"{tmp_path}/a.*"], "auto", "url", "url")) == 2
+    (tmp_path / "a.warc").write_bytes(record(HTML))
+    keys = {find_inputs([f"{tmp_path}/a.warc"], format)[0].fingerprint for format in ("warc", "wat")}
+    assert len(keys) == 2

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.ids import key_of
-from pipeline.core.parts import committed
+from pipeline.core.parts import committed, swept
 from pipeline.core.storage import Storage
-from pipeline.fetch.store import FOLDER, STAGE, OpenPart, asked, fill_parts, swept
+from pipeline.fetch.store import FOLDER, STAGE, OpenPart, asked, fill_parts
 from schemas.fetch import STORE
 
 
@@ -141,7 +141,7 @@ def test_files_of_no_part_are_swept_and_parts_are_left_alone(storage) -> None:
     killed = OpenPart(storage, "key")  # never ends: as after kill -9
     killed.add(*image(0))
     assert len(storage.names(FOLDER)) == len(before) + 1
-    assert [part.stats["rows"] for part in swept(storage)] == [4, 4]
+    assert [part.stats["rows"] for part in swept(storage, STAGE, [FOLDER])] == [4, 4]
     assert storage.names(FOLDER) == before
 
 
@@ -150,5 +150,5 @@ def test_a_damaged_part_is_forgotten_and_its_files_go_r15(storage) -> None:
     fill(storage, arriving(range(8)))
     damaged = committed(storage, STAGE)[0]
     storage.path(damaged.files["images"].path).write_bytes(b"cut")
-    assert damaged.name not in {part.name for part in swept(storage)}
+    assert damaged.name not in {part.name for part in swept(storage, STAGE, [FOLDER])}
     assert len(storage.names(FOLDER)) == 2

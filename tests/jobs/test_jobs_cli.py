@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pyspark.errors import PythonException
+
+from jobs import cli
+from pipeline import funnel
+from pipeline.core.settings import load_config
 
 PAIRMILL = [sys.executable, "-m", "jobs.cli"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +31,12 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
         (["--set", "text.min_chars=-1"], "config_invalid: text.min_chars is -1: input should be greater than"),
         (["--set", "fetch.timeout_s=.nan"], "config_invalid: fetch.timeout_s is nan"),
         (["--set", "text={min_chars: 5, min_chars: 6}"], "the key min_chars stands twice"),
+        (["--set", "text={[a]: b}"], "config_invalid: --set text={[a]: b}: ['a'] is no key"),
+        (["--set", "text={? {a: 1} : b}"], "is no key"),
+        (["--set", "text.min_chars=2024-13-45"], "config_invalid: --set text.min_chars=2024-13-45: month must be in"),
+        (["--set", "text={<<: {min_chras: 5}}"], "config_unknown_key: text.min_chras is no setting; did you mean text.min_"),
+        (["--log", "xml"], "'xml' is not one of 'text', 'json'"),
+        ([], "input_missing: no source: set crawl.seeds (URLs to start from) or extract.inputs (files)"),
         (["--set", "text=!!python/object/apply:os.system [id]"], "config_invalid: --set text"),
         (["--set", "text.min_chars"], "config_invalid: --set text.min_chars: write it as KEY=VALUE"),
         (["-c", "nosuch.yaml"], "input_missing: config nosuch.yaml is not there"),
@@ -46,12 +58,69 @@ def test_bad_input_is_one_line_and_exit_code_2_r1_r2_r3_c31(tmp_path: Path, argu
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_any_work_r5(tmp_path: Path) -> None:
-    """R5: a plain file where the run should be."""
+    """R5: a plain file where the run should be, or on the way there; a name that no file system takes."""
     (tmp_path / "file").write_text("mine")
-    done = pairmill("build", "--run", str(tmp_path / "file"))
-    assert done.returncode == 2
-    assert "output_unwritable" in done.stderr
+    for place in ("file", "file/run", "x" * 300):
+        for arguments in (["build", "--set", "crawl.seeds=[http://a.test/]"], ["demo"]):
+            done = pairmill(*arguments, "--run", str(tmp_path / place))
+            assert done.returncode == 2, done.stderr
+            assert done.stderr.startswith("pairmill: error: output_unwritable: ")
+            assert len(done.stderr.strip().splitlines()) == 1
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
+def test_a_folder_that_cannot_be_looked_into_is_named_r5(tmp_path: Path, mode: int) -> None:
+    """R5: below it, or it itself."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=mode)
+    for place in (closed, closed / "run"):
+        done = pairmill("build", "--set", "crawl.seeds=[http://a.test/]", "--run", str(place))
+        assert done.returncode == 2
+        assert done.stderr.startswith("pairmill: error: output_unwritable: ")
+
+
+def test_without_arguments_the_help_is_shown() -> None:
+    done = pairmill()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "build" in done.stdout
+
+
+def test_merge_keys_of_yaml_work(tmp_path: Path) -> None:
+    """One's own value wins over a merged one; it is no key that stands twice."""
+    file = tmp_path / "config.yaml"
+    file.write_text("fetch: &gentle {timeout_s: 5.0, per_host: 1}\ncrawl: {<<: {delay_s: 3.0, lanes: 1}, lanes: 2}\n")
+    config = load_config(funnel.Config, file=file)
+    assert (config.crawl.delay_s, config.crawl.lanes, config.fetch.per_host) == (3.0, 2, 1)
+
+
+FROM_A_TASK = """An exception was thrown from the Python worker:
+Traceback (most recent call last):
+  File "store.py", line 10, in write
+OSError: [Errno 28] No space left on device
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "store.py", line 12, in write
+pipeline.core.errors.InputError: disk_full: No space left on device: free space, then run the same command again
+"""
+
+
+def test_an_error_of_ours_that_crossed_spark_keeps_its_code_r6(capsys: pytest.CaptureFixture[str]) -> None:
+    """R6: the disk of a task is full."""
+    assert cli._fail_inside(PythonException(FROM_A_TASK), debug=False) == 2
+    line = "pairmill: error: disk_full: No space left on device: free space, then run the same command again\n"
+    assert capsys.readouterr().err == line
+    mismatch = FROM_A_TASK.replace("InputError: disk_full", "StageError: ledger_mismatch")
+    assert cli._fail_inside(PythonException(mismatch), debug=False) == 1
+
+
+def test_a_fault_inside_a_task_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "Job aborted\nTraceback (most recent call last):\nKeyError: 'url'\n\n\tat org.apache.spark.Task.run\n"
+    assert cli._fail_inside(PythonException(text), debug=False) == 1
+    assert capsys.readouterr().err.startswith("pairmill: error: stage_failed: KeyError: 'url' (--debug")
 
 
 def test_a_machine_without_java_is_told_so_r20(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Candidates of real HTML pages against the HTML parser alone, pages a second on one core.
+
+Three ways over the same pages, in interleaved rounds: selectolax alone (parse the bytes, ``css("img")``), which is the
+floor; ``candidates_of_page`` (charset, base, srcset and lazy loading, URLs, keys); and the same behind its wall, in the
+child process that a build uses. The fastest round of each counts (as timeit advises: what slows the others down is the
+rest of the machine). The pages are those of the data folder beside the checkout, which is not part of
+the repository; where it is missing, the line says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser
+
+from pipeline.extract.config import Config
+from pipeline.extract.guard import PageParser
+from pipeline.extract.html import URN_PREFIX, candidates_of_page
+
+PAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "html_pages.tar.gz"
+ROUNDS = 9
+
+Page = tuple[str, bytes]  # URL, HTML
+
+
+def read_pages(archive: Path) -> list[Page]:
+    """All pages of the archive with their URLs, as its index.tsv names them."""
+    with tarfile.open(archive) as tar:
+        files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
+    index = csv.DictReader(io.StringIO(files["index.tsv"].decode()), delimiter="\t", quoting=csv.QUOTE_NONE)
+    return [(row["url"] or URN_PREFIX + row["name"], files[row["name"]]) for row in index]
+
+
+def seconds(work: Callable[[str, bytes], object], pages: list[Page]) -> float:
+    begun = time.perf_counter()
+    for url, html in pages:
+        work(url, html)
+    return time.perf_counter() - begun
+
+
+def main() -> int:
+    if not PAGES.exists():
+        print(json.dumps({"benchmark": "extract", "skipped": f"{PAGES.name} is not in ../shared/data"}))
+        return 0
+    pages, config = read_pages(PAGES), Config()
+    with PageParser(config) as child:
+        ways: dict[str, Callable[[str, bytes], object]] = {
+            "selectolax alone": lambda url, html: LexborHTMLParser(html).css("img"),
+            "candidates": lambda url, html: candidates_of_page(html, url, None, None, (), config),
+            "candidates in the child": lambda url, html: child.rows(html, url, None, None, ()),
+        }
+        for work in ways.values():  # warm-up: imports, the child's start
+            seconds(work, pages)
+        rounds = [{name: seconds(work, pages) for name, work in ways.items()} for _ in range(ROUNDS)]
+    alone, ours, in_child = (len(pages) / min(taken[name] for taken in rounds) for name in ways)
+    print(json.dumps({
+        "benchmark": "extract",
+        "pages": len(pages), "html_bytes": sum(len(html) for _, html in pages), "rounds": ROUNDS,
+        "candidates": sum(len(candidates_of_page(html, url, None, None, (), config)) for url, html in pages),
+        "pages_per_s": round(ours), "pages_per_s_in_child": round(in_child),
+        "peer": 'selectolax css("img") alone', "peer_pages_per_s": round(alone),
+        "ratio": round(ours / alone, 2), "ratio_in_child": round(in_child / alone, 2),
+        "cores": os.cpu_count(), "python": platform.python_version(),
+    }))  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
