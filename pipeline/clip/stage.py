@@ -84,7 +84,7 @@ class Clip(Stage[Config]):
         if measured:
             in_place = new_pictures.repartition("image_file").sortWithinPartitions("image_file", "image_offset")
             by_id = new_captions.repartition("id").sortWithinPartitions("id")
-            with run.reporter.bar(self.name, run.parts_probe(self.name)):
+            with run.reporter.bar(self.name, run.parts_probe(self.name, new_pictures.count() + new_captions.count())):
                 _embed_all(in_place, _embedder(run.storage, measure_key, IMAGE, config, _picture_embeddings))
                 _embed_all(by_id, _embedder(run.storage, measure_key, TEXT, config, _caption_embeddings))
         image = self._stored(run, measure_key, IMAGE).withColumnsRenamed({"id": "image_sha256", "embedding": "image_D"})

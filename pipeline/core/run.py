@@ -19,7 +19,7 @@ from pipeline.core import verdict
 from pipeline.core.errors import InputError
 from pipeline.core.lock import run_lock
 from pipeline.core.manifest import Manifest, read_manifest
-from pipeline.core.parts import committed
+from pipeline.core.parts import Part, committed
 from pipeline.core.progress import Done, Reporter
 from pipeline.core.rules import Rule
 from pipeline.core.settings import dump_yaml
@@ -97,17 +97,21 @@ class Run:
                 )
         return compile_user_rules(self.spark, rules, {rule.stage: self.schema(rule.stage) for rule in rules})
 
-    def parts_probe(self, stage: str, total: int | None = None) -> Callable[[], Done]:
-        """What a progress bar asks: rows in the parts committed since now. Reads each new commit record once."""
+    def parts_probe(self, stage: str, total: int | None = None, parts: int | None = None) -> Callable[[], Done]:
+        """What a progress bar asks: rows in the parts committed since now, of ``total``. Reads a commit record once.
+
+        Where only the number of ``parts`` to come is known, the total is judged by the rows of those that are done.
+        """
         seen = {part.name for part in committed(self.storage, stage)}
-        done = {"rows": 0, "good": 0}
+        new: list[Part] = []
 
         def probe() -> Done:
-            for part in committed(self.storage, stage, skip=seen):
-                seen.add(part.name)
-                done["rows"] += part.stats.get("rows", 0)
-                done["good"] += part.stats.get("good", part.stats.get("rows", 0))
-            return Done(done["rows"], done["good"], total)
+            new.extend(committed(self.storage, stage, skip=seen))
+            seen.update(part.name for part in new)
+            rows = sum(part.stats["rows"] for part in new)
+            good = [part.stats["good"] for part in new if "good" in part.stats]
+            judged = round(rows * parts / len(new)) if parts and new else None
+            return Done(rows, sum(good) if len(good) == len(new) else None, total or judged)
 
         return probe
 

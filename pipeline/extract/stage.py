@@ -9,7 +9,7 @@ Parts are input splits. A page or record that is lost whole is one row; equal ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,7 +28,7 @@ from pipeline.core.tables import read_table, write_file
 from pipeline.extract.config import Config
 from pipeline.extract.inputs import Split, find_inputs
 from pipeline.extract.measure import batched, extract_split
-from pipeline.extract.reasons import Reason
+from pipeline.extract.reasons import OK, Reason
 from pipeline.extract.warc import read_warc
 from schemas.extract import ADDS
 
@@ -58,10 +58,12 @@ class Extract(Stage[Config]):
         """Extract every split that no committed part has, then merge equal rows."""
         before = {part.name for part in swept(run.storage, self.name, [ROWS_FOLDER])}
         work = _part_worker(run.storage, self.name, measure_key, config)
-        with run.reporter.bar(self.name, run.parts_probe(self.name)):
+        splits = _splits(config)
+        to_come = len(splits) or len(run.manifest("crawl").files.get("warc", []))
+        with run.reporter.bar(self.name, run.parts_probe(self.name, parts=to_come)):
             crawled = _crawled_splits(rows["crawl"]).rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
             names = set(crawled.map(work).collect())  # a name a WARC
-            if splits := _splits(config):
+            if splits:
                 names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
         parts = [part for part in committed(run.storage, self.name) if part.name in names]
         if len(parts) != len(names):
@@ -116,9 +118,16 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
             batches = batched(read_warc(path, split.fingerprint, config, set(split.offsets)))
         else:
             batches = extract_split(split, config)
-        tables = (pa.Table.from_pylist(rows, schema=ADDS) for rows in batches)
-        record = write_file(storage, ROWS_FOLDER, ADDS, tables)
-        part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows})
+        good = 0
+
+        def tables() -> Iterator[pa.Table]:
+            nonlocal good
+            for rows in batches:
+                good += sum(row["outcome"] == OK for row in rows)
+                yield pa.Table.from_pylist(rows, schema=ADDS)
+
+        record = write_file(storage, ROWS_FOLDER, ADDS, tables())
+        part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows, "good": good})
         commit(storage, stage, part)
         return name
 
