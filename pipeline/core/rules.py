@@ -11,6 +11,7 @@ three agree, also on nulls and NaN, because of two conventions:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,7 +30,7 @@ class CoreReason(StrEnum):
     NOT_MEASURED = "not_measured"  # a rule reads a column that is null or NaN here
 
 
-class Expr:
+class Expr(ABC):
     """A boolean or plain expression over the columns of one row. Built by `col` and operators."""
 
     def __lt__(self, other: Scalar) -> Expr:
@@ -76,17 +77,17 @@ class Expr:
         """True where a list column holds ``value``."""
         return Contains(self, Literal(value))
 
+    @abstractmethod
     def sql(self, schema: pa.Schema) -> str:
         """The expression in the SQL that Spark and DuckDB share; ``schema`` says which columns can be NaN."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arrow(self, table: pa.Table) -> pa.Array | pa.ChunkedArray | pa.Scalar:
         """The expression's value for each row of ``table``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reads(self) -> Iterator[str]:
         """Columns whose null would make the answer meaningless."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ from pipeline.web.config import require_contact
 from pipeline.web.urls import UrlError, origin
 from schemas.fetch import ADDS, STORE
 
-TODO = "url_id string, request_url string, try_number int"
+TO_ASK = "url_id string, request_url string, try_number int"
 
 
 class Fetch(Stage[Config]):
@@ -103,7 +103,7 @@ def missing(images: DataFrame, stored: DataFrame, retry_failed: bool) -> DataFra
 def fetch_all(todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str) -> None:
     """Ask for all images of ``todo``; when this returns, each has a row in a committed part."""
     lanes = config.lanes or run.spark.sparkContext.defaultParallelism
-    by_host = todo.mapInArrow(_with_origin, f"{TODO}, origin string").repartition(lanes, "origin").persist()
+    by_host = todo.mapInArrow(_with_origin, f"{TO_ASK}, origin string").repartition(lanes, "origin").persist()
     fetch = partial(
         run_fetch_lane, storage=run.storage, known=frozenset(part.name for part in before), measure_key=measure_key,
         config=config, web=run.config.web,  # type: ignore[attr-defined]
