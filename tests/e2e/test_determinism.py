@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from pipeline.demo.truth import Kind, read_truth
 
 # master, partitions, lanes, images a part, order of the inputs
 WAYS = [("local[1]", 1, 1, 7, 1), ("local[2]", 16, 3, 100, -1)]
@@ -58,3 +62,20 @@ def test_the_corpus_is_the_same_on_one_core_and_on_two_e11(warcs, small_web, tmp
 def test_the_corpus_is_the_same_in_every_way_of_work_e11(warcs, small_web, tmp_path, digests, reference, way) -> None:
     """E11."""
     assert corpus_of(tmp_path / "run", warcs, small_web, way, digests) == reference
+
+
+@pytest.mark.long
+def test_the_rows_of_a_url_list_in_another_order_give_the_same_corpus_e11(small_web, tmp_path, digests) -> None:
+    """E11."""
+    good = [truth for truth in read_truth(small_web.site) if truth.kind is Kind.GOOD]
+    built = []
+    for order in (1, -1):
+        rows = good[::order]
+        table = pa.table({"url": [row.image_url for row in rows], "caption": [row.alt_text for row in rows]})
+        pq.write_table(table, tmp_path / f"urls{order}.parquet")
+        way = ("local[2]", 4, 2, 10, 1)
+        built.append(
+            corpus_of(tmp_path / f"run{order}", [str(tmp_path / f"urls{order}.parquet")], small_web, way, digests)
+        )
+    assert len(built[0]) >= 4
+    assert built[0] == built[1]
