@@ -17,7 +17,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = spark_session(SparkConfig(master="local[2]", driver_memory="2g"))
-    session.conf.set("spark.sql.shuffle.partitions", "2")  # small tables: fewer tasks, faster tests
+    session.conf.set("spark.sql.shuffle.partitions", "2")  # small tables need few tasks
     yield session
     session.stop()
 

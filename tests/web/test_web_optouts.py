@@ -63,5 +63,6 @@ def test_a_meta_element_opts_a_page_out(name, content, found):
 @given(st.binary(max_size=80))
 def test_broken_values_never_raise(value):
     """O3"""
-    from_headers([(b"X-Robots-Tag", value), (b"X-Robots-Tag", b"unavailable_after: " + value), (b"tdm-reservation", value)])
-    from_meta("robots", value.decode("latin-1"))
+    headers = [(b"X-Robots-Tag", value), (b"X-Robots-Tag", b"unavailable_after: " + value), (b"tdm-reservation", value)]
+    assert set(from_headers(headers)) <= {"optout_xrobots", "optout_tdm"}
+    assert set(from_meta("robots", value.decode("latin-1"))) <= {"optout_meta"}
