@@ -80,6 +80,11 @@ def load(name_or_path: str, device: str = "auto", batch_size: int = 32, sha256: 
     return ClipModel(_network(path, _state_dict(path)), _device(device), batch_size)
 
 
+def tokenize(texts: Sequence[str], context_length: int) -> torch.Tensor:
+    """CLIP's tokens, int64 [B, L]; texts over the context length are cut before their end token."""
+    return clip.tokenize(list(texts), context_length, truncate=True)
+
+
 class ClipModel:
     """A CLIP network in float32 on one device. ``digest`` names weights, preprocessing and context length."""
 
@@ -105,7 +110,7 @@ class ClipModel:
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of length 1, float32 [B, D]; texts over the context length are cut before their end token."""
-        batches = (clip.tokenize(list(some), self.context_length, truncate=True) for some in self._batches(texts))
+        batches = (tokenize(some, self.context_length) for some in self._batches(texts))
         return self._encode(self.network.encode_text, batches)
 
     def is_cut(self, text: str) -> bool:

@@ -1,0 +1,6 @@
+"""`pairmill evaluate` as a script."""
+
+from jobs.cli import main
+
+if __name__ == "__main__":
+    main("evaluate")

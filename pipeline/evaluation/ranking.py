@@ -1,0 +1,54 @@
+"""Does a right answer stand among the first k? Counted so that ties help nobody.
+
+Answers of equal score stand in any order with equal probability, and a query counts as the probability that a right one
+is among its first k. Constant scores thus come out at exactly chance, not at 100% (V7), and `chance` is just that.
+
+Shapes: Q queries, C candidates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import gammaln
+
+from pipeline.core.errors import StageError
+
+DECIMALS = 9  # of a cosine; float32 embeddings have seven
+
+
+def hits(scores_QC: np.ndarray, right_QC: np.ndarray, k: int) -> np.ndarray:
+    """Per query the probability, 0..1, that one of its right candidates is among the k of highest score."""
+    best_right = np.where(right_QC, scores_QC, -np.inf).max(axis=1, keepdims=True)
+    above = (scores_QC > best_right).sum(axis=1)  # all of them wrong
+    tied = scores_QC == best_right
+    tied_right = (tied & right_QC).sum(axis=1)
+    return _one_of(tied_right, tied.sum(axis=1), k - above)
+
+
+def chance(right: np.ndarray, candidates: int, k: int) -> float:
+    """What constant scores would get; ``right`` holds how many candidates are right, for each query."""
+    return float(_one_of(right, np.full(right.shape, candidates), np.full(right.shape, k)).mean())
+
+
+def cosines(query_QD: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
+    """[Q, C], summed in float64 and rounded far below the precision of embeddings: equal ones tie, wherever they stand.
+
+    StageError ``embedding_nonfinite``.
+    """
+    scores_QC = (query_QD.astype(np.float64) @ candidate_CD.astype(np.float64).T).round(DECIMALS)
+    if not np.isfinite(scores_QC).all():
+        raise StageError("embedding_nonfinite", "the model gives embeddings that are no numbers; train it again")
+    return scores_QC
+
+
+def _one_of(right: np.ndarray, tied: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Probability that ``places`` draws out of ``tied`` meet one of ``right``: 1 - C(tied-right, n) / C(tied, n)."""
+    places = np.clip(places, 0, tied)
+    wrong = tied - right
+    with np.errstate(invalid="ignore"):
+        log_none = _log_binomial(wrong, places) - _log_binomial(tied, places)
+    return np.where(right == 0, 0.0, np.where(places > wrong, 1.0, -np.expm1(log_none)))
+
+
+def _log_binomial(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(np.maximum(n - k, 0) + 1.0)
