@@ -12,11 +12,12 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
+from jobs.signals import Stopped, StopSignals
 from pipeline.core.errors import InputError, PairmillError, StageError
 from pipeline.core.progress import Reporter
 from pipeline.core.settings import load_config
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Turn a piece of the web into an image-text corpus that accounts for every pair.",
 )  # fmt: skip
 
-RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="the run's folder")]
+RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="the run's folder, or its URL on a store")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="the run's folder")]
 ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="YAML config")]
 Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="a preset of conf/")]
@@ -36,6 +37,11 @@ Sets = Annotated[
 Log = Annotated[
     Literal["text", "json"], typer.Option("--log", metavar="text|json", help="how progress is written to stderr")
 ]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="a checkpoint, or a name such as ViT-B/32")]
+Templates = Annotated[
+    list[str] | None, typer.Option("--template", metavar="TEMPLATE", help="class names go into its {}; repeatable")
+]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(metavar="auto|cpu|cuda", help="where the model runs")]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
@@ -54,7 +60,7 @@ def build(
     manifests = funnel.build(opened, until)
     last = manifests[-1]
     if last.stage == "export":
-        print(f"{last.kept:,} pairs in {opened.storage.path('corpus')}")
+        print(f"{last.kept:,} pairs in {opened.storage.where('corpus')}")
     else:
         print(f"{last.keeps.rows:,} {last.keeps.unit}s kept by {last.stage} in {opened.storage.root}")
 
@@ -112,48 +118,120 @@ def stages(as_markdown: Annotated[bool, typer.Option("--markdown", help="as docs
 
 
 @app.command()
+def train(
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="PATH", help="a run, corpus, tar or JSON list; repeatable (setting data)"),
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="the model's folder (setting output)")] = None,
+    config: ConfigFile = None, sets: Sets = None, log: Log = "text", debug: Debug = False,
+) -> None:  # fmt: skip
+    """Train a CLIP model on a corpus, or go on with it; docs/training.md has the settings."""
+    from pipeline.training.config import TrainConfig
+    from pipeline.training.loop import train as run_training
+
+    named = [f"{key}={json.dumps(value)}" for key, value in (("data", data), ("output", out)) if value]
+    settings = load_config(TrainConfig, None, config, [*named, *(sets or [])])
+    result = run_training(settings, Reporter(log))
+    print(f"{result.model} after {result.steps:,} steps on {result.samples:,} pairs, last loss {result.losses[-1]:.4f}")
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[
+        list[str], typer.Option("--data", metavar="PATH", help="as for train; for zero-shot a folder of folders")
+    ],
+    task: Annotated[
+        Literal["retrieval", "zero-shot"], typer.Option(metavar="retrieval|zero-shot", help="what is measured")
+    ] = "retrieval",
+    images: Annotated[str, typer.Option(metavar="DIR", help="folder that the paths of JSON lists begin at")] = "",
+    training_data: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="count the test pictures that stand in it; repeatable")
+    ] = None,
+    require_clean: Annotated[bool, typer.Option("--require-clean", help="refuse where there are any")] = False,
+    classes: Annotated[Path | None, typer.Option(metavar="FILE", help="class names, a line for each folder")] = None,
+    template: Templates = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="the result as JSON")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the result as JSON on stdout")] = False,
+    device: Device = "auto", debug: Debug = False,
+) -> None:  # fmt: skip
+    """Measure a CLIP model: retrieval on pairs, or zero-shot classification of labelled pictures."""
+    from pipeline.evaluation import result as evaluation
+    from pipeline.vision.clip_model import load
+
+    loaded = load(model, device)
+    if task == "retrieval":
+        measured = evaluation.evaluate_retrieval(loaded, data, images, training_data or [], require_clean)
+    else:
+        measured = evaluation.evaluate_zero_shot(loaded, Path(_only(data)), classes, template or evaluation.TEMPLATES)
+    if out:
+        measured.write(out)
+    print(json.dumps(measured.as_json(), indent=1) if as_json else "\n".join(measured.lines()))
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    pictures: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="pictures")],
+    text: Annotated[list[str], typer.Option("--text", metavar="TEXT", help="one of the texts; repeatable")],
+    template: Annotated[str, typer.Option(metavar="TEMPLATE", help="what each text is put into, as {}")] = "{}",
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON on stdout")] = False,
+    device: Device = "auto", debug: Debug = False,
+) -> None:  # fmt: skip
+    """Say which of some texts fits each picture, as probabilities among these texts."""
+    from pipeline.evaluation.predict import predict as run_predict
+    from pipeline.evaluation.predict import print_table
+    from pipeline.vision.clip_model import load
+
+    found = run_predict(load(model, device), pictures, text, template)
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print_table(found, Console(highlight=False))
+
+
+@app.command()
 def demo(
     run: RunFolder = "demo-run", sets: Sets = None,
-    scenes: Annotated[int | None, typer.Option(help="scenes of the small web (default: the preset's)")] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="good scenes on the hosts of the first corpus")] = 1500,
+    steps: Annotated[int, typer.Option(min=2, help="steps of each training")] = 180,
     seed: Annotated[int, typer.Option(help="seed of the small web")] = 0,
     log: Log = "text", debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Serve a small web on this machine, build a corpus from it, audit it, and compare with the planted truth."""
+    """Serve a small web, build a corpus, train on it, filter a second corpus with that model, and measure it all."""
     from pipeline.demo.run import run_demo
 
-    run_demo(run, sets or [], scenes=scenes, seed=seed, reporter=Reporter(log), console=Console(highlight=False))
+    console = Console(highlight=False)
+    run_demo(run, sets or [], scenes=scenes, steps=steps, seed=seed, reporter=Reporter(log), console=console)
 
 
 def main(command: str | None = None) -> NoReturn:
     """The console script; with ``command`` the entry point of ``jobs/COMMAND.py``."""
     arguments = ([command] if command else []) + sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, _terminated)
+    signals = StopSignals()
     try:
         app(args=arguments, standalone_mode=False)
         code = 0
     except PairmillError as error:
         code = _fail(error.code, error.text, error.exit_code, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted", "stopped; finished parts are kept, the same command goes on from there", 130, debug)
-    except _Terminated:
-        code = _fail("terminated", "stopped; finished parts are kept, the same command goes on from there", 143, debug)
+    except (Stopped, KeyboardInterrupt, typer.Abort):
+        code = _fail_stopped(signals.number or signal.SIGINT, debug)
     except typer.Exit as request:
         code = request.exit_code
     except typer.BadParameter as error:
         code = _fail("config_invalid", error.format_message(), 2, debug)
-    except Exception as error:
-        code = _fail_inside(error, debug)
+    except Exception as error:  # after a signal: of putting things away, while the JVM was ending as well
+        code = _fail_stopped(signals.number, debug) if signals.number else _fail_inside(error, debug)
     sys.stdout.flush()
     sys.exit(code)
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-def _terminated(*_: Any) -> None:
-    raise _Terminated
+def _only(data: list[str]) -> str:
+    if len(data) != 1:
+        raise InputError("config_invalid", f"--data stands {len(data)} times; zero-shot takes one folder")
+    return data[0]
 
 
 def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
@@ -161,6 +239,13 @@ def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
         traceback.print_exc()
     print(f"pairmill: error: {code}: {text}", file=sys.stderr)
     return exit_code
+
+
+def _fail_stopped(number: int, debug: bool) -> int:
+    text = "stopped; finished parts are kept, the same command goes on from there"
+    if number == signal.SIGINT:
+        return _fail("interrupted", text, 130, debug)
+    return _fail("terminated", text, 143, debug)
 
 
 def _fail_inside(error: Exception, debug: bool) -> int:

@@ -86,5 +86,12 @@ def open_existing(location: str, reporter: Reporter) -> Run:
     storage = Storage.at(location)
     if not storage.exists("config.yaml"):
         raise InputError("input_missing", f"{location} is no run: it has no config.yaml; run pairmill build first")
-    config = load_config(Config, file=storage.path("config.yaml"))
+    config = load_config(Config, saved=_saved_config(storage))
     return Run(storage, config, BY_NAME, reporter)
+
+
+def _saved_config(storage: Storage) -> str:
+    try:
+        return storage.read("config.yaml").decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("input_unreadable", f"{storage.where('config.yaml')}: {error}") from None

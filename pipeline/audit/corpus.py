@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pipeline.audit.ledgers import UNREADABLE
 from pipeline.core.errors import InputError
 from pipeline.core.run import Run
-from pipeline.core.storage import FileRecord
+from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord
 from pipeline.core.tables import read_table
 from schemas.export import CORPUS
 
@@ -122,7 +122,8 @@ def _pictures(run: Run, shards: list[Shard], keys: set[str]) -> dict[str, str]:
             OSError, tarfile.TarError
         ):  # a broken shard is for `check` to find; the report goes on
             if wanted:
-                with tarfile.open(run.storage.path(shard.files["tar"].path), "r:") as tar:
+                path = shard.files["tar"].path
+                with run.storage.open(path, STREAM_AHEAD_BYTES) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                     for member in tar:
                         stream = tar.extractfile(member) if member.name in wanted else None
                         small = thumbnail(stream.read()) if stream is not None else None

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from pipeline.audit.corpus import corpus_shards
 from pipeline.audit.funnel import published
@@ -21,6 +20,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from pipeline.core.storage import FileRecord
+from pipeline.core.tables import scan
 from pipeline.web.urls import UrlError, url_id
 from schemas.export import CORPUS
 from schemas.ledger import LEDGER
@@ -175,19 +175,19 @@ def _rows(
     wanted = [
         pc.field(column).isin(sorted(values)) for column, values in ids.items() if values and column in schema.names
     ]
-    paths = [str(run.storage.path(file.path)) for file in files if file.rows]
-    if not wanted or not paths:
+    filled = [file.path for file in files if file.rows]
+    if not wanted or not filled:
         return []
     anyone = wanted[0]
     for condition in wanted[1:]:
         anyone = anyone | condition
+
+    def found(path: str) -> pa.Table:
+        with run.storage.open(path) as stream:
+            return scan(stream, schema, columns, anyone).head(MAX_ROWS)
+
     try:
-        return (
-            ds.dataset(paths, schema=schema, format="parquet")
-            .scanner(columns=columns, filter=anyone)
-            .head(MAX_ROWS)
-            .to_pylist()
-        )
+        return pa.concat_tables(run.storage.each(found, filled)).slice(0, MAX_ROWS).to_pylist()
     except FileNotFoundError as error:
         raise InputError("input_missing", f"a file that a manifest lists is gone: {error}") from error
     except (OSError, pa.ArrowInvalid) as error:

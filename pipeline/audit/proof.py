@@ -85,7 +85,7 @@ def _examined(storage: Storage, claim: _Claim) -> Iterator[tuple[str, str]]:
     try:
         found = storage.record(claim.file.path, claim.file.rows)
     except OSError as error:
-        yield claim.stage, f"{claim.file.path} cannot be read: {error.strerror}"
+        yield claim.stage, f"{claim.file.path} cannot be read: {error.strerror or error}"
         return
     if found.bytes != claim.file.bytes:
         yield claim.stage, f"{claim.file.path} has {found.bytes:,} bytes, {claim.file.bytes:,} when it was listed"

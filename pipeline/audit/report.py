@@ -90,8 +90,8 @@ class Chart:
     bars: tuple[Bar, ...]
 
 
-def write_report(run: Run, funnel: Funnel, findings: Sequence[Finding] = ()) -> Path:
-    """Write the report of a run, with what `check` found; returns the path of the page.
+def write_report(run: Run, funnel: Funnel, findings: Sequence[Finding] = ()) -> str:
+    """Write the report of a run, with what `check` found; returns the place of the page.
 
     Raises InputError `input_missing` or `input_unreadable`, and writes nothing, where there is no ledger to count
     (one that is known to be broken by ``findings`` is left out instead). Where the ledgers contradict the manifests,
@@ -115,7 +115,7 @@ def write_report(run: Run, funnel: Funnel, findings: Sequence[Finding] = ()) -> 
     run.storage.replace(f"{FOLDER}/report.html", page.encode())
     if found and not known:
         raise StageError(found[0].code, f"{found[0].stage}: {found[0].text}; see {FOLDER}/report.html")
-    return run.storage.path(f"{FOLDER}/report.html")
+    return run.storage.where(f"{FOLDER}/report.html")
 
 
 def _counted(run: Run, manifest: Manifest, known: Sequence[Finding]) -> list[ReasonCount]:

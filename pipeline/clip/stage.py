@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -30,7 +31,7 @@ from pipeline.core.parts import Part, commit, committed, files_of, part_name, sw
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Pictures, Storage
+from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import read_table, spark_schema, write_file
 from schemas.clip import ADDS, EMBEDDINGS
 from schemas.pairs import IMAGE_COLUMNS, PAIR_COLUMNS
@@ -124,7 +125,7 @@ def _embed_all(todo: DataFrame, embed: Callable[[Iterator[pa.RecordBatch]], Iter
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, device: str, batch_size: int, sha256: str) -> ClipModel:
+def _loaded(model: str, device: str, batch_size: int, sha256: str, file: tuple[int, int] | None) -> ClipModel:
     from pipeline.vision import clip_model  # torch is imported only where there is a model
 
     return clip_model.load(model, device, batch_size, sha256)
@@ -132,7 +133,9 @@ def _loaded(model: str, device: str, batch_size: int, sha256: str) -> ClipModel:
 
 def _model(config: Config) -> ClipModel:
     """The model, once a process."""
-    return _loaded(config.model, config.device, config.batch_size, config.model_sha256)
+    path = Path(config.model)
+    file = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None  # another model at the same path
+    return _loaded(config.model, config.device, config.batch_size, config.model_sha256, file)
 
 
 def _embedder(
@@ -140,19 +143,18 @@ def _embedder(
     measure_key: str,
     kind: str,
     config: Config,
-    embed: Callable[[list[dict[str, Any]], ClipModel, Pictures], np.ndarray],
+    embed: Callable[[list[dict[str, Any]], ClipModel, Storage], np.ndarray],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = (row for batch in batches for row in batch.to_pylist())
-        with Pictures(storage) as pictures:
-            while part := list(islice(rows, config.batch_size * BATCHES_PER_PART)):
-                ids = [row["id"] for row in part]
-                tables = _embedding_tables(part, config, lambda some: embed(some, _model(config), pictures))
-                record = write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables)
-                identity = key_of(kind, *ids)
-                name = part_name(measure_key, identity)
-                commit(storage, "clip", Part(name, measure_key, identity, {kind: record}, {"rows": len(ids)}))
-                yield pa.RecordBatch.from_pydict({"part": [name]})
+        while part := list(islice(rows, config.batch_size * BATCHES_PER_PART)):
+            ids = [row["id"] for row in part]
+            tables = _embedding_tables(part, config, lambda some: embed(some, _model(config), storage))
+            record = write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables)
+            identity = key_of(kind, *ids)
+            name = part_name(measure_key, identity)
+            commit(storage, "clip", Part(name, measure_key, identity, {kind: record}, {"rows": len(ids)}))
+            yield pa.RecordBatch.from_pydict({"part": [name]})
 
     return work
 
@@ -167,12 +169,12 @@ def _embedding_tables(
         yield pa.table([ids, [embedding_D.tobytes() for embedding_D in embedding_BD]], schema=EMBEDDINGS)
 
 
-def _picture_embeddings(rows: list[dict[str, Any]], model: ClipModel, pictures: Pictures) -> np.ndarray:
-    stored = [pictures.read(row["image_file"], row["image_offset"], row["image_bytes"]) for row in rows]
-    return embed_images(stored, model)
+def _picture_embeddings(rows: list[dict[str, Any]], model: ClipModel, storage: Storage) -> np.ndarray:
+    places = [(row["image_file"], row["image_offset"], row["image_bytes"]) for row in rows]
+    return embed_images(list(read_pictures(storage, places)), model)
 
 
-def _caption_embeddings(rows: list[dict[str, Any]], model: ClipModel, pictures: Pictures) -> np.ndarray:
+def _caption_embeddings(rows: list[dict[str, Any]], model: ClipModel, storage: Storage) -> np.ndarray:
     return embed_texts([row["caption"] for row in rows], model)
 
 

@@ -1,4 +1,9 @@
-"""One writer a run: an OS lock, free the moment its holder dies, with a note that says who holds it."""
+"""One writer a run. The note in RUN/.lock says who holds it; a lock whose holder is dead is taken over with one line.
+
+On a file system an OS lock, free the moment its holder dies. On a store an object that its holder renews by
+conditional PUT: one that nobody renewed for two minutes is stale. Its age is told by the store's clock alone, so clocks
+that jump or differ do not matter. A holder that died on the machine where the next build starts is known to be dead.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +12,47 @@ import datetime
 import fcntl
 import json
 import os
+import signal
 import socket
+import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import InputError
+from pipeline.core.object_store import ObjectStorage, Version
+from pipeline.core.storage import LocalStorage, Storage
+
+LOCK = ".lock"
+BEAT_S = 20.0
+STALE_S = 120.0
+INTERRUPTION = signal.SIGUSR1
+
+
+def run_lock(storage: Storage, warn: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Hold RUN/.lock. InputError `output_locked` names the holder; `warn` is told when a dead one's is taken over."""
+    if isinstance(storage, ObjectStorage):
+        return lease(storage, warn)
+    if isinstance(storage, LocalStorage):
+        return _os_lock(storage, warn)
+    raise TypeError(f"no lock for {type(storage).__name__}")
 
 
 @contextlib.contextmanager
-def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Hold RUN/.lock. InputError `output_locked` names the holder; a dead holder's lock is taken over with one line."""
-    path = folder / ".lock"
-    with path.open("a+", encoding="utf-8") as file:
+def _os_lock(storage: LocalStorage, warn: Callable[[str], None]) -> Iterator[None]:
+    with storage.path(LOCK).open("a+", encoding="utf-8") as file:
         file.seek(0)
         holder = _holder(file.read())
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                "output_locked", f"{folder} is in use by {holder}; wait for it or choose another --run"
-            ) from None
+            raise _in_use(storage, holder) from None
         if holder:
-            warn(f"taking over the lock of {holder}, which ended without releasing it")
+            warn(_takes_over(holder))
         file.truncate(0)
-        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid(), "started": started}))
+        file.write(json.dumps(_note()))
         file.flush()
         try:
             yield
@@ -39,9 +60,186 @@ def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
             file.truncate(0)
 
 
-def _holder(text: str) -> str:
+@contextlib.contextmanager
+def lease(
+    storage: ObjectStorage, warn: Callable[[str], None], beat_s: float = BEAT_S, stale_s: float = STALE_S
+) -> Iterator[None]:
+    """Hold the lock of a run on a store, renewed every ``beat_s``.
+
+    Whoever cannot renew it before others may take it for stale changes nothing more, not even to clean up: the block is
+    interrupted, where it is that of the main thread, and ends with InputError `output_locked`.
+    """
+    hasty = storage.in_haste()
+    note = _note() | {"machine": _machine(), "begun": _begun(os.getpid()), "lease": uuid.uuid4().hex, "beat": 0}
+    version = _acquire(hasty, note, warn, stale_s)
+    storage.fence(False)
+    heart = _Heart(hasty, note, version, beat_s, give_up_s=stale_s * 3 / 4)
     try:
-        note = json.loads(text)
+        with _interruptible():
+            heart.start()
+            try:
+                yield
+            finally:
+                heart.stop()
+    except BaseException:
+        if heart.lost:  # what was raised is our own interruption, or its consequence
+            raise _lost(storage) from None
+        raise
+    finally:
+        storage.fence(False)  # for the next build of this process
+    if heart.lost:
+        raise _lost(storage)
+
+
+class _Heart(threading.Thread):
+    """Renews a lease until it is stopped, or ``lost``."""
+
+    def __init__(
+        self, storage: ObjectStorage, note: dict[str, Any], version: Version, beat_s: float, give_up_s: float
+    ) -> None:
+        super().__init__(name="lock", daemon=True)
+        self.lost = False
+        self._storage, self._note, self._version = storage, note, version
+        self._beat_s, self._give_up_s = beat_s, give_up_s
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        renewed_s = time.monotonic()
+        while not self._stopping.wait(self._beat_s):
+            sent_s = time.monotonic()
+            self._note["beat"] += 1
+            with contextlib.suppress(OSError):  # the network: another beat may get through
+                following = self._storage.replace_version(LOCK, _text(self._note), self._version)
+                if following is None and not self._is_ours():
+                    break
+                self._version, renewed_s = following or self._version, sent_s
+            if time.monotonic() - renewed_s > self._give_up_s:
+                break
+        else:
+            return
+        self.lost = True
+        self._storage.fence(True)
+        if signal.getsignal(INTERRUPTION) is _interrupt:
+            signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPTION)
+
+    def stop(self) -> None:
+        """End the renewals; free the lock where it is still held."""
+        self._stopping.set()
+        self.join()
+        if not self.lost:
+            with contextlib.suppress(OSError):  # it will be stale soon
+                free = {"freed": self._note["lease"]}  # no two notes are equal: some stores tell versions by content
+                self._storage.replace_version(LOCK, _text(free), self._version)
+
+    def _is_ours(self) -> bool:
+        """Whether the lock holds a note of ours: written by a request whose answer was lost."""
+        data, version = self._storage.read_version(LOCK)
+        if _parsed(data).get("lease") != self._note["lease"]:
+            return False
+        self._version = version
+        return True
+
+
+class _Interrupted(BaseException):
+    """The lease of the block that is running was lost."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupted
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let another thread break off the block. Not by SIGINT: what a shell starts in the background ignores that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(INTERRUPTION, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(INTERRUPTION, before)
+
+
+def _acquire(storage: ObjectStorage, note: dict[str, Any], warn: Callable[[str], None], stale_s: float) -> Version:
+    try:
+        found, old = storage.read_version(LOCK)
+    except FileNotFoundError:
+        holder, expected = "", None
+    else:
+        holder, expected = _holder(found.decode("utf-8", "replace")), old
+        if holder and not _is_dead(_parsed(found)):
+            silent_s = (storage.clock() - old.modified).total_seconds() if old.modified else 0.0
+            if silent_s < stale_s:
+                raise _in_use(storage, f"{holder}, heard of {silent_s:.0f} s ago")
+    version = storage.replace_version(LOCK, _text(note), expected)
+    if version is None:
+        raise _in_use(storage, "a build that started at the same moment")
+    if holder:
+        warn(_takes_over(holder))
+    return version
+
+
+def _is_dead(note: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine, since its last start, that is no more."""
+    if not note.get("machine") or note["machine"] != _machine():
+        return False
+    return bool(note.get("begun")) and _begun(note["process"]) != note["begun"]
+
+
+def _machine() -> str:
+    """Names this machine since it started, and what of its processes can be seen from here; empty if unknown."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return ""
+
+
+def _begun(process: int) -> str:
+    """When a process of this machine began, in ticks; empty where there is none. Its number may be used again."""
+    with contextlib.suppress(OSError, IndexError):
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return fields[18] if state not in "ZX" else ""  # proc(5): starttime is the 22nd
+    return ""
+
+
+def _note() -> dict[str, Any]:
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"host": socket.gethostname(), "process": os.getpid(), "started": started}
+
+
+def _text(note: dict[str, Any]) -> bytes:
+    return json.dumps(note, sort_keys=True).encode()
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        note = json.loads(data)
+        return note if isinstance(note, dict) else {}
+    return {}
+
+
+def _holder(text: str) -> str:
+    """Who holds the lock by its note; empty where it is free."""
+    note = _parsed(text.encode())
+    if not text.strip() or "freed" in note:
+        return ""
+    try:
         return f"process {note['process']} on {note['host']}, started {note['started']}"
-    except (ValueError, KeyError, TypeError):
-        return "another run" if text.strip() else ""
+    except KeyError:
+        return "another run"
+
+
+def _takes_over(holder: str) -> str:
+    return f"taking over the lock of {holder}, which ended without releasing it"
+
+
+def _in_use(storage: Storage, holder: str) -> InputError:
+    return InputError("output_locked", f"{storage.root} is in use by {holder}; wait for it or choose another --run")
+
+
+def _lost(storage: Storage) -> InputError:
+    return InputError(
+        "output_locked", f"{storage.root}: the lock could not be renewed in time or was taken over; stopped, finished "
+        "parts are kept, the same command goes on from there"
+    )  # fmt: skip

@@ -58,10 +58,10 @@ def manifest_path(stage: str) -> str:
 def read_manifest(storage: Storage, stage: str) -> Manifest | None:
     """The stage's manifest; None where the stage has not happened; InputError where it cannot be read."""
     path = manifest_path(stage)
-    if not storage.exists(path):
-        return None
     try:
         return Manifest.model_validate_json(storage.read(path))
+    except FileNotFoundError:
+        return None
     except (ValidationError, ValueError, OSError) as error:
         raise InputError(
             "input_unreadable", f"{path} is no manifest: {type(error).__name__}; remove it to redo the stage"

@@ -9,7 +9,6 @@ of committed parts say what is done.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -49,23 +48,20 @@ def is_committed(storage: Storage, stage: str, name: str) -> bool:
 
 def committed(storage: Storage, stage: str, skip: Collection[str] = ()) -> list[Part]:
     """All committed parts whose files are whole, in order of name; a broken one is forgotten and done again."""
-    parts = []
-    for file_name in storage.names(f"{stage}/parts"):
-        name, suffix = os.path.splitext(file_name)
-        if suffix != ".json" or name.startswith(".") or name in skip:
-            continue
-        part = _parse(storage.read(f"{stage}/parts/{file_name}"))
-        if part is not None and all(storage.intact(file) for file in part.files.values()):
-            parts.append(part)
-        else:
-            storage.delete(f"{stage}/parts/{file_name}")
-    return parts
+    names = [name for name in _names(storage, stage) if name not in skip]
+
+    def whole(name: str) -> Part | None:
+        part = _parse(storage.read(_record_path(stage, name)))
+        return part if part is not None and all(storage.intact(file) for file in part.files.values()) else None
+
+    found = dict(zip(names, storage.each(whole, names), strict=True))
+    storage.each(storage.delete, [_record_path(stage, name) for name, part in found.items() if part is None])
+    return [part for part in found.values() if part is not None]
 
 
 def part_files(storage: Storage, stage: str) -> list[FileRecord]:
     """Every file that a commit record of the stage lists, whole or not; nothing is forgotten or removed."""
-    names = [name for name in storage.names(f"{stage}/parts") if name.endswith(".json") and not name.startswith(".")]
-    parts = [_parse(storage.read(f"{stage}/parts/{name}")) for name in names]
+    parts = storage.each(lambda name: _parse(storage.read(_record_path(stage, name))), _names(storage, stage))
     return [file for part in parts if part is not None for file in part.files.values()]
 
 
@@ -82,6 +78,15 @@ def swept(storage: Storage, stage: str, folders: Iterable[str]) -> list[Part]:
 def files_of(parts: Iterable[Part], role: str) -> list[FileRecord]:
     """The files of one role, in the order of the parts."""
     return [part.files[role] for part in parts if role in part.files]
+
+
+def _names(storage: Storage, stage: str) -> list[str]:
+    """Names of the parts that have a record, in order."""
+    return [
+        name.removesuffix(".json")
+        for name in storage.names(f"{stage}/parts")
+        if name.endswith(".json") and not name.startswith(".")
+    ]
 
 
 def _record_path(stage: str, name: str) -> str:

@@ -8,10 +8,10 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyspark
 from pydantic import BaseModel
 from pyspark.sql import DataFrame, SparkSession
 
@@ -25,13 +25,13 @@ from pipeline.core.rules import Rule
 from pipeline.core.settings import dump_yaml
 from pipeline.core.spark import spark_session
 from pipeline.core.stage import Stage, rows_schema
-from pipeline.core.storage import Storage, require_room
+from pipeline.core.storage import PROBE, Storage, meant
 from pipeline.core.tables import read_table
 from pipeline.core.user_rules import UserRule, compile_user_rules
 
 MINIMUM_FREE_BYTES = 1 << 30
-OURS = {".lock", ".probe", "config.yaml", "demo"}  # what may lie in a folder that is about to become a run
-RECORDED_PACKAGES = ("pairmill", "pyspark", "pyarrow", "pillow", "imagehash", "img2dataset", "langdetect", "torch")
+OURS = {".lock", "config.yaml", "run.json"}  # what may lie in a folder that is about to become a run
+RECORDED_PACKAGES = ("pairmill", "pyarrow", "pillow", "imagehash", "img2dataset", "langdetect", "torch")
 
 
 class Run:
@@ -134,35 +134,33 @@ def open_for_writing(run: Run, check: Callable[[], object] = lambda: None) -> It
 
     ``check`` raises for whatever else a person gave that cannot work: a refused command leaves the run as it was.
     """
-    folder = Path(run.storage.root)
+    storage = run.storage
     try:
-        require_ours(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
+        require_ours(storage)
+        storage.require_writable()
     except OSError as error:
-        raise InputError("output_unwritable", f"run {folder}: {error.strerror or error}") from None
-    require_room(folder, MINIMUM_FREE_BYTES)
-    with run_lock(folder, run.reporter.line):
+        raise InputError("output_unwritable", f"run {storage.root}: {error.strerror or error}") from None
+    storage.require_room(MINIMUM_FREE_BYTES)
+    with run_lock(storage, run.reporter.line):
         check()
         run.storage.replace("config.yaml", dump_yaml(run.config).encode())
         run.storage.replace("run.json", json.dumps(_versions(), indent=1, sort_keys=True).encode())
         yield
 
 
-def require_ours(folder: Path) -> None:
+def require_ours(storage: Storage) -> None:
     """Nothing is overwritten that is not a run: InputError `output_exists`."""
-    if folder.is_dir() and not (folder / "run.json").exists():
-        strangers = [entry.name for entry in folder.iterdir() if entry.name not in OURS]
-        if strangers:
-            raise InputError(
-                "output_exists", f"run {folder} holds files that are no run ({strangers[0]}); choose an empty folder"
-            )
+    if storage.exists("run.json"):
+        return
+    strangers = [name for name in storage.entries() if meant(name) not in OURS and not name.startswith(PROBE)]
+    if strangers:
+        raise InputError(
+            "output_exists", f"run {storage.root} holds files that are no run ({strangers[0]}); choose an empty folder"
+        )
 
 
 def _versions() -> dict[str, Any]:
-    found = {}
+    found = {"pyspark": pyspark.__version__}  # of a cluster's own Spark there is no metadata
     for package in RECORDED_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

@@ -119,7 +119,7 @@ def make_plan(stage: Stage[Any], run: Run) -> Plan:
     further = [] if off else stage.measure_inputs(config, run)
     measure_key = settings_key(stage.name, stage.measure_version, off, measure_settings, further)
     old = read_manifest(run.storage, stage.name)
-    if old is not None and not all(run.storage.intact(record) for record in old.all_files):
+    if old is not None and not all(run.storage.each(run.storage.intact, old.all_files)):
         run.reporter.line(f"{stage.name}: files of its last result are gone or changed; made again")
         old = None
     return Plan(

@@ -36,9 +36,25 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(model: type[M], preset: str | None = None, file: Path | None = None, sets: Sequence[str] = ()) -> M:
-    """The resolved config; InputError (`config_unknown_key`, `config_invalid`, `input_missing`) names what is wrong."""
-    tree: dict[str, Any] = {}
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would read as something else than text."""
+
+
+# YAML 1.2 reads 5e-4 as a number; PyYAML, of version 1.1, would want 5.0e-4.
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
+
+
+def load_config(
+    model: type[M], preset: str | None = None, file: Path | None = None, sets: Sequence[str] = (), saved: str = ""
+) -> M:
+    """The resolved config; InputError (`config_unknown_key`, `config_invalid`, `input_missing`) names what is wrong.
+
+    ``saved`` is the text of a config that was saved with a run: what all others are merged into.
+    """
+    tree = _mapping(saved, "config.yaml")
     if preset is not None:
         tree = _merge(tree, _read(preset_path(preset)))
     if file is not None:
@@ -69,7 +85,7 @@ def preset_path(name: str) -> Path:
 
 def dump_yaml(config: BaseModel) -> str:
     """The resolved config as it is saved with a run."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return str(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,19 +1,25 @@
 """The Spark session: local inside this process, or whatever `spark-submit` gives.
 
-Only what Spark 3.5 has is used. A session that is already active (a notebook, spark-submit) is taken as it is.
+Only what Spark 3.5 has is used. A session that is already active (a notebook, spark-submit) is taken as it is: master,
+memory, name and tuning are the submitter's; only what the corpus or the hosts depend on is ours. On a cluster one
+task proves, before any work, that the workers run the code that the driver has.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.util
 import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -24,6 +30,17 @@ from pipeline.core.settings import conf_folder
 
 MINIMUM_JAVA = 17
 TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)
+OURS = {  # set before the context starts, whoever starts it
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "false",  # as Spark 3.5: an impossible cast in a user's rule is null, no failed job
+    "spark.speculation": "false",  # lanes talk to hosts: a second copy would double a host's load
+    "spark.executorEnv.NO_ALBUMENTATIONS_UPDATE": "1",  # see pipeline.vision.resize
+}
+TUNING = {  # where the submitter said nothing
+    "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can be hours of Python
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+}
 STARTUP_NOTES = (b"WARNING: Using incubator modules", b"Setting default log level", b"To adjust logging level")
 
 
@@ -36,26 +53,69 @@ class SparkConfig(StageConfig):
 
 
 def spark_session(config: SparkConfig) -> SparkSession:
-    """Start or take over the session. InputError `environment_invalid` where there is no usable Java."""
-    submitted = (
-        "SPARK_ENV_LOADED" in os.environ
-        or "_PYSPARK_DRIVER_CONN_INFO_PATH" in os.environ
-        or "PYSPARK_GATEWAY_PORT" in os.environ
-    )
+    """Start or take over the session. InputError `environment_invalid` where there is no usable Java, or where the
+    workers of a cluster do not run the code of this driver."""
+    submitted = is_submitted()
     if not submitted and SparkSession.getActiveSession() is None:
         require_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run the interpreter of this environment
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # inherited by the workers; see pipeline.vision.resize
-    builder = SparkSession.builder.appName("pairmill")
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    builder = SparkSession.builder
+    if not submitted:
+        builder = builder.appName("pairmill")
     if config.master or not submitted:
         builder = builder.master(_with_retries(config.master or "local[*]"))
-    for key, value in _settings(config, local=not submitted).items():
+    for key, value in settings_of(config, submitted).items():
         builder = builder.config(key, value)
-    with _without_startup_notes():
+    with _without_startup_notes(), _signals_wait():
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("ERROR")
+    given = session.sparkContext.getConf()
+    for key, value in TUNING.items():
+        if not given.contains(key):
+            session.conf.set(key, value)
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # it logs what it raises as well
+    if not (session.sparkContext.master or "").startswith("local"):
+        require_same_code(session)
     return session
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """A signal that the program answers is answered when Spark has started; a second one ends the process at once.
+
+    A start that an exception breaks off leaves its JVM behind for ever. And Spark takes SIGINT for itself, to cancel
+    its jobs over a connection that is waiting, which fails at length: it may where Python's own handler stood, as in a
+    notebook; a program with an answer of its own keeps it.
+    """
+    came: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if came:
+            os._exit(128 + number)
+        came.append(number)
+
+    none = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, None)
+    answers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        answers = {}
+    answers = {number: answer for number, answer in answers.items() if answer not in none}
+    for number in answers:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, answer in answers.items():
+            signal.signal(number, answer)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def is_submitted() -> bool:
+    """Whether spark-submit, or a shell of Spark's, started this process and decides where it runs."""
+    return any(
+        name in os.environ for name in ("SPARK_ENV_LOADED", "_PYSPARK_DRIVER_CONN_INFO_PATH", "PYSPARK_GATEWAY_PORT")
+    )
 
 
 def _with_retries(master: str) -> str:
@@ -85,31 +145,70 @@ def _pass_on(heard: int, to: int) -> None:
                 os.write(to, line)
 
 
-def _settings(config: SparkConfig, local: bool) -> dict[str, str]:
-    settings = {
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.ansi.enabled": "false",  # as Spark 3.5: an impossible cast in a user's rule is null, no failed job
-        "spark.sql.parquet.enableVectorizedReader": "true",
-        "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can be hours of Python
-        "spark.speculation": "false",  # lanes talk to hosts: a second copy would double a host's load
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
-    }
+def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
+    """What the builder is told: more where the session is ours alone than where spark-submit made it."""
+    settings = dict(OURS)
     if config.partitions:
         settings |= {
             "spark.sql.shuffle.partitions": str(config.partitions),
             "spark.default.parallelism": str(config.partitions),
         }
-    if local:
+    if not submitted:
         settings |= {
             "spark.ui.enabled": "false",
             "spark.driver.memory": config.driver_memory,
             "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{conf_folder() / 'log4j2.properties'}",
         }
-        if config.master in ("",) or config.master.startswith("local"):
+        if not config.master or config.master.startswith("local"):
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
             settings.setdefault("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
     return settings
+
+
+def require_same_code(session: SparkSession) -> None:
+    """InputError `environment_invalid` unless the workers have this package, with the sources the driver has.
+
+    Functions travel to the workers by name. With other sources there (an archive packed before a change), they would
+    do something else, or fail in the middle of a stage.
+    """
+    ours = code_digest()
+    remedy = "pack the environment again (make dist) and give it: --archives env.tar.gz#env, PYSPARK_PYTHON"
+
+    def digest_there(_: Iterable[object]) -> Iterator[str]:
+        from pipeline.core.spark import code_digest  # what the worker has, if it has anything
+
+        yield code_digest()
+
+    try:
+        theirs = session.sparkContext.parallelize([0], 1).mapPartitions(digest_there).first()
+    except Exception as error:
+        reason = _cause(str(error))
+        python = os.environ["PYSPARK_PYTHON"]
+        raise InputError("environment_invalid", f"the workers cannot run {python}: {reason}; {remedy}") from error
+    if theirs != ours:
+        raise InputError(
+            "environment_invalid", f"the workers run other code ({theirs[:8]}) than the driver ({ours[:8]}); {remedy}"
+        )
+
+
+def code_digest() -> str:
+    """sha256 over the sources of `pipeline` and `schemas` as this process would import them."""
+    digest = hashlib.sha256()
+    for package in ("pipeline", "schemas"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        folder = Path((spec.submodule_search_locations or [""])[0])
+        for file in sorted(folder.rglob("*.py")):
+            name = file.relative_to(folder)
+            if name.parts[0] != "conf":  # a wheel has it inside the package
+                digest.update(f"{package}/{name.as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _cause(text: str) -> str:
+    """The line of a failed job's message that says what happened on the worker."""
+    causes = re.findall(r"(?:Error|Exception): (.+)", text)
+    return next((cause for cause in causes if "Error" not in cause and "Exception" not in cause), text[:200]).strip()
 
 
 def require_java() -> None:

@@ -1,8 +1,9 @@
-"""Where a run lies. The few operations that everything on disk is built from.
+"""Where a run lies. The few operations that everything in it is built from.
 
-Files are written under a name nobody reads yet and become visible in one step: `create` (exclusive, the
-first one wins) for commit records, `replace` for manifests. Paths are relative to the run. This version
-knows local and mounted file systems; the operations are those an object store has too (no rename is asked for).
+Files are written under a name nobody reads yet and become visible in one step: `create` (exclusive, the first one
+wins) for commit records, `replace` for manifests. Nothing is renamed here, since an object store cannot. Paths are
+relative to the run, with forward slashes. `LocalStorage` is for local and mounted file systems, `ObjectStorage`
+(`pipeline.core.object_store`) for s3://, gs:// and az://; both are small and picklable and travel to the tasks.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import IO, Any, BinaryIO, Protocol, TypeVar
 
 from pipeline.core.errors import InputError
 
+PROBE = ".probe"  # how the names of files begin that only try whether they can be written
 CHUNK_BYTES = 1 << 20
+READ_AHEAD_BYTES = 1 << 20  # of a file on a store that is read here and there
+STREAM_AHEAD_BYTES = 8 << 20  # of one that is read from its beginning to its end
+PICTURES_AT_ONCE = 256  # bounds what `read_pictures` holds: some ten MB
+
+T = TypeVar("T")
+R = TypeVar("R")
+Place = tuple[str | None, int | None, int | None]
+"""Where a stored picture is: file, offset and length in bytes; null where there is none."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +47,147 @@ class FileRecord:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Storage:
-    """Files below ``root``. Small and picklable: it travels to the tasks."""
+class Sink(Protocol):
+    """What takes the bytes of a new file."""
+
+    def write(self, data: Any, /) -> int: ...
+
+
+class NewFile(io.RawIOBase):
+    """A file of a run that is being written: a stream that measures what goes through it. ``path``: its name."""
+
+    def __init__(self, path: str, sink: Sink) -> None:
+        self.path = path
+        self._sink = sink
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Pass on everything; returns its number of bytes."""
+        size = memoryview(data).nbytes
+        self._sink.write(data)
+        self._digest.update(data)
+        self._bytes += size
+        return size
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self._bytes
+
+    def record(self, rows: int) -> FileRecord:
+        """The record of the file as it was written; it counts once the file is finished."""
+        return FileRecord(self.path, rows, self._bytes, self._digest.hexdigest())
+
+
+class Storage(ABC):
+    """Files below ``root``, a path or URL as people know it."""
 
     root: str
 
-    @classmethod
-    def at(cls, location: str) -> Storage:
-        """Storage at a local path; InputError `output_unwritable` for a scheme this version does not write to, and
-        for a folder that cannot be looked into."""
-        if "://" in location:
-            raise InputError(
-                "output_unwritable", f"run {location}: object stores are not supported yet; give a local path"
-            )
+    @staticmethod
+    def at(location: str) -> Storage:
+        """Storage at a local path or URL. InputError `output_unwritable` for a scheme that is not known, a store that
+        does not answer, and a folder that cannot be looked into."""
+        if "://" not in location:
+            return LocalStorage.at(location)
+        from pipeline.core.object_store import ObjectStorage  # it builds on this module
+
+        return ObjectStorage.at(location)
+
+    # What a store of files must be able to do.
+
+    @abstractmethod
+    def size(self, relative: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in a folder, sorted; empty where there is no such folder."""
+
+    @abstractmethod
+    def entries(self) -> list[str]:
+        """Names of the files and folders right below the root, sorted."""
+
+    @abstractmethod
+    def read(self, relative: str) -> bytes:
+        """A small file as a whole; FileNotFoundError where there is none."""
+
+    @abstractmethod
+    def open(self, relative: str, read_ahead: int = READ_AHEAD_BYTES) -> BinaryIO:
+        """A stream to read and seek in; a store is asked for ``read_ahead`` bytes at a time. FileNotFoundError."""
+
+    @abstractmethod
+    def read_ranges(self, relative: str, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes at each (offset, length) of a file; None where they are not there in full. Neighbours together."""
+
+    @abstractmethod
+    def create(self, relative: str, data: bytes) -> bool:
+        """Write a file that must not exist yet; False, and nothing changed, where another does. Whole or not at all."""
+
+    @abstractmethod
+    def replace(self, relative: str, data: bytes) -> None:
+        """Write a file in one visible step, over an older one if there is one."""
+
+    @abstractmethod
+    def delete(self, relative: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+
+    @abstractmethod
+    def writing(self, folder: str, suffix: str) -> contextlib.AbstractContextManager[NewFile]:
+        """A new file under a name of its own. Whole and durable when the block ends, removed if it fails."""
+
+    @abstractmethod
+    def require_writable(self) -> None:
+        """OSError unless files can be written here; makes the folder where that is needed."""
+
+    @abstractmethod
+    def require_room(self, free_bytes: int) -> None:
+        """InputError `disk_full` unless at least this much is free."""
+
+    @abstractmethod
+    def each(self, operation: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """``operation`` on every item, in order of the items; several at a time where each is a request."""
+
+    # What follows from it.
+
+    def where(self, relative: str) -> str:
+        """The place of a file or folder, for a person."""
+        return f"{self.root.rstrip('/')}/{relative}"
+
+    def exists(self, relative: str) -> bool:
+        return self.size(relative) is not None
+
+    def record(self, relative: str, rows: int) -> FileRecord:
+        """The record of a finished file: its size and sha256, read back."""
+        digest = hashlib.sha256()
+        with self.open(relative, STREAM_AHEAD_BYTES) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+            return FileRecord(relative, rows, stream.tell(), digest.hexdigest())
+
+    def intact(self, record: FileRecord) -> bool:
+        """Whether a listed file is there with the size it had. `audit --check` compares the sha256 as well."""
+        return self.size(record.path) == record.bytes
+
+    def sweep(self, folder: str, keep: set[str]) -> int:
+        """Remove the files of a folder that nothing refers to (``keep``: relative paths); how many there were."""
+        orphans = [f"{folder}/{name}" for name in self.names(folder) if f"{folder}/{name}" not in keep]
+        self.each(self.delete, orphans)
+        return len(orphans)
+
+
+@dataclass(frozen=True)
+class LocalStorage(Storage):
+    """A folder of a local or mounted file system; ``root`` is its absolute path."""
+
+    root: str
+
+    @staticmethod
+    def at(location: str) -> LocalStorage:
+        """The folder, there or not; InputError `output_unwritable` for one that cannot be looked into."""
         try:
             root = Path(location).resolve()
             is_closed = root.is_dir() and not os.access(root, os.R_OK | os.X_OK)
@@ -54,27 +195,45 @@ class Storage:
             raise InputError("output_unwritable", f"run {location}: {getattr(error, 'strerror', error)}") from None
         if is_closed:
             raise InputError("output_unwritable", f"run {root}: {os.strerror(errno.EACCES)}")
-        return cls(str(root))
+        return LocalStorage(str(root))
 
     def path(self, relative: str) -> Path:
-        """The local path of a file of the run."""
+        """The path of a file of the run."""
         return Path(self.root, relative)
 
-    def exists(self, relative: str) -> bool:
-        return self.path(relative).exists()
-
-    def read(self, relative: str) -> bytes:
-        return self.path(relative).read_bytes()
+    def size(self, relative: str) -> int | None:
+        try:
+            return self.path(relative).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; empty where there is no such folder."""
         try:
             return sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.is_file())
         except FileNotFoundError:
             return []
 
+    def entries(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self.root))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def read(self, relative: str) -> bytes:
+        return self.path(relative).read_bytes()
+
+    def open(self, relative: str, read_ahead: int = READ_AHEAD_BYTES) -> BinaryIO:
+        return self.path(relative).open("rb")  # the kernel reads ahead
+
+    def read_ranges(self, relative: str, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        try:
+            with self.path(relative).open("rb", buffering=0) as file:
+                found = [os.pread(file.fileno(), length, offset) for offset, length in ranges]
+        except FileNotFoundError:
+            return [None] * len(ranges)
+        return [data if len(data) == length else None for data, (_, length) in zip(found, ranges, strict=True)]
+
     def create(self, relative: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; False, and nothing changed, where it does. Whole or not at all."""
         target = self.path(relative)
         temporary = self._write_aside(target, data)
         try:
@@ -86,98 +245,81 @@ class Storage:
         return True
 
     def replace(self, relative: str, data: bytes) -> None:
-        """Write a file in one visible step, over an older one if there is one."""
         target = self.path(relative)
         os.replace(self._write_aside(target, data), target)
         _sync_folder(target.parent)
 
     def delete(self, relative: str) -> None:
-        """Remove a file; nothing happens where there is none."""
         self.path(relative).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def writing(self, folder: str, suffix: str) -> Iterator[tuple[str, BinaryIO]]:
-        """A new file under a name of its own: (relative path, stream). Removed if the block fails, synced if not."""
-        relative = f"{folder}/{uuid.uuid4().hex}{suffix}"
+    def writing(self, folder: str, suffix: str) -> Iterator[NewFile]:
+        relative = new_name(folder, suffix)
         target = self.path(relative)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with disk_errors(), target.open("wb") as stream:
-                yield relative, stream
-                stream.flush()
-                os.fsync(stream.fileno())
+                yield NewFile(relative, stream)
+                _sync(stream)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
 
-    def record(self, relative: str, rows: int) -> FileRecord:
-        """The record of a file that is finished: its size and sha256 read back from disk."""
-        digest = hashlib.sha256()
-        with self.path(relative).open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-            return FileRecord(relative, rows, stream.tell(), digest.hexdigest())
+    def require_writable(self) -> None:
+        self.path("").mkdir(parents=True, exist_ok=True)
+        probe = self.path(PROBE)
+        probe.touch()
+        probe.unlink()
 
-    def intact(self, record: FileRecord) -> bool:
-        """Whether a listed file is there with the size it had. `audit --check` compares the sha256 as well."""
-        try:
-            return self.path(record.path).stat().st_size == record.bytes
-        except FileNotFoundError:
-            return False
+    def require_room(self, free_bytes: int) -> None:
+        folder = self.path("")
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if free < free_bytes:
+            free_and_needed = f"{free / 2**30:.1f} GiB free for the run, {free_bytes / 2**30:.1f} GiB needed"
+            raise InputError("disk_full", f"{free_and_needed}; free space")
 
-    def sweep(self, folder: str, keep: set[str]) -> int:
-        """Remove the files of a folder that nothing refers to (``keep``: relative paths); how many there were."""
-        orphans = [f"{folder}/{name}" for name in self.names(folder) if f"{folder}/{name}" not in keep]
-        for relative in orphans:
-            self.delete(relative)
-        return len(orphans)
+    def each(self, operation: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        return [operation(item) for item in items]
 
     def _write_aside(self, target: Path, data: bytes) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")  # `meant` reads this name
         try:
             with disk_errors(), temporary.open("wb") as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+                _sync(stream)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
 
 
-class Pictures:
-    """Reads stored pictures in place. Holds one file open: ask in order of file and offset."""
+def meant(name: str) -> str:
+    """The name of the file that ``name`` was to become, where a kill left it half written; else ``name`` itself."""
+    return re.sub(r"^\.(.+)\.[0-9a-f]{32}$", r"\1", name)
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._name: str | None = None
-        self._stream: BinaryIO | None = None
 
-    def read(self, file: str | None, offset: int | None, size: int | None) -> bytes | None:
-        """The bytes at a place of a file of the run; None where they are not there in full."""
-        if file is None or offset is None or size is None:
-            return None
-        try:
-            if file != self._name:
-                self.close()
-                self._stream, self._name = self._storage.path(file).open("rb"), file
-            data = os.pread(self._stream.fileno(), size, offset)  # type: ignore[union-attr]
-        except OSError:
-            return None
-        return data if len(data) == size else None
+def new_name(folder: str, suffix: str) -> str:
+    """The relative path of a file that no other attempt will write."""
+    return f"{folder}/{uuid.uuid4().hex}{suffix}"
 
-    def close(self) -> None:
-        """Close the open file, if any."""
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = self._name = None
 
-    def __enter__(self) -> Self:
-        return self
+def read_pictures(storage: Storage, places: Iterable[Place]) -> Iterator[bytes | None]:
+    """The stored pictures at these places, read in place, in their order; None where one is not there in full.
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    Some hundred at a time, each file once for them, so that neighbours share a request.
+    """
+    remaining = iter(places)
+    while some := list(islice(remaining, PICTURES_AT_ONCE)):
+        by_file: dict[str, list[tuple[int, int]]] = {}
+        for file, offset, size in some:
+            if file is not None and offset is not None and size is not None:
+                by_file.setdefault(file, []).append((offset, size))
+        read = storage.each(lambda item: storage.read_ranges(*item), by_file.items())
+        found = {file: iter(pictures) for file, pictures in zip(by_file, read, strict=True)}
+        for file, offset, size in some:
+            yield None if file is None or offset is None or size is None else next(found[file])
 
 
 @contextlib.contextmanager
@@ -191,14 +333,9 @@ def disk_errors() -> Iterator[None]:
         raise
 
 
-def require_room(location: Path, free_bytes: int) -> None:
-    """InputError unless at least ``free_bytes`` are free where ``location`` is or will be."""
-    existing = next(parent for parent in (location, *location.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if free < free_bytes:
-        raise InputError(
-            "disk_full", f"{free / 2**30:.1f} GiB free for the run, {free_bytes / 2**30:.1f} GiB needed; free space"
-        )
+def _sync(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,23 +1,27 @@
-"""Tables on disk as DataFrames, and back: Parquet files that a manifest lists.
+"""Tables of a run as DataFrames, and back: Parquet files that a manifest lists.
 
 Tasks write files themselves, under names unique to the attempt, and report what they wrote; readers are given
 the list of files and never a directory. A repeated or zombie task therefore leaves an orphan, not a double row.
+Local files are read by Spark's own reader, files on a store by tasks of ours, so that no connector is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from pipeline.core.storage import FileRecord, Storage
+from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord, LocalStorage, Storage
 
 ROW_GROUP_ROWS = 100_000
+SCAN_ROWS = 10_000
 COMPRESSION = "zstd"
 FILE_RECORD = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())])
 
@@ -40,9 +44,9 @@ def write_parquet(stream: BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table
 
 def write_file(storage: Storage, folder: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> FileRecord:
     """Write one new Parquet file into ``folder`` of the run."""
-    with storage.writing(folder, ".parquet") as (path, stream):
-        rows = write_parquet(stream, schema, tables)
-    return storage.record(path, rows)
+    with storage.writing(folder, ".parquet") as file:
+        rows = write_parquet(cast(BinaryIO, file), schema, tables)
+    return file.record(rows)
 
 
 def write_table(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> list[FileRecord]:
@@ -62,10 +66,38 @@ def write_table(frame: DataFrame, storage: Storage, folder: str, schema: pa.Sche
 
 
 def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord], schema: pa.Schema) -> DataFrame:
-    """A DataFrame over exactly these files."""
+    """A DataFrame over exactly these files. Columns of ``schema`` that an older file lacks are null."""
     types = spark_schema(schema)
-    filled = [str(storage.path(file.path)) for file in files if file.rows]
-    return spark.read.schema(types).parquet(*filled) if filled else spark.createDataFrame([], types)
+    filled = [file.path for file in files if file.rows]
+    if not filled:
+        return spark.createDataFrame([], types)
+    if isinstance(storage, LocalStorage):
+        return spark.read.schema(types).parquet(*(str(storage.path(path)) for path in filled))
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch["id"].to_pylist():
+                with storage.open(filled[number], STREAM_AHEAD_BYTES) as stream:
+                    yield from scan(stream, schema).to_batches()
+
+    partitions = min(len(filled), spark.sparkContext.defaultParallelism)
+    return spark.range(0, len(filled), 1, partitions).mapInArrow(read, types)
+
+
+def scan(
+    stream: BinaryIO, schema: pa.Schema, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+) -> ds.Scanner:
+    """The rows of one Parquet file that meet a condition, as a scanner; ``columns``: of those in ``schema``."""
+    fragment = ds.ParquetFileFormat().make_fragment(stream)
+    names = schema.names if columns is None else list(columns)
+    bounds = {"batch_size": SCAN_ROWS, "batch_readahead": 2}  # a row may hold an embedding of kilobytes
+    return fragment.scanner(schema=schema, columns=names, filter=where, use_threads=False, **bounds)
+
+
+def read_file(storage: Storage, file: FileRecord, columns: Sequence[str]) -> pa.Table:
+    """Some columns of one small table, in this process."""
+    with storage.open(file.path) as stream:
+        return pq.read_table(stream, columns=list(columns))
 
 
 def spark_schema(schema: pa.Schema) -> T.StructType:

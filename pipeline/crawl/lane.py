@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark import TaskContext
 
 from pipeline.core.ids import key_of
 from pipeline.core.parts import Part, commit, committed, files_of, part_name
-from pipeline.core.storage import Storage
-from pipeline.core.tables import write_file
+from pipeline.core.storage import NewFile, Storage
+from pipeline.core.tables import read_file, write_file
 from pipeline.crawl.config import Config
 from pipeline.crawl.links import LinkFinder, looks_like_html
 from pipeline.crawl.reasons import OK, CrawlReason
@@ -92,7 +91,7 @@ class Lane:
         found: set[tuple[str, int]] = set()
         news = [part for part in committed(self.storage, STAGE, skip=self.known) if part.stats["lane"] == number]
         for record in files_of(news, "rows"):
-            keys = pq.read_table(self.storage.path(record.path), columns=["page_id", "try_number"])
+            keys = read_file(self.storage, record, ["page_id", "try_number"])
             found.update(zip(keys["page_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True))
         return found
 
@@ -131,15 +130,15 @@ class OpenPart:
         self._closes_at = time.monotonic() + lane.config.part_seconds
         self._stack = ExitStack()
         self._warc: WarcWriter | None = None
-        self._warc_path = ""
+        self._warc_file: NewFile | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
-        if self._warc is not None:
-            self._lane.storage.delete(self._warc_path)
+        if self._warc_file is not None:
+            self._lane.storage.delete(self._warc_file.path)
 
     @property
     def is_full(self) -> bool:
@@ -164,8 +163,9 @@ class OpenPart:
         """Append one answer; of a good one the page and its links."""
         row = _row(item, answer)
         if answer.reason is None:
-            place = self._writer().write_response(answer)
-            row |= {"warc_file": self._warc_path, "warc_offset": place.offset, "warc_length": place.length}
+            writer, path = self._writer()
+            place = writer.write_response(answer)
+            row |= {"warc_file": path, "warc_offset": place.offset, "warc_length": place.length}
             self._add_links(answer, item.payload["depth"] + 1)
         self.rows.append(row)
 
@@ -179,19 +179,20 @@ class OpenPart:
             "rows": write_file(storage, ROWS_FOLDER, PAGES, [pa.Table.from_pylist(self.rows, schema=PAGES)]),
             "links": write_file(storage, FRONTIER_FOLDER, LINKS, [pa.Table.from_pylist(self._links, schema=LINKS)]),
         }
-        if self._warc is not None:
-            files["warc"] = storage.record(self._warc_path, good)
+        if self._warc_file is not None:
+            files["warc"] = self._warc_file.record(good)
         requests = sum(row["tries"] for row in self.rows)
         stats = {"rows": len(self.rows), "good": good, "requests": requests, "round": lane.round, "lane": self._number}
         name = part_name(lane.measure_key, measured)
         commit(storage, STAGE, Part(name, lane.measure_key, measured, files, stats | dict(self._left_out)))
-        self._warc = None
+        self._warc_file = None
 
-    def _writer(self) -> WarcWriter:
-        if self._warc is None:
-            self._warc_path, stream = self._stack.enter_context(self._lane.storage.writing(WARC_FOLDER, ".warc.gz"))
-            self._warc = WarcWriter(stream, self._lane.web.user_agent())
-        return self._warc
+    def _writer(self) -> tuple[WarcWriter, str]:
+        """The part's WARC file, begun with its first page, and its path."""
+        if self._warc is None or self._warc_file is None:
+            self._warc_file = self._stack.enter_context(self._lane.storage.writing(WARC_FOLDER, ".warc.gz"))
+            self._warc = WarcWriter(self._warc_file, self._lane.web.user_agent())
+        return self._warc, self._warc_file.path
 
     def _add_links(self, answer: Answer, depth: int) -> None:
         content_type = answer.header("content-type") or ""

@@ -107,7 +107,7 @@ class _Rounds:
         depth = 0
         while depth <= self.deepest + 1:
             new = self._write_frontier(depth)
-            if any(record.rows for record in new):
+            if depth <= self._config.max_depth and any(record.rows for record in new):  # beyond it all are refused
                 self._ask(new, depth)
             depth += 1
 

@@ -22,7 +22,6 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from scipy.sparse import coo_array
@@ -33,7 +32,7 @@ from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord
-from pipeline.core.tables import read_table, write_file, write_table
+from pipeline.core.tables import read_file, read_table, write_file, write_table
 from schemas.dedup import ADDS, COMPONENTS, EDGES
 from schemas.pairs import PICTURE_COLUMNS
 
@@ -143,7 +142,7 @@ def _bits(column: str, low: int, high: int) -> Column:
 
 def components_of(run: Run, edges: list[FileRecord]) -> Iterator[pa.Table]:
     """Connected components of the edges: for each hash the smallest of its component and its nearest distance."""
-    table = pa.concat_tables(pq.read_table(run.storage.path(record.path)) for record in edges)
+    table = pa.concat_tables(read_file(run.storage, record, EDGES.names) for record in edges)
     if not table.num_rows:
         return
     first, second, bits = (table[name].to_numpy() for name in ("phash_a", "phash_b", "bits"))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import Part, commit, is_committed
-from pipeline.core.storage import Pictures, Storage
+from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import COMPRESSION
 from schemas.export import CORPUS
 
@@ -35,13 +35,12 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
     name = key_of("shard", identity)
     if is_committed(storage, STAGE, name):
         return name
+    pictures = read_pictures(storage, ((row["image_file"], row["image_offset"], row["image_bytes"]) for row in rows))
     with (
-        Pictures(storage) as pictures,
-        storage.writing(f"{STAGE}/shards", ".tar") as (tar_path, stream),
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        storage.writing(f"{STAGE}/shards", ".tar") as tar_file,
+        tarfile.open(fileobj=tar_file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for row, sample in zip(rows, samples, strict=True):
-            picture = pictures.read(row["image_file"], row["image_offset"], row["image_bytes"])
+        for row, sample, picture in zip(rows, samples, pictures, strict=True):
             if picture is None or hashlib.sha256(picture).hexdigest() != sample["image_sha256"]:
                 raise StageError(
                     "shard_mismatch",
@@ -50,12 +49,12 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
                 )
             for ending, data in zip(ENDINGS, (picture, sample["caption"].encode(), _json(sample)), strict=True):
                 _add(tar, f"{sample['key']}.{ending}", data)
-    with storage.writing(f"{STAGE}/shards", ".parquet") as (parquet_path, stream):
+    with storage.writing(f"{STAGE}/shards", ".parquet") as parquet_file:
         table = pa.Table.from_pylist(samples, schema=CORPUS)
         pq.write_table(
-            table, stream, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS
+            table, parquet_file, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS
         )  # one call: same table, same bytes
-    files = {"tar": storage.record(tar_path, len(rows)), "parquet": storage.record(parquet_path, len(rows))}
+    files = {"tar": tar_file.record(len(rows)), "parquet": parquet_file.record(len(rows))}
     commit(storage, STAGE, Part(name, LAYOUT_VERSION, identity, files, {"shard": number, "rows": len(rows)}))
     return name
 

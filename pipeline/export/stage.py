@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
@@ -31,9 +30,9 @@ from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import FileRecord, Pictures, Storage, require_room
+from pipeline.core.storage import FileRecord, Storage, read_pictures
 from pipeline.core.tables import read_table, spark_schema
-from pipeline.export.corpus import publish_corpus, recover_swap
+from pipeline.export.corpus import MANIFEST, publish_corpus, recover_swap
 from pipeline.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
 from schemas.pairs import CLUSTER_COLUMNS, PAIR_COLUMNS
@@ -72,10 +71,10 @@ class Export(Stage[Config]):
     def check(self, config: Config, run: Run) -> None:
         """A folder `corpus` that this run did not write is left alone."""
         recover_swap(run.storage)
-        corpus = run.storage.path("corpus")
-        if corpus.exists() and not (corpus / "manifest.json").exists():
+        if "corpus" in run.storage.entries() and not run.storage.exists(MANIFEST):
             raise InputError(
-                "output_exists", f"{corpus} was not written by pairmill; move it away or choose another --run"
+                "output_exists",
+                f"{run.storage.where('corpus')} was not written by pairmill; move it away or choose another --run",
             )
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
@@ -109,7 +108,7 @@ class Export(Stage[Config]):
             read_table(run.spark, run.storage, manifest.files["rows"], schema), run.rules(self.name), schema
         )
         size = kept.agg(F.sum("image_bytes")).first()
-        require_room(Path(run.storage.root), int(1.2 * (size[0] or 0)))
+        run.storage.require_room(int(1.2 * (size[0] or 0)))
         numbered = numbered_by_pair_id(run.spark, kept, config.shard_size)
         write = _shard_writer(run.storage, schema.names)
         sharded = numbered.repartition("shard").sortWithinPartitions("shard", "pair_id")
@@ -135,21 +134,18 @@ def numbered_by_pair_id(spark: SparkSession, rows: DataFrame, shard_size: int) -
 
 
 def _verify(storage: Storage, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    with Pictures(storage) as pictures:
-        for batch in batches:
-            outcomes = []
-            places = zip(
-                *(batch[name].to_pylist() for name in ("image_file", "image_offset", "image_bytes", "image_sha256")),
-                strict=True,
-            )
-            for file, offset, size, sha256 in places:
-                data = pictures.read(file, offset, size)
-                whole = data is not None and hashlib.sha256(data).hexdigest() == sha256
-                outcomes.append("ok" if whole else Reason.IMAGE_BYTES_LOST.value)
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {
-                "outcome": pa.array(outcomes, pa.string())
-            }
-            yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+    for batch in batches:
+        places = zip(
+            *(batch[name].to_pylist() for name in ("image_file", "image_offset", "image_bytes")), strict=True
+        )
+        outcomes = []
+        for data, sha256 in zip(read_pictures(storage, places), batch["image_sha256"].to_pylist(), strict=True):
+            whole = data is not None and hashlib.sha256(data).hexdigest() == sha256
+            outcomes.append("ok" if whole else Reason.IMAGE_BYTES_LOST.value)
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {
+            "outcome": pa.array(outcomes, pa.string())
+        }
+        yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _shard_writer(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,9 +61,16 @@ class Lost:
     reason: Reason
 
 
-def read_records(path: str | Path, max_block_bytes: int) -> Iterator[Record | Lost]:
+def open_file(path: str | Path) -> BinaryIO:
+    """A file of a person's."""
+    return Path(path).open("rb")
+
+
+def read_records(
+    path: str | Path, max_block_bytes: int, opened: Callable[[str], BinaryIO] = open_file
+) -> Iterator[Record | Lost]:
     """All records in their order, and what was lost between them. Holds one block and a MiB in memory."""
-    with Path(path).open("rb") as file:
+    with opened(str(path)) as file:
         is_gzip = file.read(len(_MAGIC)) == _MAGIC
         file.seek(0)
         runs = _gzip_runs(_Members(file)) if is_gzip else iter([_PlainRun(file)])

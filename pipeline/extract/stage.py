@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -23,7 +23,7 @@ from pipeline.core.parts import Part, commit, committed, files_of, is_committed,
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
 from pipeline.core.tables import read_table, write_file
 from pipeline.extract.config import Config
 from pipeline.extract.inputs import Split, find_inputs
@@ -114,8 +114,8 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
         if is_committed(storage, stage, name):
             return name
         if isinstance(split, Crawled):
-            path = str(storage.path(split.path))
-            batches = batched(read_warc(path, split.fingerprint, config, set(split.offsets)))
+            opened = partial(storage.open, read_ahead=STREAM_AHEAD_BYTES)
+            batches = batched(read_warc(split.path, split.fingerprint, config, set(split.offsets), opened))
         else:
             batches = extract_split(split, config)
         good = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from fastwarc.warc import HeaderMap, WarcRecord, WarcRecordType
 
@@ -13,7 +14,7 @@ from pipeline.extract.candidates import Page, Row, lost, summary
 from pipeline.extract.config import Config
 from pipeline.extract.guard import PageParser
 from pipeline.extract.reasons import Reason
-from pipeline.extract.records import MAX_HEADER_BYTES, Lost, Record, read_records
+from pipeline.extract.records import MAX_HEADER_BYTES, Lost, Record, open_file, read_records
 from pipeline.web.codings import CodingError, Decoder
 from pipeline.web.optouts import from_headers
 
@@ -30,17 +31,20 @@ class BodyTooLarge(Exception):
     """The body is larger than ``max_page_bytes`` after unpacking."""
 
 
-def read_warc(path: str | Path, fingerprint: str, config: Config, offsets: set[int] | None = None) -> Iterator[Row]:
+def read_warc(
+    path: str | Path, fingerprint: str, config: Config, offsets: set[int] | None = None,
+    opened: Callable[[str], BinaryIO] = open_file,
+) -> Iterator[Row]:  # fmt: skip
     """Rows of all pages of a file: responses with status 200 that hold HTML.
 
     The other records are counted in one summary row. With ``offsets`` only the records there are read (the pages
-    that a crawl kept), nothing else is counted, and an offset without a record is a row.
+    that a crawl kept), nothing else is counted, and an offset without a record is a row. ``opened`` opens the file.
     """
     name = Path(path).name
     n_no_page = 0
     unseen = set(offsets or ())
     with PageParser(config) as parser:
-        for item in read_records(path, config.max_page_bytes + MAX_HEADER_BYTES):
+        for item in read_records(path, config.max_page_bytes + MAX_HEADER_BYTES, opened):
             if offsets is not None and item.offset not in offsets:
                 continue
             unseen.discard(item.offset)

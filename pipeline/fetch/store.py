@@ -11,15 +11,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
-from typing import Any, BinaryIO, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.ids import key_of
 from pipeline.core.parts import Part, commit, files_of, part_name
-from pipeline.core.storage import Storage
-from pipeline.core.tables import write_file
+from pipeline.core.storage import NewFile, Storage
+from pipeline.core.tables import read_file, write_file
 from pipeline.vision.measure import OK
 from schemas.fetch import STORE
 
@@ -35,7 +34,7 @@ def asked(storage: Storage, parts: Iterable[Part]) -> set[tuple[str, int]]:
     """(url_id, try_number) of the rows in these parts."""
     found: set[tuple[str, int]] = set()
     for record in files_of(parts, "rows"):
-        keys = pq.read_table(storage.path(record.path), columns=["url_id", "try_number"])
+        keys = read_file(storage, record, ["url_id", "try_number"])
         found.update(zip(keys["url_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True))
     return found
 
@@ -50,8 +49,7 @@ class OpenPart:
         self.rows: list[dict[str, Any]] = []
         self._storage, self._measure_key = storage, measure_key
         self._stack = ExitStack()
-        self._images: tuple[str, BinaryIO] | None = None
-        self._size = 0
+        self._images: NewFile | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -59,17 +57,15 @@ class OpenPart:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
         if self._images is not None:
-            self._storage.delete(self._images[0])
+            self._storage.delete(self._images.path)
 
     def add(self, row: dict[str, Any], picture: bytes | None) -> None:
         """Append one image: its columns, and the stored picture if there is one."""
         if picture is not None:
             if self._images is None:
                 self._images = self._stack.enter_context(self._storage.writing(FOLDER, ".images"))
-            path, stream = self._images
-            row = row | {"image_file": path, "image_offset": self._size, "image_bytes": len(picture)}
-            stream.write(picture)
-            self._size += len(picture)
+            place = {"image_file": self._images.path, "image_offset": self._images.tell()}
+            row = row | place | {"image_bytes": self._images.write(picture)}
         self.rows.append(row)
 
     def commit(self) -> None:
@@ -81,7 +77,7 @@ class OpenPart:
         rows = [row | {"measure_key": self._measure_key, "part": name} for row in self.rows]
         files = {"rows": write_file(self._storage, FOLDER, STORE, [pa.Table.from_pylist(rows, schema=STORE)])}
         if self._images is not None:
-            files["images"] = self._storage.record(self._images[0], good)
+            files["images"] = self._images.record(good)
         stats = {
             "rows": len(rows),
             "good": good,

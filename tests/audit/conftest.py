@@ -129,7 +129,7 @@ class ToyFetch(Stage[NoSettings]):
     def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
         images = sorted(tuple(row) for row in rows["text"].select("url_id", "image_url").distinct().collect())
         found, offset = [], 0
-        with run.storage.writing("fetch/store", ".bin") as (path, stream):
+        with run.storage.writing("fetch/store", ".bin") as stream:
             for number, (image, url) in enumerate(images):
                 row = dict.fromkeys(self.adds.names) | {"url_id": image, "request_url": url, "fetched_at": "2024-05-01T12:00:00Z"}
                 if number % 5 == 4:
@@ -140,7 +140,7 @@ class ToyFetch(Stage[NoSettings]):
                 digest = hashlib.sha256(data).hexdigest()
                 found.append(row | {
                     "outcome": "ok", "sha256": digest, "phash": number, "original_width": 640, "original_height": 480,
-                    "width": 320, "height": 240, "image_sha256": digest, "image_file": path, "image_offset": offset,
+                    "width": 320, "height": 240, "image_sha256": digest, "image_file": stream.path, "image_offset": offset,
                     "image_bytes": len(data)})  # fmt: skip
                 offset += len(data)
         return Measured(run.spark.createDataFrame(found, spark_schema(self.adds)), rows_in=len(found))

@@ -19,6 +19,7 @@ from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
+from pipeline.core.settings import dump_yaml, load_config
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage
@@ -227,6 +228,21 @@ def test_nothing_is_written_into_a_folder_that_is_no_run_e10(tmp_path, quiet) ->
     with pytest.raises(InputError, match="output_exists"):
         build(tmp_path, quiet)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_a_kill_left_of_the_first_files_of_a_run_does_not_lock_its_folder_r9(tmp_path, quiet) -> None:
+    """R9: a run's first files are written aside too."""
+    for name in ("config.yaml", "run.json"):
+        (tmp_path / f".{name}.{'0' * 32}").write_text("half")
+    assert build(tmp_path, quiet)[1]["source"].kept == 40
+
+
+def test_a_saved_text_that_looks_like_a_number_is_read_back_as_text() -> None:
+    class Words(StageConfig):
+        words: Operate[list[str]] = Field([], description="some words")
+
+    saved = dump_yaml(Words(words=["1e5", "yes", "5e-4"]))
+    assert load_config(Words, saved=saved).words == ["1e5", "yes", "5e-4"]
 
 
 def test_a_second_run_on_one_folder_is_refused_and_a_dead_ones_lock_is_taken_over_r7_r8(tmp_path) -> None:

@@ -12,7 +12,7 @@ from fastwarc.warc import WarcRecordType
 from warcio.archiveiterator import ArchiveIterator as WarcioArchive
 
 from pipeline.core.parts import committed, files_of
-from pipeline.core.storage import Storage
+from pipeline.core.storage import LocalStorage
 from pipeline.crawl.config import Config
 from pipeline.crawl.lane import Lane
 from pipeline.web.urls import url_id
@@ -24,7 +24,7 @@ def ask(small_web, tmp_path):
 
     def run(*urls, storage=None, **settings):
         config = Config(**{"seeds": ["http://site.example/"], "delay_s": 0.0, "timeout_s": 5.0, **settings})
-        storage = storage or Storage(str(tmp_path))
+        storage = storage or LocalStorage(str(tmp_path))
         lane = Lane(storage, config, small_web.config(), "key", 0)
         pages = [{"page_id": url_id(url), "page_url": url, "host": "site.example", "depth": 0, "try_number": 1} for url in urls]
         list(lane(iter(pa.Table.from_pylist(pages).to_batches())))
@@ -189,13 +189,13 @@ def test_a_part_that_fails_to_commit_leaves_no_warc_file_c29(ask, small_web, pag
     """C29: parts commit as one; there is no unfinished file to mend."""
     small_web.pages = {f"http://site.example/{number}": response(page(str(number))) for number in range(4)}
 
-    class FullDisk(Storage):
+    class FullDisk(LocalStorage):
         def create(self, relative: str, data: bytes) -> bool:
             raise OSError("no space for the record")
 
     with pytest.raises(OSError, match="no space"):
         ask(*small_web.pages, storage=FullDisk(str(tmp_path)))
-    assert committed(Storage(str(tmp_path)), "crawl") == []
+    assert committed(LocalStorage(str(tmp_path)), "crawl") == []
     assert not list(Path(tmp_path).rglob("*.warc.gz"))
 
 

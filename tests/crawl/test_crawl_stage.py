@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.parts import committed, files_of
-from pipeline.core.storage import Storage
+from pipeline.core.storage import LocalStorage
 from pipeline.crawl.config import Config
 from pipeline.crawl.frontier import crawl_rows, next_frontier
 from pipeline.crawl.links import LinkFinder
@@ -131,7 +131,7 @@ def test_a_killed_crawl_asks_nothing_again(site, crawl, whole, tmp_path):
     """C29, R9: it goes on where its committed parts end, and the result is that of an undisturbed crawl."""
     undisturbed, _ = whole
 
-    class DiesLater(Storage):  # defined here, so that it travels to the workers by value
+    class DiesLater(LocalStorage):  # defined here, so that it travels to the workers by value
         def create(self, relative: str, data: bytes) -> bool:
             if len(self.names("crawl/parts")) >= 3:
                 raise RuntimeError("killed")
@@ -140,7 +140,7 @@ def test_a_killed_crawl_asks_nothing_again(site, crawl, whole, tmp_path):
     dying = DiesLater(str(tmp_path / "run"))
     with pytest.raises(Exception, match="killed"):
         crawl(seeds=[f"{SITE}/", f"{TWIN}/"], storage=dying, part_pages=1)
-    before = committed(Storage(dying.root), "crawl")
+    before = committed(LocalStorage(dying.root), "crawl")
     answered = {pq.read_table(dying.path(file.path))["page_url"][0].as_py() for file in files_of(before, "rows")}
     assert len(answered) == 3
     site.requests.clear()

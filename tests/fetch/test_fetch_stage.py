@@ -328,7 +328,7 @@ from pipeline.web.config import WebConfig
 root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
 batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32())]))
 config = Config(part_images=2, per_host=1, rate_per_host=0.0)
-list(run_fetch_lane(iter([batch]), Storage(root), frozenset(), key, config, WebConfig(**web)))
+list(run_fetch_lane(iter([batch]), Storage.at(root), frozenset(), key, config, WebConfig(**web)))
 """
 
 

@@ -1,0 +1,37 @@
+"""SIGINT and SIGTERM end a command: the first lets it put its things away, a second ends it at once.
+
+Ctrl-C reaches every process of the terminal's group. Spark's JVM ignores it and ends when this process has ended; its
+Python workers are in a group of their own and end with the JVM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """A signal asked for the end. No Exception: nothing may take it for a failure and try again."""
+
+
+class StopSignals:
+    """Listens from its creation on. ``number`` is that of the first signal, 0 before."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and shells for what runs in the background
+                signal.signal(number, self._first)
+
+    def _first(self, number: int, _: object) -> NoReturn:
+        self.number = number
+        for each in ENDING:
+            signal.signal(each, _end_at_once)
+        raise Stopped
+
+
+def _end_at_once(number: int, _: object) -> NoReturn:
+    os._exit(128 + number)
