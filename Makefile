@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SPARK_35 := $(VENV)/spark-3.5
+WORKER_PYTHON ?=
 DEMO_RUN ?= demo-run
 
 help: ## this list
@@ -12,21 +14,33 @@ help: ## this list
 setup: $(READY) ## .venv with everything; Java 17 or newer must be there (as root, apt-get installs it)
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
-		|| { echo "pairmill: error: environment_invalid: $(PYTHON) is no Python 3.11 or 3.12; install one, or name it: make PYTHON=... setup" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "pairmill: error: environment_invalid: $(PYTHON) is no Python 3.11, 3.12 or 3.13; install one, or name it: make PYTHON=... setup" >&2; exit 2; }
 	@bash conf/java.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
-demo: setup ## serve a small web, crawl it, build a corpus, audit it, compare with the planted truth
+demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all
 	$(BIN)/pairmill demo --run $(DEMO_RUN)
 
 test: setup lint ## everything but the long matrices
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not cluster"
 
 test-all: setup lint ## the long matrices too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not cluster"
+
+test-cluster: dist $(SPARK_35)/.ready ## a Spark 4 and a Spark 3.5 cluster on this machine, with a killed worker
+	$(BIN)/python -m pytest -rP -m cluster tests/cluster
+
+$(SPARK_35)/.ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(SPARK_35) pyspark==3.5.9
+	touch $@
+
+dist: setup ## dist/env.tar.gz: the environment of a Spark task, for spark-submit --archives (docs/cluster.md)
+	rm -f dist/pairmill-*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python conf/pack.py dist/pairmill-*.whl --output dist/env.tar.gz $(if $(WORKER_PYTHON),--worker-python $(WORKER_PYTHON))
 
 lint: setup ## ruff, mypy on core and schemas, the layers
 	$(BIN)/ruff check --quiet .
@@ -39,4 +53,4 @@ bench: setup ## every benchmark; prints one JSON line each
 clean: ## remove the environment, caches and demo-run; no other run
 	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup demo test test-all test-cluster dist lint bench clean
