@@ -112,18 +112,20 @@ class Web:
 class Planter:
     """Draws scenes and plants them; ``plant(kind)`` is all a site needs to know."""
 
-    def __init__(
-        self, web: Web, desks: dict[Desk, float], concepts: Sequence[Concept], scenes: Iterator[Scene], rng: Random
-    ) -> None:
+    def __init__(self, web: Web, concepts: Sequence[Concept], scenes: Iterator[Scene], rng: Random) -> None:
         self.web = web
-        self.desks = desks  # with their shares of all images
         self.concepts = concepts
         self.scenes = scenes
         self.rng = rng
         self.numbers = {kind: count() for kind in Kind}
+        self.no_photo = _no_photo_picture()
+        self.settle({})
+
+    def settle(self, desks: dict[Desk, float]) -> None:
+        """From now on plant for these desks (with their shares of all images), and copy only what they show."""
+        self.desks = desks
         self.originals: list[tuple[Plant, Scene]] = []  # good ones, to be copied
         self.decks: dict[str, list[tuple[Plant, Scene]]] = {}
-        self.no_photo = _no_photo_picture()
 
     def plant(self, kind: Kind) -> Plant:
         """One more of this kind; copies need at least one good plant before them."""

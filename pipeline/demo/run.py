@@ -1,113 +1,173 @@
-"""`pairmill demo`: serve the small web, build a corpus from it, audit it, and hold every filter against the truth."""
+"""`pairmill demo`: a crawl becomes a corpus, the corpus a model, the model a filter, the better corpus a better model.
+
+    ROOT/web/      the small web and the log of its server (web.py)
+    ROOT/a/        run A: the old hosts and the judge's, whose pairs a rule of the user's keeps out of the corpus
+    ROOT/model-a/  a nano CLIP trained on corpus A
+    ROOT/b/        run B: new hosts, a fifth of whose captions are wrong, with model A as the CLIP filter
+    ROOT/model-b/  the same nano trained on both corpora
+    ROOT/scores.json
+
+Source of the filter's idea: Fang et al., "Data Filtering Networks", 2023. Every step that is finished is skipped by
+the next call, so a demo that was stopped goes on where it was.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.table import Table
 
 from pipeline import audit, funnel
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, StageError
+from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
-from pipeline.core.run import require_ours
+from pipeline.core.run import Run
 from pipeline.core.settings import load_config
-from pipeline.core.storage import Storage, disk_errors
+from pipeline.core.storage import LocalStorage, Storage, meant
+from pipeline.demo import show
+from pipeline.demo.held_out import HELD_OUT, measure
+from pipeline.demo.judge import scored_by_build, scored_now
+from pipeline.demo.outcome import Filter, Model, Outcome, steps_between
 from pipeline.demo.score import FilterScore, score
 from pipeline.demo.server import serving
-from pipeline.demo.site import SiteSpec, build_site, seed_urls
-from pipeline.demo.truth import read_truth
+from pipeline.demo.site import SiteSpec
+from pipeline.demo.truth import Truth, read_truth
+from pipeline.demo.web import LOG, demo_spec, judge_host, new_hosts, old_hosts, require_site
+from pipeline.evaluation.separation import separation
+from pipeline.training.account import TrainResult
+from pipeline.training.config import TrainConfig
+from pipeline.training.loop import train
+from pipeline.vision.clip_model import load
 
 PRESET = "demo"
-FOLDER = "demo"  # inside the run: site/, server.log
-LOG = "server.log"
-NOTE = "spec.json"  # inside the site: what it was built from
+SCORES = "scores.json"
+OURS = {"web", "a", "b", "model-a", "model-b", SCORES}
+HELD_BACK = "user:judges_host"  # the reason of the rule that keeps the judge's pairs out of corpus A
+KEPT_RIGHT = 0.98  # of the judge's right captions: what the moved threshold keeps
+TRAIN_BATCH = 256  # pairs; fewer where a corpus is smaller
+MAX_WARMUP = 150  # steps; a quarter of a short training
+MODEL_BATCH = 64
 
 
 def run_demo(
-    location: str, sets: Sequence[str], scenes: int | None, seed: int, reporter: Reporter, console: Console
-) -> list[FilterScore]:
-    """Everything, printed; a second call skips what is finished. Returns the filters' scores."""
+    location: str, sets: Sequence[str], scenes: int, steps: int, seed: int, reporter: Reporter, console: Console
+) -> Outcome:
+    """Everything, printed; a second call skips what is finished. ``steps`` are those of each training."""
     begun = time.monotonic()
-    spec = SiteSpec(seed=seed) if scenes is None else replace(SiteSpec(seed=seed), scenes=scenes)
-    root = Path(Storage.at(location).root)
-    require_ours(root)
-    site = require_site(root / FOLDER, spec, reporter)
-    with serving(site, site.parent / LOG) as resolve:
-        found: dict[str, Any] = {"web": {"resolve": resolve}, "crawl": {"seeds": seed_urls(site)}}
-        ours = [
-            f"{section}.{key}={json.dumps(value)}" for section, keys in found.items() for key, value in keys.items()
-        ]
-        config = load_config(funnel.Config, preset=PRESET, sets=[*ours, *sets])
-        run = funnel.open_run(location, config, reporter)
-        manifests = funnel.build(run)
-    account = audit.funnel_table(run)
-    report = audit.write_report(run, account)
-    scores = score(read_truth(site), run)
-    audit.print_funnel(account, console)
-    print_scores(scores, console)
-    console.print(f"corpus: {manifests[-1].kept:,} pairs in {run.storage.path('corpus')}", soft_wrap=True)
-    console.print(f"report: {report}", soft_wrap=True)
+    storage = Storage.at(location)
+    if not isinstance(storage, LocalStorage):
+        raise InputError("output_unwritable", f"{location}: the demo and its web want a local folder")
+    root = Path(storage.root)
+    if strangers := set(map(meant, storage.entries())) - OURS:
+        raise InputError("output_exists", f"{root} is no demo's: it holds {min(strangers)}; choose another --run")
+    spec = demo_spec(scenes, seed)
+    site = require_site(root / "web", spec, reporter)
+    with serving(site, root / "web" / LOG) as resolve:
+        demo = Demo(root, spec, site, resolve, sets, steps, reporter)
+        a = demo.first_run()
+        model_a = demo.train("model-a", "a")
+        b, clip_filter = demo.second_run(a, model_a)
+        model_b = demo.train("model-b", "a", "b")
+    filters = {"a": demo.filters_of_first(a), "b": score(demo.truths(new_hosts(spec)), b)}
+    models = {"A": demo.measured(model_a, "a"), "A and B": demo.measured(model_b, "a", "b")}
+    outcome = Outcome(filters, clip_filter, models)
+    storage.replace(SCORES, outcome.as_json())
+    for name, run in (("a", a), ("b", b)):
+        account = audit.funnel_table(run)
+        console.print(f"\nrun {name}: {run.storage.root}", soft_wrap=True)
+        audit.print_funnel(account, console)
+        show.filters(filters[name], console)
+        findings = audit.check(run)
+        console.print(f"report: {audit.write_report(run, account, findings)}", soft_wrap=True)
+        for finding in (*findings, *account.broken):
+            raise StageError(finding.code, finding.text)
+        console.print("check: every file, every verdict and every hand-over agree")
+    show.clip_filter(clip_filter, console)
+    show.models(models, console)
     console.print(f"time: {time.monotonic() - begun:.0f} s")
-    return scores
+    return outcome
 
 
-def require_site(folder: Path, spec: SiteSpec, reporter: Reporter) -> Path:
-    """The site of this spec under ``folder``, generated unless it is there.
+@dataclass(frozen=True)
+class Demo:
+    """One demo: its folder, its web, and how it reports."""
 
-    It is built aside, with the note of its spec, and appears in one step: a site without that note is none of ours.
-    Raises InputError ``output_exists`` for anything else that is there, ``output_unwritable``.
-    """
-    site, aside = folder / "site", folder / ".site.new"
-    wanted = json.dumps(asdict(spec), sort_keys=True)
-    if site.exists():
-        note = site / NOTE
-        if not note.is_file():
-            raise InputError("output_exists", f"{site} is no site of the demo; choose another --run")
-        if note.read_text(encoding="utf-8") != wanted:
-            raise InputError("output_exists", f"{folder} holds a site of other settings; choose another --run")
-        return site
-    if strangers := _names(folder) - {aside.name, LOG}:
-        raise InputError("output_exists", f"{folder} is no demo's: it holds {min(strangers)}; choose another --run")
-    begun = time.monotonic()
-    try:
-        with disk_errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)  # of a demo that was stopped
-            built = build_site(spec, aside)
-            (aside / NOTE).write_text(wanted, encoding="utf-8")
-            aside.rename(site)
-    except OSError as error:
-        raise InputError("output_unwritable", f"{folder}: {error.strerror or error}") from None
-    reporter.line(
-        f"{'web':>8}: {built.kinds.total():,} images on {built.pages['article']:,} articles "
-        f"of {len(built.seeds)} hosts, {time.monotonic() - begun:.1f} s"
-    )
-    return site
+    root: Path
+    spec: SiteSpec
+    site: Path
+    resolve: dict[str, str]
+    sets: Sequence[str]
+    steps: int
+    reporter: Reporter
 
+    def first_run(self) -> Run:
+        """Run A: the old hosts and the judge's; what the judge's pages show is measured and kept out of the corpus."""
+        host = judge_host(self.spec)
+        name = HELD_BACK.removeprefix("user:")
+        rule = {"stage": "select", "name": name, "drop_when": f"page_url like 'http://{host}/%'"}
+        return self._build("a", [*old_hosts(self.spec), host], {"rules": [rule]})[0]
 
-def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-
-
-def print_scores(scores: Sequence[FilterScore], console: Console) -> None:
-    """Precision and recall of each filter, in images with their text."""
-    table = Table(title="filters against the planted truth", title_justify="left", box=None)
-    table.add_column("fate")
-    for heading in ("planted", "dropped", "precision", "recall"):
-        table.add_column(heading, justify="right")
-    for found in scores:
-        table.add_row(
-            found.fate, f"{found.planted:,}", f"{found.dropped:,}", _share(found.precision), _share(found.recall)
+    def second_run(self, first: Run, model: TrainResult) -> tuple[Run, Filter]:
+        """Run B, filtered by a model that has seen none of its pictures; then once more with the threshold moved."""
+        loaded = load(str(model.model), batch_size=MODEL_BATCH)
+        known = scored_now(first, HELD_BACK, loaded, self.truths([judge_host(self.spec)]))
+        chosen, moved = (
+            round(separation(known.right, known.wrong, recall).threshold, 4) for recall in (None, KEPT_RIGHT)
         )
-    console.print(table)
+        hosts, settings = new_hosts(self.spec), {"clip.model": str(model.model)}
+        if self._published("b")["export"] is None or not model.up_to_date:
+            self._build("b", hosts, settings | {"clip.min_score": chosen})
+        before = self._published("b")
+        begun = time.monotonic()
+        run, after = self._build("b", hosts, settings | {"clip.min_score": moved})
+        seconds = time.monotonic() - begun
+        unseen = scored_by_build(run, self.truths(hosts))
+        return run, Filter(known, unseen, chosen, moved, steps_between(before, after), seconds)
 
+    def train(self, name: str, *runs: str) -> TrainResult:
+        """A nano CLIP on the corpora of these runs."""
+        pairs = sum(manifest.kept for run in runs if (manifest := self._published(run)["export"]))
+        config = TrainConfig(
+            data=self._corpora(runs), output=str(self.root / name), overwrite=True, batch_size=min(TRAIN_BATCH, pairs),
+            steps=self.steps, warmup_steps=min(MAX_WARMUP, self.steps // 4),
+        )  # fmt: skip
+        return train(config, self.reporter)
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    def measured(self, model: TrainResult, *runs: str) -> Model:
+        """The model, trained on the corpora of these runs, on scenes that stand on no page."""
+        found = measure(self.site / HELD_OUT, load(str(model.model), batch_size=MODEL_BATCH), self._corpora(runs))
+        return Model(model.samples, model.steps, found)
+
+    def filters_of_first(self, run: Run) -> list[FilterScore]:
+        """Run A against the truth; what would stay of the judge's host has the fate of the rule that holds it back."""
+        host = judge_host(self.spec)
+        fate = f"select/dropped/{HELD_BACK}"
+        truths = self.truths([*old_hosts(self.spec), host])
+        return score(truths, run, lambda truth: fate if urlsplit(truth.page_url).netloc == host else None)
+
+    def truths(self, hosts: Sequence[str]) -> list[Truth]:
+        """What was planted on these page hosts."""
+        return [truth for truth in read_truth(self.site) if urlsplit(truth.page_url).netloc in hosts]
+
+    def _corpora(self, runs: Sequence[str]) -> list[str]:
+        return [str(self.root / run / "corpus") for run in runs]
+
+    def _published(self, name: str) -> dict[str, Manifest | None]:
+        """The manifests of a run by stage."""
+        storage = Storage.at(str(self.root / name))
+        return {stage.name: read_manifest(storage, stage.name) for stage in funnel.STAGES}
+
+    def _build(self, name: str, hosts: Sequence[str], settings: dict[str, Any]) -> tuple[Run, dict[str, Manifest]]:
+        """Bring a run up to date that starts at the first pages of ``hosts``."""
+        given = {"web.resolve": self.resolve, "crawl.seeds": [f"http://{host}/" for host in hosts], **settings}
+        ours = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+        config = load_config(funnel.Config, preset=PRESET, sets=[*ours, *self.sets])
+        self.reporter.line(f"run {name}: {self.root / name}")
+        run = funnel.open_run(str(self.root / name), config, self.reporter)
+        return run, {manifest.stage: manifest for manifest in funnel.build(run)}

@@ -8,7 +8,7 @@ which, the expectation is dealt out anew inside the group before it is compared.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -45,12 +45,16 @@ class FilterScore:
         return self.right / self.planted if self.planted else None
 
 
-def score(truths: Iterable[Truth], run: Run) -> list[FilterScore]:
-    """A score a fate, the planted ones in funnel order first, then whatever else was dropped."""
+def score(truths: Iterable[Truth], run: Run, held_back: Callable[[Truth], str | None] = lambda _: None
+          ) -> list[FilterScore]:  # fmt: skip
+    """A score a fate, the planted ones in funnel order first, then whatever else was dropped.
+
+    ``held_back`` names the fate of what would stay but for a rule of the user's.
+    """
     off = {name for name in run.stages if run.is_off(name)}
     found = fates(run)
     planted, dropped, right = Counter[str](), Counter[str](), Counter[str]()
-    for expected, actual in _paired(list(truths), found, off):
+    for expected, actual in _paired(truths, found, off, held_back):
         planted[expected] += 1
         dropped[actual] += 1
         right[expected] += expected == actual
@@ -94,14 +98,16 @@ def _image(page_url: str, image_url: str | None, alt_text: str | None) -> Image:
     return page_url, url[:URL_CHARS] if url.startswith("data:") else url, alt_text
 
 
-def _paired(truths: list[Truth], found: dict[Image, list[str]], off: set[str]) -> Iterator[tuple[str, str]]:
+def _paired(
+    truths: Iterable[Truth], found: dict[Image, list[str]], off: set[str], held_back: Callable[[Truth], str | None]
+) -> Iterator[tuple[str, str]]:
     """(expected, actual) fate of every planted image."""
     rest = {image: sorted(actual) for image, actual in found.items()}
     groups: dict[object, list[tuple[str, str]]] = defaultdict(list)
     for truth in truths:
         expected = f"{truth.expected_stage}/dropped/{truth.expected_reason}"
         if truth.expected_stage is None or truth.expected_stage in off:
-            expected = KEPT
+            expected = held_back(truth) or KEPT
         image = _image(truth.page_url, truth.image_url, truth.alt_text)
         page = (truth.page_url, "", None)
         actual = rest[image].pop() if rest.get(image) else rest[page][0] if rest.get(page) else UNSEEN

@@ -4,6 +4,7 @@
     SITE/routes.json     what a host does beyond that (routes.py)
     SITE/truth.jsonl     one line an <img> (truth.py)
     SITE/pages.jsonl     one line a page
+    SITE/held-out/       scenes that stand on no page, for evaluation (held_out.py)
 
 The same spec gives the same bytes of every file: no clock, no path of this machine, one seed. Every public page
 can be reached from its host's ``/`` in three steps; every sixth link goes over the page's old address.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from urllib.parse import quote
@@ -21,6 +23,7 @@ from urllib.parse import quote
 from pipeline.core.errors import InputError
 from pipeline.demo.captions import Language, languages
 from pipeline.demo.defects import IMAGE_HOSTS, SLOW_HOST, Desk, Plant, Planter, Section, Web
+from pipeline.demo.held_out import HELD_OUT, write_held_out
 from pipeline.demo.pages import Figure, Links, PageWriter, Style, Teaser
 from pipeline.demo.routes import Failure, Redirect, Trap
 from pipeline.demo.scenes import choose_concepts, draw_scenes
@@ -43,23 +46,40 @@ ROBOTS_OF_IMAGES = "User-agent: *\nDisallow: /members/\n"
 
 
 @dataclass(frozen=True)
-class SiteSpec:
-    """What is built. Figures are numbers of ``<img>`` unless they say otherwise."""
+class Quarter:
+    """Hosts whose pictures no other quarter shows. Figures are numbers of ``<img>`` unless they say otherwise."""
 
-    seed: int = 0
+    hosts: int = 6
     scenes: int = 1500  # good ones
-    concepts: int = 200
     defects_each: int = 60
+    wrong_captions: int = 60
     slow: int = 50  # each costs one connection for a whole time-out
     rate_limited: int = 5  # each makes its host wait a second
-    page_hosts: int = 6
-    images_per_page: int = 8
     english_share: float = 0.5  # of all images; the other languages share the rest evenly
 
     def counts(self) -> dict[Kind, int]:
         """How many of each kind, good ones first: copies need originals."""
-        special = {Kind.GOOD: self.scenes, Kind.SLOW: self.slow, Kind.RATE_LIMITED_ONCE: self.rate_limited}
+        special = {
+            Kind.GOOD: self.scenes, Kind.SLOW: self.slow, Kind.RATE_LIMITED_ONCE: self.rate_limited,
+            Kind.WRONG_CAPTION: self.wrong_captions,
+        }  # fmt: skip
         return {kind: special.get(kind, self.defects_each) for kind in Kind}
+
+
+@dataclass(frozen=True)
+class SiteSpec:
+    """What is built. Page hosts are named a, b, c ... through the quarters; the hosts of images serve them all."""
+
+    quarters: tuple[Quarter, ...] = (Quarter(),)
+    seed: int = 0
+    concepts: int = 200
+    images_per_page: int = 8
+    held_out: int = 0  # further scenes that stand on no page (held_out.py)
+
+    def hosts(self) -> list[list[str]]:
+        """The page hosts of each quarter."""
+        names = iter(_page_hosts(sum(quarter.hosts for quarter in self.quarters)))
+        return [list(islice(names, quarter.hosts)) for quarter in self.quarters]
 
 
 @dataclass(frozen=True)
@@ -74,14 +94,20 @@ class BuiltSite:
 
 def build_site(spec: SiteSpec, folder: Path) -> BuiltSite:
     """The mini-web of emoji scenes, in ``folder`` (InputError ``output_exists`` where something is there)."""
-    if spec.scenes < 1 or spec.page_hosts < 1 or spec.images_per_page < 1:
+    if spec.images_per_page < 1 or any(quarter.scenes < 1 or quarter.hosts < 1 for quarter in spec.quarters):
         raise InputError("config_invalid", "the demo needs at least one scene, one page host and one image a page")
     rng = Random(f"{spec.seed}/site")
-    desks = _desks(spec)
-    web = _web(folder, [desk.host for desk in desks])
+    hosts = spec.hosts()
+    web = _web(folder, chain.from_iterable(hosts))
     concepts = choose_concepts(spec.concepts, list(languages()), spec.seed)
-    planter = Planter(web, desks, concepts, draw_scenes(concepts, spec.seed), rng)
-    plants = [planter.plant(kind) for kind, number in spec.counts().items() for _ in range(number)]
+    scenes = draw_scenes(concepts, spec.seed)
+    planter = Planter(web, concepts, scenes, rng)
+    plants: list[Plant] = []
+    for quarter, names in zip(spec.quarters, hosts, strict=True):
+        planter.settle(_desks(names, quarter.english_share))
+        plants += [planter.plant(kind) for kind, number in quarter.counts().items() for _ in range(number)]
+    if spec.held_out:
+        write_held_out(folder / HELD_OUT, concepts, islice(scenes, spec.held_out), rng)
     return _Publisher(web, rng, spec.images_per_page).publish(plants)
 
 
@@ -264,21 +290,19 @@ def _look(host: str) -> str:
 
 def _page_hosts(count: int) -> list[str]:
     if not 1 <= count <= 26:
-        raise InputError("config_invalid", f"page_hosts is {count}, must be 1 to 26")
+        raise InputError("config_invalid", f"the demo has {count} page hosts, must be 1 to 26")
     return [f"{chr(ord('a') + number)}.demo.test" for number in range(count)]
 
 
-def _desks(spec: SiteSpec) -> dict[Desk, float]:
+def _desks(hosts: Sequence[str], english_share: float) -> dict[Desk, float]:
     """Each page host in each of its languages, with its share of all images."""
-    hosts = _page_hosts(spec.page_hosts)
-    desks = [
+    desks = sorted({
         Desk(hosts[number % len(hosts)], lang)
         for number in range(max(len(hosts), len(HOST_LANGUAGES)))
         for lang in HOST_LANGUAGES[number % len(HOST_LANGUAGES)]
-    ]
-    desks = sorted(set(desks))
+    })  # fmt: skip
     english = sum(desk.lang == "en" for desk in desks)
-    shares = {True: spec.english_share / english, False: (1 - spec.english_share) / (len(desks) - english)}
+    shares = {True: english_share / english, False: (1 - english_share) / (len(desks) - english)}
     return {desk: share for desk in desks if (share := shares[desk.lang == "en"]) > 0}
 
 

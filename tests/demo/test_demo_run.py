@@ -1,47 +1,148 @@
-"""`pairmill demo` and what lies in its folder."""
+"""`pairmill demo`: its folder, its web, and the whole loop at small size."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
-from pipeline.demo.run import require_site, run_demo
-from pipeline.demo.site import SiteSpec
+from pipeline.demo.held_out import HELD_OUT, PAIRS, PICTURES, SINGLES
+from pipeline.demo.judge import Judged
+from pipeline.demo.outcome import Cut, cut
+from pipeline.demo.run import run_demo
+from pipeline.demo.site import Quarter, SiteSpec, build_site
+from pipeline.demo.truth import Kind, read_truth
+from pipeline.demo.web import demo_spec, judge_host, new_hosts, old_hosts, require_site
+from pipeline.evaluation.separation import separation
 
-TINY = SiteSpec(scenes=5, concepts=10, defects_each=1, slow=1, rate_limited=1, images_per_page=4)
+FEW = Quarter(scenes=5, defects_each=1, wrong_captions=1, slow=1, rate_limited=1)
+TINY = SiteSpec((FEW,), concepts=10, images_per_page=4)
 
 
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("stranger", ["thesis.txt", "demo/thesis.txt", "demo/site/thesis.txt"])
+@pytest.mark.parametrize("stranger", ["thesis.txt", "web/thesis.txt", "web/site/thesis.txt"])
 def test_a_folder_of_other_things_is_left_as_it_was(tmp_path: Path, quiet: Reporter, stranger: str) -> None:
     (tmp_path / stranger).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / stranger).write_text("mine")
     before = names(tmp_path)
     with pytest.raises(InputError, match="output_exists"):
-        run_demo(str(tmp_path), [], scenes=5, seed=0, reporter=quiet, console=Console(quiet=True))
+        run_demo(str(tmp_path), [], scenes=5, steps=2, seed=0, reporter=quiet, console=Console(quiet=True))
     assert names(tmp_path) == before
     assert (tmp_path / stranger).read_text() == "mine"
 
 
 def test_a_site_is_built_once_and_belongs_to_its_spec(tmp_path: Path, quiet: Reporter) -> None:
-    site = require_site(tmp_path / "demo", TINY, quiet)
+    site = require_site(tmp_path / "web", TINY, quiet)
     built_at = (site / "truth.jsonl").stat().st_mtime_ns
-    assert require_site(tmp_path / "demo", TINY, quiet) == site
+    assert require_site(tmp_path / "web", TINY, quiet) == site
     assert (site / "truth.jsonl").stat().st_mtime_ns == built_at
     with pytest.raises(InputError, match="site of other settings"):
-        require_site(tmp_path / "demo", SiteSpec(scenes=6), quiet)
+        require_site(tmp_path / "web", SiteSpec((FEW,), concepts=11), quiet)
 
 
 def test_a_demo_that_was_stopped_while_it_built_its_site_builds_it_again(tmp_path: Path, quiet: Reporter) -> None:
-    half = tmp_path / "demo" / ".site.new" / "a.demo.test"
+    half = tmp_path / "web" / ".site.new" / "a.demo.test"
     half.mkdir(parents=True)
     (half / "index.html").write_text("<p>half")
-    assert not (require_site(tmp_path / "demo", TINY, quiet) / "index.html").exists()
-    assert names(tmp_path / "demo")[0] == "site"
+    assert not (require_site(tmp_path / "web", TINY, quiet) / "index.html").exists()
+    assert names(tmp_path / "web")[0] == "site"
+
+
+@pytest.fixture(scope="module")
+def small_site(tmp_path_factory: pytest.TempPathFactory) -> tuple[SiteSpec, Path]:
+    spec = demo_spec(scenes=90)
+    return spec, build_site(spec, tmp_path_factory.mktemp("demo") / "site").folder
+
+
+def test_no_quarter_shows_a_picture_of_another(small_site: tuple[SiteSpec, Path]) -> None:
+    """What a model has seen is on the old hosts alone: bytes and copies included."""
+    spec, folder = small_site
+    quarter_of = {host: number for number, hosts in enumerate(spec.hosts()) for host in hosts}
+    shown: dict[bytes, set[int]] = {}
+    for truth in read_truth(folder):
+        url = urlsplit(truth.image_url)
+        file = folder / url.netloc / url.path.lstrip("/")
+        if url.scheme == "http" and file.is_file() and truth.kind is not Kind.PLACEHOLDER:
+            shown.setdefault(file.read_bytes(), set()).add(quarter_of[urlsplit(truth.page_url).netloc])
+    assert {len(quarters) for data, quarters in shown.items() if len(data) > 100} == {1}
+
+
+def test_a_fifth_of_the_captions_of_the_judges_and_the_new_hosts_is_wrong_and_none_of_the_old(
+    small_site: tuple[SiteSpec, Path],
+) -> None:
+    spec, folder = small_site
+    for hosts, share in ((old_hosts(spec), 0.0), ([judge_host(spec)], 0.2), (new_hosts(spec), 0.2)):
+        kinds = Counter(truth.kind for truth in read_truth(folder) if urlsplit(truth.page_url).netloc in hosts)
+        of_their_own = (Kind.GOOD, Kind.REDIRECT, Kind.RATE_LIMITED_ONCE, Kind.WRONG_CAPTION)
+        wrong = kinds[Kind.WRONG_CAPTION] / sum(kinds[kind] for kind in of_their_own)
+        assert wrong == pytest.approx(share, abs=0.04)
+
+
+def test_held_out_scenes_stand_on_no_page(small_site: tuple[SiteSpec, Path]) -> None:
+    spec, folder = small_site
+    pictures = {path.name: path.read_bytes() for path in (folder / HELD_OUT / PICTURES).iterdir()}
+    served = {path.read_bytes() for host in folder.glob("*.test") for path in host.rglob("*") if path.is_file()}
+    assert len(pictures) == spec.held_out
+    assert not served & set(pictures.values())
+
+
+def test_every_concept_has_a_folder_of_its_held_out_scenes(small_site: tuple[SiteSpec, Path]) -> None:
+    spec, folder = small_site
+    pairs = {entry["image"]: entry["caption"] for entry in json.loads((folder / HELD_OUT / PAIRS).read_text())}
+    classes = list((folder / HELD_OUT / SINGLES).iterdir())
+    assert len(classes) == spec.concepts
+    singles = [(path.parent.name, path.name) for one in classes for path in one.iterdir()]
+    assert singles
+    for name, picture in singles:
+        assert name.casefold() in pairs[f"{PICTURES}/{picture}"][0].casefold()
+
+
+def test_a_threshold_keeps_what_scores_at_it() -> None:
+    judged = Judged(right=[0.1, 0.3, 0.5, 0.7], wrong=[0.0, 0.3])
+    assert cut(judged, 0.3) == Cut(0.3, right_kept=0.75, wrong_dropped=0.5, precision=0.5)
+    assert cut(judged, -1.0).precision is None
+
+
+@pytest.mark.long
+def test_the_loop_closes_at_small_size_and_a_second_call_finds_everything_done(
+    tmp_path: Path, spark: object, quiet: Reporter
+) -> None:
+    """Crawl to corpus to model to filter to corpus to model; the moved threshold measures nothing."""
+
+    def demo() -> object:
+        return run_demo(str(tmp_path), [], scenes=60, steps=8, seed=3, reporter=quiet, console=Console(quiet=True))
+
+    outcome = demo()
+    ran = [step.stage for step in outcome.clip_filter.steps if step.ran]
+    assert set(ran) <= {"clip", "select", "export"}
+    assert all(step.same_measure_key for step in outcome.clip_filter.steps)
+    assert {step.measured for step in outcome.clip_filter.steps if step.stage != "select"} == {0}
+    corpora = sorted(tmp_path.glob("[ab]/corpus/*.tar"))
+    written = {path: path.stat().st_mtime_ns for path in [*corpora, *tmp_path.glob("model-*/model.pt")]}
+    assert len(written) >= 4
+    (tmp_path / f".scores.json.{'0' * 32}").write_text("half")  # as a kill leaves it
+    again = demo()
+    assert not any(step.ran for step in again.clip_filter.steps)
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert again.as_json() == outcome.as_json()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+def test_a_model_tells_right_from_wrong_captions_of_images_it_has_never_seen(tmp_path: Path, spark: object, quiet: Reporter) -> None:
+    """The demo as it is: its filter's area under the curve, and models that beat chance."""
+    outcome = run_demo(str(tmp_path), [], scenes=1500, steps=180, seed=0, reporter=quiet, console=Console(quiet=True))
+    unseen = outcome.clip_filter.unseen
+    assert separation(unseen.right, unseen.wrong).auc.value >= 0.95
+    for model in outcome.models.values():
+        assert model.measured.overlap == 0
+        assert model.measured.zero_shot.top5.low > model.measured.zero_shot.chance5

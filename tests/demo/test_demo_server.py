@@ -12,10 +12,11 @@ from PIL import Image
 
 from pipeline.core.errors import StageError
 from pipeline.demo.server import serving
-from pipeline.demo.site import SiteSpec, build_site
+from pipeline.demo.site import Quarter, SiteSpec, build_site
 from pipeline.demo.truth import Kind, read_pages, read_truth
 
-TINY = SiteSpec(scenes=40, concepts=30, defects_each=10, slow=5, rate_limited=2, images_per_page=4)
+FEW = Quarter(scenes=40, defects_each=10, wrong_captions=10, slow=5, rate_limited=2)
+TINY = SiteSpec((FEW,), concepts=30, images_per_page=4)
 TIMEOUT_S = 0.7
 
 
