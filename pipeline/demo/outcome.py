@@ -81,8 +81,9 @@ def cut(judged: Judged, threshold: float) -> Cut:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All figures of one demo."""
+    """All figures of one demo. ``runs``: a digest of each run's result."""
 
+    runs: Mapping[str, str]
     filters: Mapping[str, Sequence[FilterScore]]
     clip_filter: Filter
     models: Mapping[str, Model]
@@ -91,6 +92,7 @@ class Outcome:
         """For machines: no path, clock or duration."""
         judged = self.clip_filter
         figures: dict[str, Any] = {
+            "runs": self.runs,
             "filters": {run: [asdict(found) for found in scores] for run, scores in self.filters.items()},
             "clip_filter": {
                 "auc": asdict(separation(judged.unseen.right, judged.unseen.wrong).auc),
