@@ -2,7 +2,7 @@
 
 Tests are many small jobs on few rows, where Spark spends its time on compiling, not on computing. So every JVM that a
 test starts compiles quickly rather than well, and the session that tests share neither generates code nor plans anew in
-mid-query: half the processor time for the same rows. Builds that tests start as processes plan as a user's do.
+mid-query: half the processor time for the same rows. Builds that are compared for equal bytes plan as a user's do.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from typing import IO
 
 from aiohttp import web
 
+from pipeline.core.children import environment
 from pipeline.core.errors import StageError
 from pipeline.demo.captions import languages
 from pipeline.demo.pages import trap_page
@@ -137,13 +138,11 @@ def serving(site: Path, log: Path) -> Iterator[dict[str, str]]:
 
     StageError ``demo_server_failed`` where the process ends before its ports are open.
     """
-    root = str(Path(__file__).parents[2])
-    search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.demo.server", "--site", str(site), "--log", str(log)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": search_path},
+        env=environment(),
     )
     with process:
         try:

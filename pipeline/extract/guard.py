@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from pipeline.core.children import environment
 from pipeline.core.errors import StageError
 from pipeline.extract.candidates import Row
 from pipeline.extract.config import MIB, Config
@@ -74,9 +75,8 @@ class PageParser:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # The child imports what the parent can, wherever the parent's code came from.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         command = [sys.executable, "-m", "pipeline.extract.guard", self._config.model_dump_json()]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
         if _read(child.stdout) != _READY:
             child.kill()
             child.wait()

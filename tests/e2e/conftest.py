@@ -34,6 +34,7 @@ from pipeline.demo.site import Quarter, SiteSpec, build_site, seed_urls
 QUARTER = Quarter(hosts=3, scenes=70, defects_each=5, wrong_captions=5, slow=2, rate_limited=1)
 SPEC = SiteSpec((QUARTER,), seed=7, concepts=60, images_per_page=6)
 STAGES = tuple(stage.name for stage in funnel.STAGES)
+SMALL_JOBS = Path(__file__).parent / "small_jobs"
 PATIENCE_S = 300.0
 POLL_S = 0.002
 
@@ -138,14 +139,16 @@ def digests() -> Callable[[Path], list[str]]:
 class BuildProcess:
     """`pairmill build` as a process of its own, the leader of a session of its own, seen from outside."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], environment: dict[str, str]) -> None:
         sets = [word for setting in as_sets(settings) for word in ("--set", setting)]
         command = [sys.executable, "-m", "jobs.cli", "build", "--run", str(folder), "--preset", "demo", *sets]
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}.{time.monotonic_ns()}.log")
         self.begun_s = time.monotonic()
         with self.log.open("w") as log:
-            self.process = subprocess.Popen([*command, "--log", "json"], stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                [*command, "--log", "json"], stdout=log, stderr=log, env=os.environ | environment, start_new_session=True
+            )
 
     def wait_for(self, condition: Condition) -> None:
         """Until the condition holds; AssertionError where the build ends before that."""
@@ -225,14 +228,19 @@ def parent(pid: int) -> int | None:
 
 @pytest.fixture
 def start(settings: dict[str, Any]) -> Iterator[Callable[..., BuildProcess]]:
-    """start(folder, {"text.min_chars": 8}) starts a build on the small web; what is left of it ends with the test."""
+    """start(folder, {"text.min_chars": 8}) starts a build on the small web; what is left of it ends with the test.
+
+    It plans for small jobs, or ``as_users_do``.
+    """
     started: list[BuildProcess] = []
     # A shell that runs tests in the background has them, and all they start, ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def start_build(folder: Path, changed: dict[str, Any] | None = None) -> BuildProcess:
+    def start_build(folder: Path, changed: dict[str, Any] | None = None, as_users_do: bool = False) -> BuildProcess:
         given = {"spark.master": "local[2]", "spark.partitions": 2} | settings | (changed or {})
-        started.append(BuildProcess(folder, {key: value for key, value in given.items() if value is not None}))
+        environment = {} if as_users_do else {"SPARK_CONF_DIR": str(SMALL_JOBS)}
+        kept = {key: value for key, value in given.items() if value is not None}
+        started.append(BuildProcess(folder, kept, environment))
         return started[-1]
 
     yield start_build

@@ -33,7 +33,7 @@ def corpus_of(start, folder: Path, inputs: list[str], way: tuple, digests) -> li
     start(folder, {
         "extract.inputs": inputs[::order], "crawl.seeds": None,
         "spark.master": master, "spark.partitions": partitions, "fetch.lanes": lanes, "fetch.part_images": part_images,
-    }).finish()  # fmt: skip
+    }, as_users_do=True).finish()  # fmt: skip
     return digests(folder)
 
 
