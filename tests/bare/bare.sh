@@ -65,7 +65,7 @@ for step in "$@"; do
         test) timed "make test" 'cd ~/pairmill && make test' ;;
         wheel) timed "the wheel's demo" '
             cd ~/pairmill && bash conf/java.sh
-            python3 -m venv /tmp/build && /tmp/build/bin/pip install --quiet build && /tmp/build/bin/python -m build --wheel --outdir /tmp/wheel . >/dev/null
+            python3 -m venv /tmp/build && /tmp/build/bin/pip wheel --quiet --no-deps --wheel-dir /tmp/wheel .
             python3 -m venv /tmp/installed && /tmp/installed/bin/pip install --quiet --constraint constraints.txt /tmp/wheel/*.whl
             mkdir -p /tmp/elsewhere && cd /tmp/elsewhere && /tmp/installed/bin/pairmill demo --scenes 200 --steps 20' ;;
         *) echo "bare: error: no step $step; there are: demo again test wheel" >&2; exit 2 ;;
