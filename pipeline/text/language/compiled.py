@@ -1,0 +1,89 @@
+"""Machine code of a function, kept between processes where a folder can be written.
+
+numba needs two seconds for the kernel and can keep the result: in NUMBA_CACHE_DIR where that is set, else in
+``__pycache__`` beside the source, else in the user's cache folder. What it reads from there it trusts, as Python trusts
+bytecode. Three things are not as in ``njit(cache=True)`` alone:
+
+- The name of a kept file holds a digest of this package, of numba and of the processor. Workers of several kinds that
+  share a folder never take each other's code (numba numbers the files of one source, and two processes that start at
+  once may give the same number), and an upgrade meets nothing of before.
+- A folder that cannot be written serves if the file is there: an image built with it and mounted read-only.
+- Where nothing can be kept or read, the function is compiled for this process alone. That costs time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
+from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+"""The error model: no division tests for 0 and raises, so that loops of divisions become vector code."""
+
+
+def compiled(function: Callable[..., None], *arguments: object) -> Callable[..., None]:
+    """``function`` as machine code for arguments of exactly these types."""
+    signature = tuple(map(numba.typeof, arguments))
+    try:
+        with _kept_by_content():
+            dispatcher = numba.njit(function, cache=True, **OPTIONS)
+        dispatcher.compile(signature)
+    except Exception:  # no folder, a full disk, a damaged file: whatever it is, the compiler does not need it
+        dispatcher = numba.njit(function, **OPTIONS)
+        dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher
+
+
+@cache
+def _digest() -> str:
+    """Of all that the machine code depends on."""
+    facts = [
+        *(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))),
+        numba.__version__, llvmlite.__version__, get_host_cpu_name(), get_host_cpu_features().flatten(),
+        str(numba.config.CPU_NAME), str(numba.config.CPU_FEATURES), str(numba.config.OPT),
+    ]  # fmt: skip
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
+
+
+class _ByContent:
+    """Where numba keeps a file, under a name that says what is in it."""
+
+    def get_disambiguator(self) -> str:
+        return _digest()
+
+    def ensure_cache_path(self) -> None:
+        """OSError where nothing can be written and nothing of ours is there."""
+        if not any(Path(self.get_cache_path()).glob(f"*-{_digest()}.*.nbi")):
+            super().ensure_cache_path()
+
+
+class Chosen(_ByContent, UserProvidedCacheLocator):
+    """NUMBA_CACHE_DIR."""
+
+
+class Beside(_ByContent, InTreeCacheLocator):
+    """__pycache__ beside the source."""
+
+
+class Personal(_ByContent, UserWideCacheLocator):
+    """The user's cache folder."""
+
+
+@contextmanager
+def _kept_by_content() -> Iterator[None]:
+    """numba asks the classes above, in that order, for functions that are decorated within."""
+    before: Any = numba.config.CACHE_LOCATOR_CLASSES
+    numba.config.CACHE_LOCATOR_CLASSES = ",".join(f"{__name__}.{each.__name__}" for each in (Chosen, Beside, Personal))
+    try:
+        yield
+    finally:
+        numba.config.CACHE_LOCATOR_CLASSES = before

@@ -1,0 +1,56 @@
+"""The random numbers of langdetect: with one seed, the same for every text.
+
+langdetect seeds Python's Mersenne Twister anew for each text. Seven times it draws a Gaussian number and then up to
+1,001 n-grams of the text. How many outputs of the generator that takes depends on the text; their order does not.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import NamedTuple, Self
+
+import numpy as np
+from langdetect.detector import Detector
+
+TRIALS = 7
+MOST_DRAWS = Detector.ITERATION_LIMIT + 1
+"""N-grams drawn in a trial that does not converge."""
+
+OUTPUTS_OF_GAUSS = 4
+"""``Random.gauss`` makes two numbers of four outputs and keeps the second for the next call."""
+
+
+class Stream(NamedTuple):
+    """S outputs of the generator, as many as any text can need."""
+
+    outputs: np.ndarray
+    """uint32, S."""
+    weights: np.ndarray
+    """float64, S × 2: what is added to each frequency in the trial whose Gaussian number is drawn here, and in the
+    next trial."""
+
+    @classmethod
+    def of_seed(cls, seed: int) -> Self:
+        """The stream of a seed.
+
+        Its end is never reached. A draw from n asks for the top bits of an output, as many as n has, and takes the next
+        output where they make n or more; an output whose top bit is clear is less than any n. So a text is through
+        when, beside those that Gaussian numbers took, TRIALS × MOST_DRAWS such outputs have passed.
+        """
+        needed = TRIALS * MOST_DRAWS + (TRIALS + 1) // 2 * OUTPUTS_OF_GAUSS
+        random, outputs = Random(seed), []
+        while needed:
+            outputs.append(random.getrandbits(32))
+            needed -= outputs[-1] >> 31 == 0
+        return cls(np.array(outputs, np.uint32), _weights(np.array(outputs, np.uint64)))
+
+
+def _weights(outputs: np.ndarray) -> np.ndarray:
+    """Random.gauss at every place in the stream, by Python's own functions: numpy's differ in the last bit."""
+    uniform = ((outputs[:-1] >> 5) * 2.0**26 + (outputs[1:] >> 6)) / 2.0**53  # Random.random of two outputs
+    weights = np.zeros((len(outputs), 2))
+    for place, (angle, size) in enumerate(zip(uniform[:-2].tolist(), uniform[2:].tolist(), strict=True)):
+        radius = math.sqrt(-2.0 * math.log(1.0 - size))
+        weights[place] = math.cos(2.0 * math.pi * angle) * radius, math.sin(2.0 * math.pi * angle) * radius
+    return (Detector.ALPHA_DEFAULT + weights * Detector.ALPHA_WIDTH) / Detector.BASE_FREQ
