@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from jobs.queries import queries
 from jobs.signals import Stopped, StopSignals
 from pipeline.core.errors import InputError, PairmillError, StageError
 from pipeline.core.progress import Reporter
@@ -26,6 +27,8 @@ app = typer.Typer(
     name="pairmill", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Turn a piece of the web into an image-text corpus that accounts for every pair.",
 )  # fmt: skip
+
+app.add_typer(queries)
 
 RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="the run's folder, or its URL on a store")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="the run's folder")]

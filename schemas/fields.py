@@ -13,6 +13,7 @@ FLOAT64 = pa.float64()
 BOOL = pa.bool_()
 BINARY = pa.binary()
 STRINGS = pa.list_(pa.string())
+FLOATS = pa.list_(pa.float64())
 
 
 def column(name: str, type_: pa.DataType, description: str, unit: str | None = None) -> pa.Field:

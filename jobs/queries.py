@@ -1,0 +1,81 @@
+"""`pairmill queries`: lists of queries for the balance of a corpus; also a script for spark-submit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Reporter
+
+queries = typer.Typer(name="queries", no_args_is_help=True, help="Make the list that a corpus is balanced over.")
+
+
+@queries.callback()
+def _group() -> None:
+    """Keeps `build` a command of its own: a group with one command would be that command."""
+
+
+@queries.command()
+def build(
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="the list: .parquet or .tsv")],
+    wordnet: Annotated[Path | None, typer.Option(metavar="DIR", help="WordNet's database; all its lemmas")] = None,
+    texts: Annotated[
+        list[Path] | None, typer.Option("--texts", metavar="FILE", help="text to count words in, by lines; repeatable")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="DIR", help="count words in the captions that text keeps of a run")
+    ] = None,
+    titles: Annotated[
+        Path | None, typer.Option("--titles", metavar="FILE", help="a title a line, or title, tab, views")
+    ] = None,
+    numbers: Annotated[bool, typer.Option("--numbers", help="the numbers 0 to 99")] = False,
+    min_count: Annotated[int, typer.Option(min=1, help="fewest occurrences of a word or word pair")] = 100,
+    min_pmi: Annotated[float, typer.Option(help="least pointwise mutual information of a word pair, in bits")] = 7.0,
+    min_views: Annotated[int, typer.Option(min=0, help="fewest views of a title that has them")] = 70,
+    limit: Annotated[int, typer.Option(min=1, help="most entries")] = 500_000,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of Spark; repeatable")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:  # fmt: skip
+    """Build a list from WordNet, a text or a run's own captions, titles and numbers (docs/balance.md)."""
+    from pipeline import funnel
+    from pipeline.balance import build as building
+    from pipeline.balance.entries import require_writable_name, write_queries
+    from pipeline.balance.wordnet import read_lemmas
+    from pipeline.core.settings import load_config
+    from pipeline.core.spark import spark_session
+
+    if not (wordnet or texts or run or titles or numbers):
+        raise InputError("config_invalid", "no source: give --wordnet, --texts, --run, --titles or --numbers")
+    if texts and run:
+        raise InputError("config_invalid", "--texts and --run are both given; words are counted in one of them")
+    require_writable_name(output)
+    lemmas = read_lemmas(wordnet) if wordnet else []
+    titled = building.read_titles(titles, min_views) if titles else []
+    counted = None
+    if texts:
+        missing = [path for path in texts if not path.is_file()]
+        if missing:
+            raise InputError("resource_missing", f"--texts {missing[0]}: no such file")
+        spark = spark_session(load_config(funnel.Config, sets=sets or []).spark)
+        counted = spark.read.text([str(path.resolve()) for path in texts]).withColumnRenamed("value", "text")
+    elif run:
+        counted = funnel.open_existing(run, Reporter()).kept("text").selectExpr("caption AS text")
+    thresholds = building.Thresholds(min_count, min_pmi, min_views, limit)
+    table = building.build_queries(lemmas, numbers, counted, titled, thresholds)
+    if not table.num_rows:
+        raise InputError("config_invalid", f"no entry passes; lower --min-count {min_count} or --min-pmi {min_pmi}")
+    write_queries(output, table)
+    for origin, entries in building.by_origin(table):
+        print(f"{origin:>8} {entries:>9,}")
+    print(f"{table.num_rows:,} entries in {output}")
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("queries")
