@@ -50,6 +50,7 @@ class Crawl(Stage[Config]):
     keeps = ("page", "page_id")
     fans_out = True
     retryable = RETRYABLE
+    measure_version = 2  # 2: keys of URLs without tracking parameters
     Config, Reason, adds = Config, Reason, ADDS
 
     def is_off(self, config: Config) -> bool:

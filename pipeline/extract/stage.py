@@ -43,6 +43,7 @@ class Extract(Stage[Config]):
     keeps = ("candidate", "candidate_id")
     reads = ("crawl",)
     fans_out = True
+    measure_version = 2  # 2: keys of URLs without tracking parameters
     Config, Reason, adds = Config, Reason, ADDS
 
     def check(self, config: Config, run: Run) -> None:

@@ -35,6 +35,10 @@ _USERINFO = re.compile(r"^((?:[a-z][a-z0-9+.\-]*:[/\\]*|[/\\]{2,}))[^/\\?#]*@", 
 _USERINFO_WITHIN = re.compile(r"([a-z][a-z0-9+.\-]{0,31}:[/\\]+)[^/\\?#\s]*@", re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9_\-]{1,63}")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+TRACKING = re.compile(
+    r"[?&](?:utm_[a-z_]+|fbclid|gclid|gclsrc|dclid|gbraid|wbraid|msclkid|yclid|twclid|ttclid|mc_cid|mc_eid|igshid)(?=[=&]|$)"
+)
+"""A parameter that mail and advertising add to links."""
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -110,15 +114,24 @@ def clean(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
 def normalise(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
     """The spelling of a URL that makes its key. Never requested.
 
-    Beyond ``clean``: escapes of unreserved characters are decoded, the others in upper-case hex (RFC 3986, 6.2.2).
-    Case of the path, order and content of the query stay: they may name another resource.
+    Beyond ``clean``: escapes of unreserved characters are decoded, the others in upper-case hex (RFC 3986, 6.2.2);
+    parameters that only say where a visitor came from are gone. Case of the path, order and rest of the query stay:
+    they may name another resource (benchmarks/url_keys.py counts what further rules would merge wrongly).
 
-    >>> normalise("http://example.com:80/%7Ea/./b%2fc#x")
-    'http://example.com/~a/b%2Fc'
+    >>> normalise("http://example.com:80/%7Ea/./b%2fc?id=1&utm_source=x#y")
+    'http://example.com/~a/b%2Fc?id=1'
     """
     normalised = _ESCAPE.sub(_normal_escape, clean(url, max_bytes))
+    if TRACKING.search(normalised):
+        normalised = _without_tracking(normalised)
     _check_length(normalised, max_bytes)
     return normalised
+
+
+def _without_tracking(url: str) -> str:
+    path, _, query = url.partition("?")
+    kept = [pair for pair in query.split("&") if not TRACKING.match(f"&{pair}")]
+    return f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def url_id(url: str) -> str:

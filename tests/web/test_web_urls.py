@@ -108,7 +108,11 @@ def test_number_forms_of_an_address_are_that_address(spelling):
 @pytest.mark.parametrize(("spelling", "key"), [
     ("HTTP://A.Example:80/./b/../c#part", "http://a.example/c"),
     ("http://a.example/%7Eb%2fc%c3%B1", "http://a.example/~b%2Fc%C3%B1"),
-    ("http://a.example/Path?b=2&a=1&utm_source=x", "http://a.example/Path?b=2&a=1&utm_source=x"),
+    ("http://a.example/Path?b=2&a=1&utm_source=x", "http://a.example/Path?b=2&a=1"),
+    ("http://a.example/a?fbclid=1&utm_campaign&gclid=", "http://a.example/a"),
+    ("http://a.example/a?xutm_source=1&utm_=2&a_gclid=3", "http://a.example/a?xutm_source=1&utm_=2&a_gclid=3"),
+    ("http://a.example/a?q=?utm_source=1", "http://a.example/a?q=?utm_source=1"),
+    ("http://a.example/a?w=100&h=100", "http://a.example/a?w=100&h=100"),
     ("http://a.example/%", "http://a.example/%25"),
 ])
 def test_spellings_of_one_url_have_one_key(spelling, key):
