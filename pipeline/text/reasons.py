@@ -17,17 +17,28 @@ class Reason(StrEnum):
     OPTOUT_TDM = "optout_tdm"
     OPTOUT_XROBOTS = "optout_xrobots"
 
+    # What an operator never requests.
+    URL_BLOCKED = "url_blocked"
+    DOMAIN_BLOCKED = "domain_blocked"
+
     # The caption itself.
     TEXT_TOO_LONG = "text_too_long"
     TEXT_EMPTY = "text_empty"
     TEXT_TOO_SHORT = "text_too_short"
+    ADULT_TERM = "adult_term"
+    PII = "pii"
     TEXT_BOILERPLATE = "text_boilerplate"
+    TEXT_REPETITION = "text_repetition"
     TEXT_REPEATED = "text_repeated"
 
     # Its language: no answer at all; an answer too unsure to count; a sure answer that nobody asked for.
     LANG_UNKNOWN = "lang_unknown"
     LANG_UNSURE = "lang_unsure"
     LANG_NOT_WANTED = "lang_not_wanted"
+
+    # The balance: it names nothing of the list of queries; the cap before fetch, which saves requests.
+    NO_QUERY_MATCH = "no_query_match"
+    BALANCE_CAP = "balance_cap"
 
     # The same image and alt text again.
     DUPLICATE_PAIR = "duplicate_pair"

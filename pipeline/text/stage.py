@@ -23,12 +23,17 @@ from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import conform, read_table, spark_schema, write_table
+from pipeline.text import queries
+from pipeline.text.clean import LONGEST_CLEANED
 from pipeline.text.config import Config
-from pipeline.text.measure import COLUMNS, measure_batch
+from pipeline.text.measure import COLUMNS, URL_COLUMNS, measure_batch, measure_urls
+from pipeline.text.queries import QUERY_COLUMNS, IndexFile, measure_file
 from pipeline.text.reasons import Reason
+from pipeline.text.terms import Lists, read_lists
 from schemas.text import ADDS
 
 CAPTIONS_FOLDER = "text/captions"
+PII = ("emails", "phones", "ips", "cards")
 OPTOUTS = (Reason.OPTOUT_META, Reason.OPTOUT_TDM, Reason.OPTOUT_XROBOTS)
 
 
@@ -42,42 +47,80 @@ class Text(Stage[Config]):
     carries: ClassVar = (
         "candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "caption_source", "page_url", "page_lang",
     )  # fmt: skip
+    measure_version = 2  # 2: personal data, repetition, domains, lists
     Config, Reason, adds = Config, Reason, ADDS
+
+    def check(self, config: Config, run: Run) -> None:
+        """The lists are read, or refused, before any work starts."""
+        _lists(config)
+        queries.require_list(config, run)
+
+    def measure_inputs(self, config: Config, run: Run) -> list[str]:
+        """The lists by what they say, not by where they lie."""
+        return [_lists(config).digest, *queries.measure_inputs(config, run)]
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a candidate: first what its own text says, then what all rows that entered say together."""
         schema = run.schema(self.name)
-        captioned_schema = pa.schema([schema.field(name) for name in (*self.carries, *COLUMNS)])
+        names = (*self.carries, *COLUMNS, *URL_COLUMNS, *QUERY_COLUMNS)
+        captioned_schema = pa.schema([schema.field(name) for name in names])
         entered = rows["extract"].select(*self.carries, "alt_text")
-        captioned = entered.mapInArrow(_captioner(captioned_schema, config), spark_schema(captioned_schema))
+        captioner = _captioner(captioned_schema, config, _lists(config), queries.write_file(config, run))
+        captioned = entered.mapInArrow(captioner, spark_schema(captioned_schema))
         # Written before it is counted: several counts read it, and Spark would detect every language once for each.
         written = write_table(captioned, run.storage, CAPTIONS_FOLDER, captioned_schema)
         run.storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
         counted = _with_counts(read_table(run.spark, run.storage, written, captioned_schema), _signals(run))
-        return Measured(counted.select(*schema.names), scratch=(CAPTIONS_FOLDER,))
+        capped = queries.with_first_cap(counted, config, run)
+        return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, queries.INDEX_FOLDER))
 
     def rules(self, config: Config) -> list[Rule]:
         """What an owner forbids comes before any taste of ours."""
         signals = col("image_optouts")
         rules = [Rule(reason, when=signals.contains(reason.value), value=None) for reason in OPTOUTS]
         rules += [
+            Rule(Reason.URL_BLOCKED, when=col("blocked_url"), value=None),
+            Rule(Reason.DOMAIN_BLOCKED, when=~col("blocked_domain").is_null(), value=col("blocked_domain")),
             Rule(Reason.TEXT_TOO_LONG, when=col("raw_chars") > config.max_chars,
                  value=col("raw_chars"), threshold=config.max_chars),
             Rule(Reason.TEXT_EMPTY, when=col("caption_chars") == 0, value=col("raw_chars"), detail=col("raw_chars")),
             Rule(Reason.TEXT_TOO_SHORT, when=col("caption_weight") < config.min_chars,
                  value=col("caption_weight"), threshold=config.min_chars),
         ]  # fmt: skip
+        rules += [
+            Rule(Reason.ADULT_TERM, when=~col("adult_term").is_null(), value=col("adult_term")),
+            *([Rule(Reason.PII, when=col(f"pii_{kind}") > 0, value=col(f"pii_{kind}"), threshold=0) for kind in PII]
+              if config.pii == "drop" else ()),
+        ]  # fmt: skip
         if config.drop_boilerplate:
             rules.append(Rule(Reason.TEXT_BOILERPLATE, when=~col("boilerplate").is_null(), value=col("boilerplate")))
-        if config.max_images_per_caption:
-            images = col("caption_images")
-            rules.append(Rule(Reason.TEXT_REPEATED, when=images > config.max_images_per_caption,
-                              value=images, threshold=config.max_images_per_caption))  # fmt: skip
         return [
             *rules,
+            *_repetition_rules(config),
             *_language_rules(config),
+            *queries.rules(config),
             Rule(Reason.DUPLICATE_PAIR, when=col("pair_rank") > 1, value=col("pair_rank"), threshold=1),
         ]
+
+
+def _repetition_rules(config: Config) -> list[Rule]:
+    """Within a caption, then of a caption."""
+    within = {
+        "top_word_share": config.max_word_share,
+        "repeated_share": config.max_repeated_share,
+        "symbol_share": config.max_symbol_share,
+        "keywords": config.max_keywords or LONGEST_CLEANED,
+    }
+    of = {"caption_images": config.max_images_per_caption, "caption_domain_images": config.max_images_per_domain}
+    rules = [
+        Rule(Reason.TEXT_REPETITION, when=col(name) > most, value=col(name), threshold=most)
+        for name, most in within.items()
+    ]
+    return rules + [
+        Rule(Reason.TEXT_REPEATED, when=col(name) > most, value=col(name), threshold=most)
+        for name, most in of.items()
+        if most
+    ]
 
 
 def _language_rules(config: Config) -> list[Rule]:
@@ -102,14 +145,22 @@ def _language_rules(config: Config) -> list[Rule]:
     return rules
 
 
-def _captioner(schema: pa.Schema, config: Config) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _lists(config: Config) -> Lists:
+    return read_lists(config.adult_terms, config.blocked_domains, config.blocked_urls)
+
+
+def _captioner(
+    schema: pa.Schema, config: Config, lists: Lists, index: IndexFile | None
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """What a row's own text says, beside the columns that go on."""
 
     def caption(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            measured = measure_batch(batch, config)
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            columns |= dict(zip(measured.schema.names, measured.columns, strict=True))
+            columns: dict[str, pa.Array] = {}
+            captioned = measure_batch(batch, config, lists)
+            matched = measure_file(captioned.column("caption"), index)
+            for part in (batch, captioned, measure_urls(batch, lists), matched):
+                columns |= dict(zip(part.schema.names, part.columns, strict=True))
             table = pa.table({name: columns[name] for name in schema.names})
             yield from conform(table, schema).to_batches()
 
@@ -135,6 +186,10 @@ def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
         .groupBy("caption_id")
         .agg(F.count(F.lit(1)).alias("caption_images"))
     )
+    in_domain = (
+        captioned.where("image_domain <> ''").select("caption_id", "image_domain", "url_id").distinct()
+        .groupBy("caption_id", "image_domain").agg(F.count(F.lit(1)).alias("caption_domain_images"))
+    )  # fmt: skip
     pages = (
         captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
     )
@@ -145,9 +200,13 @@ def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
     )
     nothing = F.array().cast("array<string>")
     return (
-        captioned.join(images, "caption_id", "left").join(pages, "pair_id", "left").join(requests, "url_id", "left")
-        .join(united, "url_id", "left").withColumn("image_optouts", F.coalesce("image_optouts", nothing))
-        .withColumn("pair_rank", rank)
+        captioned.join(images, "caption_id", "left").join(in_domain, ["caption_id", "image_domain"], "left")
+        .join(pages, "pair_id", "left").join(requests, "url_id", "left").join(united, "url_id", "left")
+        .withColumns({
+            "image_optouts": F.coalesce("image_optouts", nothing),
+            "caption_domain_images": F.coalesce("caption_domain_images", F.lit(0)),
+            "pair_rank": rank,
+        })
     )  # fmt: skip
 
 

@@ -42,12 +42,15 @@ CAPTIONS = [
     "วัดเก่าริมแม่น้ำในยามเช้า",
     "Cafe\u0301 cre\u0300me \u2014 \u201cdeux tasses\u201d sur une table \ufb01n",
     "IMG_20240131_0042.JPG",
+    "Prints of a grey harbour seal from jane@example.com or +44 20 7946 0958",
+    "cheap prints, cheap posters, cheap frames: cheap lighthouse",
+    "Now only $9.99",
     "👩\u200d🚀 \U0001f680 2024",
 ]
 
 PAGE = """<!doctype html><html lang="fr"><head><base href="/photos/"><meta name="robots" content="noai">
 <title>Harbour</title></head><body>
-<img src="a.jpg" alt="Boats &amp; nets at the quay"><img src='/b.png?w=1&amp;h=2' alt="">
+<img src="a.jpg" alt="Boats &amp; nets at the quay"><img src="a.jpg?utm_source=mail" alt="Boats once more"><img src='/b.png?w=1&amp;h=2' alt="">
 <img src="c.webp"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" alt="pixel">
 <img data-src="lazy.jpg" src="blank.gif" alt="a lazily loaded gull">
 <picture><source srcset="d-1600.webp 1600w, d-800.webp 800w"><img src="d.jpg" alt="the lighthouse"></picture>

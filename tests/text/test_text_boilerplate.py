@@ -22,7 +22,8 @@ FLICKR8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "flickr8k-capt
         ("digits", ["12345", "3/12", "$ 9.99", "1920x1080", "...", "---", "½ €5", "800 × 600 px"]),
         ("template", ["{{title}}", "%s", "%(name)s", "${image.alt}", "[object Object]", '{"alt": null}', "[[caption]]", 'alt=""',
                       "{{title}} image", "&nbsp;", "<img src=", "%TITLE%", "<%= title %>", "{0}", "/>"]),
-        ("generic", ["image", "Logo", "ICON", "click to enlarge", "Click to enlarge!", "logo 3", "Photo #2 of 12", "*** placeholder ***",
+        ("price", ["Only $9.99", "19,99 € inkl. MwSt.", "Price: 20 EUR", "-50% off", "$20 for $40", "5 元", "Rs. 1,299/-", "Now only 5 USD"]),
+        ("generic", ["Add to cart", "Sold out!", "点击放大图片", "商品画像はありません", "image", "Logo", "ICON", "click to enlarge", "Click to enlarge!", "logo 3", "Photo #2 of 12", "*** placeholder ***",
                      "Bild vergrößern", "agrandir l'image", "haz clic para ampliar", "clique para ampliar", "immagine", "afbeelding",
                      "zdjęcie", "obrázek", "bild", "resim", "gambar", "фото", "εικόνα", "صورة", "תמונה", "图片", "画像", "이미지", "รูปภาพ"]),
     ],
@@ -35,7 +36,8 @@ def test_a_caption_that_is_nothing_but_boilerplate_is_named_by_its_kind(kind, ca
 @pytest.mark.parametrize(
     "caption",
     ["logo of a bakery", "a red fox", "the image of a fox", "fox.", "❤❤❤", "12 foxes", "Acme logo", "Photo of {{title}} in snow",
-     "Red fox in snow.jpg and a hare", "#fox #snow", "{a fox}x", "2 km", "image of Saint George", "狐", "IMG of the king", "I <3 you", ""],
+     "Red fox in snow.jpg and a hare", "#fox #snow", "{a fox}x", "2 km", "image of Saint George", "狐", "IMG of the king", "I <3 you", "",
+     "Lot 146", "Route 66", "iPhone 6", "S 500 L", "US 1", "24 K", "for 2", "1 dollar bill", "$350 BMW e36", "Sale of 5 houses"],
 )  # fmt: skip
 def test_a_caption_that_says_anything_stays(caption):
     """T11"""

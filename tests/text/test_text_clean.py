@@ -1,5 +1,6 @@
 """Cleaning: what a person would read, and always valid UTF-8."""
 
+import gzip
 import re
 import time
 import unicodedata
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.text.clean import LONGEST_CLEANED, MAX_MARKS, clean
+from pipeline.text.clean import LONGEST_CLEANED, MAX_MARKS, _without_towers, clean, repaired
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,34 @@ def test_no_text_makes_cleaning_slow(raw):
     start = time.process_time()
     clean(raw)
     assert time.process_time() - start < 0.02
+
+
+def the_long_way(raw: str) -> str:
+    """Every step on every text."""
+    text = unicodedata.normalize("NFC", repaired(raw))
+    return " ".join((text if text.isascii() else _without_towers(text)).split())
+
+
+MOJIBAKE = ("latin-1", "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1257", "macroman", "cp437")
+
+
+@given(st.text(max_size=60), st.sampled_from(MOJIBAKE))
+@settings(max_examples=400, deadline=None)
+def test_a_text_that_is_spared_a_step_needed_none(text, encoding):
+    """The short way and the long way give the same caption, also of what a wrong decoding has made."""
+    assert clean(text) == the_long_way(text)
+    garbled = text.encode("utf-8", "surrogatepass").decode(encoding, "ignore")
+    assert clean(garbled) == the_long_way(garbled)
+
+
+@given(st.text(st.characters(max_codepoint=0x24FF), max_size=12))
+@settings(max_examples=400, deadline=None)
+def test_a_text_of_accents_and_signs_is_spared_nothing_it_needs(text):
+    assert clean(text) == the_long_way(text)
+
+
+def test_no_text_of_any_language_is_spared_what_it_needs(shared_data):
+    with gzip.open(shared_data / "language_texts.tsv.gz", "rt", encoding="utf-8") as lines:
+        texts = [line.rstrip("\n").split("\t")[1] for line in lines][::40]
+    texts += [text.encode().decode(encoding, "ignore") for text in texts[::3] for encoding in MOJIBAKE]
+    assert [text for text in texts if clean(text) != the_long_way(text)] == []

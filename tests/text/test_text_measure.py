@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from pipeline.core.ids import key_of
 from pipeline.text import measure
 from pipeline.text.config import Config
-from pipeline.text.measure import SCHEMA, measure_batch, weight
+from pipeline.text.measure import SCHEMA, measure_batch, measure_urls, weight
+from pipeline.text.terms import read_lists
+from pipeline.web.urls import url_id
 
 FLICKR8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "flickr8k-captions.tsv.gz"
 
@@ -27,6 +29,8 @@ def test_every_row_has_its_measurements_in_order():
     assert rows[0] | {"lang_prob": None} == {
         "caption": "A red fox & a hare in the deep snow", "caption_id": key_of("A red fox & a hare in the deep snow"),
         "caption_chars": 35, "caption_weight": 35, "raw_chars": 39, "caption_letters": 25, "boilerplate": None,
+        "top_word_share": 0.0, "repeated_share": 0.0, "symbol_share": 1 / 35, "keywords": 0,
+        "pii_emails": 0, "pii_phones": 0, "pii_ips": 0, "pii_cards": 0, "adult_term": None,
         "lang": "en", "lang_prob": None, "lang_guess": "en",
     }  # fmt: skip
     assert [row["boilerplate"] for row in rows] == [None, None, None, None, "generic"]
@@ -136,3 +140,34 @@ def test_the_default_length_rule_keeps_every_language_of_flickr8k():
 def test_a_bad_setting_is_refused(settings):
     with pytest.raises(ValidationError):
         Config(**settings)
+
+
+def test_personal_data_is_in_no_column_and_counted_t9():
+    """T9"""
+    (row,) = measured("A red fox in the snow, prints from jane@example.com or +44 20 7946 0958")
+    assert row["caption"] == "A red fox in the snow, prints from <email> or <phone>"
+    assert (row["pii_emails"], row["pii_phones"], row["pii_ips"], row["pii_cards"]) == (1, 1, 0, 0)
+    assert row["caption_id"] == key_of(row["caption"])
+    assert not any("jane" in str(value) or "7946" in str(value) for value in row.values())
+
+
+def test_what_replaces_personal_data_is_no_word_of_a_language():
+    plain, redacted = measured("红色的狐狸在雪地里", "红色的狐狸在雪地里 jane@example.com")
+    assert (redacted["lang"], redacted["lang_prob"]) == (plain["lang"], plain["lang_prob"])
+
+
+def test_a_caption_that_is_an_address_alone_says_nothing():
+    assert [row["boilerplate"] for row in measured("jane@example.com", "+44 20 7946 0958")] == ["template", "template"]
+
+
+def test_the_image_url_is_measured_for_lists_and_counts(tmp_path):
+    (tmp_path / "domains").write_text("bad.test\n")
+    (tmp_path / "urls").write_text("http://shop.test/b.jpg\n")
+    lists = read_lists("", [str(tmp_path / "domains")], [str(tmp_path / "urls")])
+    urls = ["http://img.bad.test/a.jpg", "http://shop.test/b.jpg", "http://img.shop.co.uk/c.jpg"]
+    batch = pa.record_batch({"image_url": [*urls, "urn:sha256:00"], "url_id": [*map(url_id, urls), "00"]})
+    assert measure_urls(batch, lists).to_pydict() == {
+        "image_domain": ["bad.test", "shop.test", "shop.co.uk", ""],
+        "blocked_domain": ["bad.test", None, None, None],
+        "blocked_url": [False, True, False, False],
+    }

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import funnel
 from pipeline.core.progress import Reporter
+from pipeline.core.rules import verdicts
 from pipeline.core.settings import load_config
+from pipeline.core.stage import rows_schema
+from pipeline.text.stage import Config, Text
 
 PAGES = {
     "http://a.test/one": '<html lang="en"><meta name="robots" content="noai"><img src="/owned.jpg">'
@@ -17,7 +22,13 @@ PAGES = {
     "http://a.test/two": '<html lang="en"><img src="/owned.jpg" alt="A lighthouse above a stormy sea">'
     '<img src="/free.jpg" alt="A wooden boat on a quiet lake"></html>',
     "http://a.test/three": '<html lang="en"><img src="/%66ree.jpg" alt="A wooden boat on a quiet lake">'
-    '<img src="/other.jpg" alt="A wooden boat on a quiet lake"></html>',
+    '<img src="/other.jpg" alt="A wooden boat on a quiet lake">'
+    '<img src="http://img.b.test/boat.jpg" alt="A wooden boat on a quiet lake"></html>',
+    "http://a.test/four": '<html lang="en"><img src="http://cdn.bad.test/fox.jpg" alt="A red fox in the snow at dawn">'
+    '<img src="/blocked.jpg" alt="A white hare in the snow at dusk">'
+    '<img src="/hot.jpg" alt="Hardcore porn in the snow at dusk">'
+    '<img src="/mail.jpg" alt="A white hare in the snow, prints from jane@example.com">'
+    '<img src="/shoes.jpg" alt="cheap cheap cheap shoes shoes buy"></html>',
 }
 
 
@@ -32,7 +43,13 @@ def run(spark, tmp_path_factory):
         (folder / names[url]).write_text(html)
     (folder / "index.tsv").write_text("name\turl\n" + "".join(f"{name}\t{url}\n" for url, name in names.items()))
     run_folder: Path = tmp_path_factory.mktemp("run")
-    config = load_config(funnel.Config, sets=[f"extract.inputs={json.dumps([str(folder)])}"])
+    (folder.parent / "domains.txt").write_text("bad.test\n")
+    (folder.parent / "urls.txt").write_text("http://a.test:80/./blocked.jpg\n")
+    sets = {
+        "extract.inputs": [str(folder)], "text.blocked_domains": [str(folder.parent / "domains.txt")],
+        "text.blocked_urls": [str(folder.parent / "urls.txt")],
+    }  # fmt: skip
+    config = load_config(funnel.Config, sets=[f"{name}={json.dumps(value)}" for name, value in sets.items()])
     opened = funnel.open_run(str(run_folder), config, Reporter(quiet=True))
     funnel.build(opened, until="text")
     return opened
@@ -67,8 +84,54 @@ def test_the_url_asked_for_is_the_smallest_raw_url_of_all_that_entered(judged) -
 
 def test_a_caption_counts_the_images_beside_it_t13(judged) -> None:
     """T13: a measured count, over the rows that entered."""
-    counts = {row["caption_images"] for row in judged.values() if row["caption"].startswith("A wooden boat")}
-    assert counts == {2}
+    boats = [row for row in judged.values() if row["caption"].startswith("A wooden boat")]
+    assert {row["caption_images"] for row in boats} == {3}
+    assert {(row["image_domain"], row["caption_domain_images"]) for row in boats} == {("a.test", 2), ("b.test", 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("fox.jpg", "domain_blocked"), ("blocked.jpg", "url_blocked"), ("hot.jpg", "adult_term"), ("shoes.jpg", "text_repetition"), ("mail.jpg", None)],
+)
+def test_what_is_refused_before_any_request(judged, name, reason) -> None:
+    """T12 among them."""
+    assert judged["http://a.test/four", name]["_reason"] == reason
+
+
+def test_personal_data_stands_in_no_file_after_extract_t9(run) -> None:
+    """T9: kept redacted, and found by no search of the bytes that text wrote."""
+    (row,) = run.kept("text").where("image_url like '%mail.jpg'").select("caption", "pii_emails").collect()
+    assert tuple(row) == ("A white hare in the snow, prints from <email>", 1)
+    folder = Path(run.storage.where("text"))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        text = str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text("utf-8", "replace")
+        assert "jane" not in text, path
+
+
+@pytest.mark.parametrize(
+    ("settings", "row", "reason"),
+    [
+        ({"pii": "drop"}, {"pii_phones": 1}, "pii"),
+        ({}, {"pii_phones": 1}, None),
+        ({"max_images_per_domain": 5}, {"caption_domain_images": 6}, "text_repeated"),
+        ({"max_images_per_caption": 5}, {"caption_images": 6}, "text_repeated"),
+        ({"max_images_per_domain": 0}, {"caption_domain_images": 10**6}, None),
+        ({"max_word_share": 0.2}, {"top_word_share": 0.25}, "text_repetition"),
+        ({}, {"symbol_share": 0.6}, "text_repetition"),
+        ({}, {"repeated_share": 0.5}, "text_repetition"),
+        ({}, {"keywords": 13}, "text_repetition"),
+        ({"max_keywords": 0}, {"keywords": 1000}, None),
+    ],
+)
+def test_a_setting_decides_what_a_measured_number_means_t9_t12_t13(judged, settings, row, reason) -> None:
+    """T9, T12, T13: on a row that is otherwise kept."""
+    schema = rows_schema(Text(), funnel.BY_NAME)
+    kept = {name: value for name, value in judged["http://a.test/four", "mail.jpg"].items() if name in schema.names}
+    table = pa.Table.from_pylist([kept | {"pii_emails": 0} | row], schema=schema)
+    (verdict,) = verdicts(table, Text().rules(Config(**settings)))
+    assert (verdict.reason if verdict else None) == reason
 
 
 def test_the_raw_text_goes_no_further_than_extract(run) -> None:
