@@ -1,4 +1,4 @@
-"""audit/tables: the funnel and its reasons, as the report shows them."""
+"""audit/tables: the funnel, its reasons, and the balance over queries, as the report shows them."""
 
 from schemas.fields import BOOL, FLOAT64, INT64, STRING, column, table
 
@@ -15,6 +15,16 @@ FUNNEL = table(
         column("measured", INT64, "rows measured by the last build, the others being reused", "unit"),
         column("seconds", FLOAT64, "wall time of the stage", "s"),
         column("off", BOOL, "whether the config turns the stage off"),
+    ],
+)
+
+BALANCE = table(
+    1,
+    [
+        column("lowest", INT64, "the row is of queries that this to ten times as many pairs name", "pairs"),
+        column("queries", INT64, "how many they are"),
+        column("before", INT64, "their matches before the cap: pairs, once for each query", "matches"),
+        column("after", INT64, "their matches after it", "matches"),
     ],
 )
 

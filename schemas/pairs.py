@@ -3,6 +3,7 @@
 PAIR_COLUMNS = (
     "pair_id", "url_id", "image_url", "page_url", "caption", "caption_id", "caption_chars", "lang", "lang_prob",
 )  # fmt: skip
+QUERY_COLUMNS = ("queries", "query_shares")  # for the balance in select; export has no use for them
 PICTURE_COLUMNS = (
     "sha256", "phash", "original_width", "original_height", "width", "height",
     "image_sha256", "image_file", "image_offset", "image_bytes",

@@ -1,6 +1,13 @@
-"""select/rows: the scored pairs with the choices among them."""
+"""select/rows: the scored pairs with the choices among them; select/queries: the balance, query by query."""
 
-from schemas.fields import BOOL, INT64, STRING, column, table
+from schemas.fields import BOOL, FLOAT64, INT64, STRING, column, table
+
+_DRAW = (
+    column("query", STRING, "of the queries that the caption names, the one nearest to keeping the pair; null: none"),
+    column("query_count", INT64, "pairs that name it, among those that lost no choice before", "pairs"),
+    column("query_draw", FLOAT64, "the pair's draw for it; the pair stays where this is below query_p", "0..1"),
+    column("query_p", FLOAT64, "with what probability it keeps each of its pairs", "0..1"),
+)
 
 ADDS = table(
     1,
@@ -14,5 +21,21 @@ ADDS = table(
         column("repeated", BOOL, "a better pair of the cluster has this very caption"),
         column("duplicate_of", STRING, "pair_id of the cluster's representative; null for the representative"),
         column("image_of", STRING, "url_id of the representative's image, whose picture is packed"),
+        *_DRAW,
+    ],
+)
+
+DRAWS = table(1, [column("pair_id", STRING, "the pair"), *_DRAW])
+
+COUNTS = table(
+    1, [column("query", STRING, "entry of the list"), column("count", INT64, "pairs with a draw for it", "pairs")]
+)
+
+QUERIES = table(
+    1,
+    [
+        column("query", STRING, "entry of the list that a caption names"),
+        column("before", INT64, "pairs that name it, before the cap", "pairs"),
+        column("after", INT64, "pairs of them that the cap lets stay, by any of their queries", "pairs"),
     ],
 )

@@ -2,7 +2,7 @@
 
     RUN/audit/report.html             the page: no script, no link, nothing loaded (its content policy says so)
     RUN/audit/stats.json              counts under paths: <stage>/kept, <stage>/dropped/<reason>
-    RUN/audit/tables/*.parquet        funnel and reasons
+    RUN/audit/tables/*.parquet        funnel and reasons; balance, where a cap on queries is set
 
 Every text on the page goes through `masking.shown` and is then escaped, whatever its source: the template cannot
 forget it. No clock, host or order of tasks enters the page: the same ledgers give the same bytes. Each file is
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
+from pipeline.audit.balance import Balance, balance_of
 from pipeline.audit.corpus import Kept, kept_samples
 from pipeline.audit.funnel import Finding, Funnel, StageCount, as_json, closed_set, published
 from pipeline.audit.ledgers import ReasonCount, ledger_findings, reasons_of, require_tables
@@ -32,7 +33,7 @@ from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from pipeline.core.settings import dump_yaml
-from schemas.audit import FUNNEL, REASONS
+from schemas.audit import BALANCE, FUNNEL, REASONS
 
 FOLDER = "audit"
 SAMPLES_PER_REASON = 10
@@ -61,6 +62,7 @@ class Section:
     count: StageCount
     reasons: tuple[Reason, ...]
     manifest: Manifest
+    balance: Balance | None
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,12 @@ def write_report(run: Run, funnel: Funnel, findings: Sequence[Finding] = ()) -> 
         for finding in ledger_findings(run, manifest, {reason.reason: reason.rows for reason in counted[name]})
     )
     whole = replace(funnel, broken=tuple(dict.fromkeys((*known, *found))))
-    sections = [_section(run, count, counted[count.stage], manifests[count.stage]) for count in whole.stages]
+    sections = [_section(run, count, counted[count.stage], manifests[count.stage], known) for count in whole.stages]
     page = _render(run, whole, sections, _kept(run, known))
-    for name, schema, rows in (("funnel", FUNNEL, _funnel_rows(whole)), ("reasons", REASONS, _reason_rows(sections))):
+    tables = {"funnel": (FUNNEL, _funnel_rows(whole)), "reasons": (REASONS, _reason_rows(sections))}
+    for balance in (section.balance for section in sections if section.balance):
+        tables["balance"] = (BALANCE, [vars(decade) for decade in balance.decades])
+    for name, (schema, rows) in tables.items():
         run.storage.replace(f"{FOLDER}/tables/{name}.parquet", _parquet(schema, rows))
     run.storage.replace(f"{FOLDER}/stats.json", _stats(whole))
     run.storage.replace(f"{FOLDER}/report.html", page.encode())
@@ -136,7 +141,9 @@ def _kept(run: Run, known: Sequence[Finding]) -> list[Kept]:
         return []
 
 
-def _section(run: Run, count: StageCount, counted: Sequence[ReasonCount], manifest: Manifest) -> Section:
+def _section(
+    run: Run, count: StageCount, counted: Sequence[ReasonCount], manifest: Manifest, findings: Sequence[Finding]
+) -> Section:
     known = closed_set(run, count.stage)
     thresholds = {rule["reason"]: rule["threshold"] for rule in manifest.rules}
     reasons = tuple(
@@ -148,7 +155,16 @@ def _section(run: Run, count: StageCount, counted: Sequence[ReasonCount], manife
         )
         for reason in counted
     )
-    return Section(count, reasons, manifest)
+    return Section(count, reasons, manifest, _balance(run, manifest, findings))
+
+
+def _balance(run: Run, manifest: Manifest, known: Sequence[Finding]) -> Balance | None:
+    try:
+        return balance_of(run, manifest)
+    except InputError:
+        if not known:
+            raise
+        return None
 
 
 def charts(stages: Sequence[StageCount]) -> list[Chart]:

@@ -32,6 +32,8 @@ OWN_HOST_SHARE = 0.2  # of images that lie on the host of their page
 DRIP_S = 0.2
 HANG_EVERY = 5  # of the slow images every fifth does not even answer
 SHORT_ALTS = ("A", "M", "XL", "No", "2x", "A4", "B2", "N°1", "hi", "ad")
+KEYWORDS = 14
+PRIVATE = ("owner{n}@example.com", "+44 20 7946 0{n:03}")  # names and numbers that are nobody's
 FILENAME_ALTS = (
     "IMG_{n:04}.JPG", "DSC{n:05}.jpg", "photo-{n}.png", "P10{n:05}.jpeg", "Screenshot_2021-03-04_{n:06}.png",
     "banner_{n}x90.gif", "image{n:03}.webp",
@@ -156,6 +158,13 @@ class Planter:
         self.web.route(url, Busy(refusals=1, retry_after_s=1))
         return self._of_scene(Kind.RATE_LIMITED_ONCE, scene, url, desk)
 
+    def _private_alt(self, number: int) -> Plant:
+        scene, desk = next(self.scenes), self._desk()
+        url = self._put_scene(scene, self._host(desk), f"owned/{number:05}")
+        plant = self._of_scene(Kind.PRIVATE_ALT, scene, url, desk)
+        contact = PRIVATE[number % len(PRIVATE)].format(n=number)
+        return replace(plant, figure=replace(plant.figure, alt=f"{plant.figure.alt} ({contact})"), note=contact)
+
     # Lost to the page or the alt text.
 
     def _alt_missing(self, number: int) -> Plant:
@@ -174,6 +183,12 @@ class Planter:
 
     def _too_short_alt(self, number: int) -> Plant:
         return self._with_alt(Kind.TOO_SHORT_ALT, SHORT_ALTS[number % len(SHORT_ALTS)])
+
+    def _keywords_alt(self, number: int) -> Plant:
+        desk = self._desk()
+        names = [concept.names[desk.lang] for concept in self.rng.choices(self.concepts, k=KEYWORDS)]
+        stuffed = f"cheap prints, cheap posters, cheap frames: cheap {names[0]}"
+        return self._with_alt(Kind.KEYWORDS_ALT, stuffed if number % 2 else ", ".join(names), desk)
 
     def _data_uri(self, number: int) -> Plant:
         desk = self._desk()

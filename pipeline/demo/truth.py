@@ -38,6 +38,8 @@ class Kind(StrEnum):
     BOILERPLATE_ALT = "boilerplate_alt"
     FILENAME_ALT = "filename_alt"
     TOO_SHORT_ALT = "too_short_alt"
+    KEYWORDS_ALT = "keywords_alt"
+    PRIVATE_ALT = "private_alt"  # kept, without the address that stands in it
     NOAI_PAGE = "noai_page"
     SAME_PAIR_AGAIN = "same_pair_again"
     TRACKING_PIXEL = "tracking_pixel"
@@ -69,6 +71,8 @@ EXPECTED: dict[Kind, tuple[str, str] | None] = {
     Kind.BOILERPLATE_ALT: ("text", "text_boilerplate"),
     Kind.FILENAME_ALT: ("text", "text_boilerplate"),
     Kind.TOO_SHORT_ALT: ("text", "text_too_short"),
+    Kind.KEYWORDS_ALT: ("text", "text_repetition"),
+    Kind.PRIVATE_ALT: None,
     Kind.NOAI_PAGE: ("text", "optout_meta"),
     Kind.SAME_PAIR_AGAIN: ("text", "duplicate_pair"),
     Kind.TRACKING_PIXEL: ("fetch", "too_small"),

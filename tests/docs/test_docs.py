@@ -95,6 +95,7 @@ def test_every_make_target_is_documented() -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    commands |= {group.typer_instance.info.name for group in app.registered_groups}
     named = {name for page in PAGES for name in re.findall(r"`(?:\$ )?pairmill ([a-z]+)", page.read_text("utf-8"))}
     assert named - commands == set()
 

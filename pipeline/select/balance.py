@@ -1,0 +1,60 @@
+"""The cap of the balance over the pairs that are left: their draws, and how the queries stand before and after.
+
+All on Spark. The driver sees the cap, where that is derived, and four sums. Counts and decisions are written before
+they are read, since each is read more than once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.balance.cap import cap_of_tail_share, counted, decided, drawn
+from pipeline.core.run import Run
+from pipeline.core.storage import FileRecord
+from pipeline.core.tables import read_table, write_table
+from schemas.select import COUNTS, DRAWS, QUERIES
+
+COUNTS_FOLDER, DRAWS_FOLDER, QUERIES_FOLDER = "select/counts", "select/draws", "select/queries"
+SCRATCH = (COUNTS_FOLDER, DRAWS_FOLDER)
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """``draws``: schema DRAWS, a row for each pair that names a query. ``queries``: files of schema QUERIES."""
+
+    draws: DataFrame
+    queries: list[FileRecord]
+    facts: dict[str, int]
+
+
+def balance(left: DataFrame, run: Run, cap: int, tail_share: float, seed: int) -> Balanced:
+    """Draw among the pairs that are left. Without a cap it is derived from ``tail_share``."""
+    draws = drawn(left, seed)
+    files = write_table(counted(draws), run.storage, COUNTS_FOLDER, COUNTS)
+    counts = read_table(run.spark, run.storage, files, COUNTS)
+    cap = cap or cap_of_tail_share(counts, tail_share)
+    files = write_table(decided(draws, counts, cap), run.storage, DRAWS_FOLDER, DRAWS)
+    decisions = read_table(run.spark, run.storage, files, DRAWS)
+    kept = draws.join(decisions.where("query_draw < query_p").select("pair_id"), "pair_id", "left_semi")
+    after = counts.withColumnRenamed("count", "before").join(
+        counted(kept).withColumnRenamed("count", "after"), "query", "left"
+    )
+    queries = write_table(after.fillna(0, "after").orderBy("query"), run.storage, QUERIES_FOLDER, QUERIES)
+    run.storage.sweep(QUERIES_FOLDER, {record.path for record in queries})
+    sums = _sums(read_table(run.spark, run.storage, queries, QUERIES), cap)
+    return Balanced(decisions, queries, {"balance_t": cap, **sums})
+
+
+def _sums(queries: DataFrame, cap: int) -> dict[str, int]:
+    """Matches before and after, in all queries and in the tail: those with fewer than ``cap`` pairs before."""
+    tail = F.col("before") < cap
+    sums = {
+        "matches_before": F.sum("before"), "matches_after": F.sum("after"),
+        "tail_matches_before": F.sum(F.when(tail, F.col("before"))),
+        "tail_matches_after": F.sum(F.when(tail, F.col("after"))),
+    }  # fmt: skip
+    row = queries.agg(*[F.coalesce(value, F.lit(0)).cast("long").alias(name) for name, value in sums.items()]).first()
+    return dict(row.asDict())
