@@ -24,8 +24,8 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all
 	$(BIN)/pairmill demo --run $(DEMO_RUN)
 
-test: setup lint ## everything but the long matrices
-	$(BIN)/python -m pytest -m "not long and not cluster"
+test: setup lint ## everything but the long matrices, a file at a time in two processes
+	$(BIN)/python -m pytest -m "not long and not cluster" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: setup lint ## the long matrices too
 	$(BIN)/python -m pytest -m "not cluster"
