@@ -19,6 +19,8 @@ from ftfy.badness import is_bad
 
 LONGEST_CLEANED = 2000
 """Longest alt text that is cleaned and measured, in code points; DataComp's and LAION's captions end far below it."""
+LONGEST_UNCOMPOSED = 4 * LONGEST_CLEANED
+"""A longer one has more than LONGEST_CLEANED code points in NFC too, which composes four at most to one (UAX 15)."""
 
 # Everything stated, so that a new default of ftfy changes no caption. Entities, terminal escapes and NFC are our steps.
 _FTFY = TextFixerConfig(
@@ -63,14 +65,14 @@ _INVISIBLE_CHARACTERS = (
 )
 _INVISIBLE = re.compile(f"[{_INVISIBLE_CHARACTERS}]")
 
-_FULL_WIDTH = {ord(character) + 0xFEE0: character for character in string.ascii_letters + string.digits}
+_FULL_WIDTH = {ord(character) + 0xFEE0: character for character in string.ascii_letters + string.digits + "@"}
 
 # Every character that makes a step of `repaired` do something; mojibake is for ftfy's own heuristic to say.
 _REPAIRABLE = re.compile(
     f"[&<{_INVISIBLE_CHARACTERS}"
     "\x0b\r\x1c-\x1f\x85\u2028\u2029"  # line breaks, and separators that ftfy takes for controls
     "\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\ufb00-\ufb06"  # ligatures
-    "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u200c\u200d\ufffc]"  # full-width letters and digits, joiners, object
+    "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\u200c\u200d\ufffc]"  # full-width letters and digits, joiners, object
 )
 
 # Zero-width (non-)joiners carry meaning between letters of the Arabic, Indic, Burmese, Khmer and Mongolian scripts.

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.core.ids import key_of
 from pipeline.text import boilerplate, language
-from pipeline.text.clean import LONGEST_CLEANED, clean
+from pipeline.text.clean import LONGEST_CLEANED, LONGEST_UNCOMPOSED, clean
 from pipeline.text.config import Config
 from pipeline.text.language import fasttext
 from pipeline.text.pii import TOKEN, redact
@@ -101,6 +101,8 @@ def _judged(caption: str, guess: tuple[str, float] | None, config: Config) -> La
 def _measure_caption(alt_text: str, config: Config, lists: Lists) -> list[Any]:
     """The values of COLUMNS but for the language; an empty row where measuring it raises."""
     try:
+        if len(alt_text) <= LONGEST_UNCOMPOSED:  # pair_id is of the NFC: its rows shall differ in nothing here
+            alt_text = unicodedata.normalize("NFC", alt_text)
         if len(alt_text) > LONGEST_CLEANED:
             return [None, None, len(alt_text), None, len(alt_text)]
         redacted = redact(clean(alt_text), config.phone_regions)

@@ -22,6 +22,7 @@ TIMES = 3
 KEYWORD_WORDS = 3
 """Words that the items of a list of keywords have on average at most."""
 
+COMMAS = ",\u3001\uff0c\u060c"
 _EDGES = ".,:;!?\"'()[]|#*-–—/&+«»“”„…"
 _SIGN = re.compile(r"[^\w\s]|_")
 _SIGN_CATEGORIES = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk"})
@@ -70,10 +71,10 @@ def _symbol_share(caption: str) -> float:
 
 
 def _keywords(caption: str, words: int) -> int:
-    _, tags, listed = caption.partition("Tags: ")  # as Flickr titles its pages
+    _, tags, listed = caption.partition(") Tags: ")  # as Flickr titles its pages
     if tags:
         return len(listed.split())
-    commas = caption.count(",") + caption.count("、") + caption.count("،")
+    commas = sum(map(caption.count, COMMAS))
     if commas < 2:
         return 0
     items = commas + 1

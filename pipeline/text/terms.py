@@ -17,7 +17,7 @@ from pathlib import Path
 from publicsuffixlist import PublicSuffixList
 
 from pipeline.core.errors import InputError
-from pipeline.web.urls import UrlError, url_id
+from pipeline.web.urls import UrlError, redact, split, url_id
 
 DEFAULT = "default"
 _WORD = re.compile(r"\w+")
@@ -46,6 +46,7 @@ class Lists:
 
     def domain(self, host: str) -> str | None:
         """The listed domain that ``host`` is or lies in."""
+        host = host.rstrip(".")
         while self.domains and host:
             if host in self.domains:
                 return host
@@ -85,7 +86,7 @@ def read_lists(adult_terms: str, blocked_domains: Sequence[str], blocked_urls: S
     InputError: a file cannot be used.
     """
     terms = _terms(_default_terms() if adult_terms == DEFAULT else entries(Path(adult_terms))) if adult_terms else {}
-    domains = frozenset(line.casefold().strip(".") for name in blocked_domains for line in entries(Path(name)))
+    domains = frozenset(_domain(line, name) for name in blocked_domains for line in entries(Path(name)))
     urls = frozenset(_url_key(line, name) for name in blocked_urls for line in entries(Path(name)))
     digest = hashlib.sha256()
     for part in (sorted(term for group in terms.values() for term in group), sorted(domains), sorted(urls)):
@@ -96,7 +97,7 @@ def read_lists(adult_terms: str, blocked_domains: Sequence[str], blocked_urls: S
 def entries(path: Path) -> list[str]:
     """The entries of a list file, in their order."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError("resource_missing", f"list {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -122,8 +123,20 @@ def _terms(listed: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {first: tuple(sorted(group)) for first, group in sorted(by_first.items())}
 
 
+def _domain(line: str, name: str) -> str:
+    """The name as hosts have it: in ASCII, lower case, without a dot at its end."""
+    try:
+        host = split(f"http://{line.strip('.')}/").host
+    except UrlError:
+        host = ""
+    if not host or set(line) & set("/*:?@\\ \t"):
+        what = f"list {name}: {redact(line)[:100]!r} is no domain"
+        raise InputError("resource_missing", f"{what}; write one a line, as shop.example")
+    return host
+
+
 def _url_key(line: str, name: str) -> str:
     try:
         return url_id(line)
     except UrlError as error:
-        raise InputError("resource_missing", f"list {name}: {line[:100]!r} is no URL ({error})") from None
+        raise InputError("resource_missing", f"list {name}: {redact(line)[:100]!r} is no URL ({error})") from None

@@ -1,6 +1,7 @@
 """measure_batch: one row in, one row out, and no row costs another."""
 
 import gzip
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
@@ -171,3 +172,11 @@ def test_the_image_url_is_measured_for_lists_and_counts(tmp_path):
         "blocked_domain": ["bad.test", None, None, None],
         "blocked_url": [False, True, False, False],
     }
+
+
+@pytest.mark.parametrize("text", ["é" * 1500, "cafÃ© prix é à la carte", "Ã©tÃ© Ẽ", "e\u0301" * 3000, "ガ" * 1999, "한글 사진 " * 100])
+def test_rows_of_one_pair_are_measured_alike(text):
+    """pair_id is of the text in NFC, and all rows of a pair get the same verdict."""
+    composed, apart = measured(unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
+    assert {**apart, "raw_chars": 0, "caption_chars": 0} == {**composed, "raw_chars": 0, "caption_chars": 0}
+    assert (apart["raw_chars"] > 2000) == (composed["raw_chars"] > 2000)

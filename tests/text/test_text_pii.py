@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from pipeline.text.pii import luhn, redact
+from pipeline.core.errors import InputError
+from pipeline.text.numbers import luhn
+from pipeline.text.pii import redact, require_regions
 
 REGIONS = ("US",)
 
@@ -27,6 +29,32 @@ PERSONAL = [
     ("Tel. 030/1234567", "Tel. <phone>", (0, 1, 0, 0)),
     ("☎ 8 912 345 67 89", "☎ <phone>", (0, 1, 0, 0)),
     ("电话：010-12345678", "电话：<phone>", (0, 1, 0, 0)),
+    ("Suite 100 (212) 555-0123", "Suite 100 <phone>", (0, 1, 0, 0)),
+    ("2019 212-555-0123", "2019 <phone>", (0, 1, 0, 0)),
+    ("212-555-0123, 212-555-0124", "<phone>, <phone>", (0, 2, 0, 0)),
+    ("212-555-0123,212-555-0124", "<phone>,<phone>", (0, 2, 0, 0)),
+    ("212-555-0123/0124", "<phone>/0124", (0, 1, 0, 0)),
+    ("212-555-0123x5", "<phone>x5", (0, 1, 0, 0)),
+    ("(212) - 555-0123", "<phone>", (0, 1, 0, 0)),
+    ("+1 212 - 555 - 0123", "<phone>", (0, 1, 0, 0)),
+    ("0044 20 7946 0958", "<phone>", (0, 1, 0, 0)),
+    ("Call212-555-0123", "Call<phone>", (0, 1, 0, 0)),
+    ("TEL+81 3-1234-5678", "TEL<phone>", (0, 1, 0, 0)),
+    ("WhatsApp+8613800138000", "WhatsApp<phone>", (0, 1, 0, 0)),
+    ("电话+86 138 0013 8000", "电话<phone>", (0, 1, 0, 0)),
+    ("手机13800138000", "手机<phone>", (0, 1, 0, 0)),
+    ("電話03-1234-5678", "電話<phone>", (0, 1, 0, 0)),
+    ("전화02-1234-5678", "전화<phone>", (0, 1, 0, 0)),
+    ("TEL：03－1234－5678", "TEL：<phone>", (0, 1, 0, 0)),
+    ("cvv 123 4111 1111 1111 1111", "cvv 123 <card>", (0, 0, 0, 1)),
+    ("4111–1111–1111–1111", "<card>", (0, 0, 0, 1)),
+    ("4111.1111.1111.1111", "<card>", (0, 0, 0, 1)),
+    ("card4111111111111111 4111111111111111/12", "card<card> <card>/12", (0, 0, 0, 2)),
+    ("info@müller.de, müller@example.de", "<email>, <email>", (2, 0, 0, 0)),
+    ("o'brien@example.com, info@пример.рф", "<email>, <email>", (2, 0, 0, 0)),
+    ("jo@example.com-foo jo@example.com123 jo@example.zip", "<email>-foo <email>123 <email>", (3, 0, 0, 0)),
+    ("IP:8.8.8.8 and IP:2606:4700:4700::1111", "IP:<ip> and IP:<ip>", (0, 0, 2, 0)),
+    ("from 93.184.216.34-", "from <ip>-", (0, 0, 1, 0)),
     ("Card 4111 1111 1111 1111", "Card <card>", (0, 0, 0, 1)),
     ("4111-1111-1111-1111", "<card>", (0, 0, 0, 1)),
     ("amex 378282246310005", "amex <card>", (0, 0, 0, 1)),
@@ -67,7 +95,7 @@ LOOK_ALIKES = [
     "US Patent 7,654,321", "US 9,876,543 B2", "CAS 7732-18-5", "EC 231-791-2", "UN 1203", "Pantone 19-4052", "RAL 9010 7016 5010",
     # cards that are none: wrong check digit, wrong length, wrong prefix; IMEI, IBAN, tracking numbers
     "4111 1111 1111 1112", "4111-1111-1111-111", "1234 5678 9012 3456", "0000 0000 0000 0000", "9111 1111 1111 1111", "352099001761481",
-    "490154203237518", "DE89 3704 0044 0532 0130 00", "1Z 999 AA1 01 2345 6784", "9400 1000 0000 0000 0000 00", "4111.1111.1111.1111",
+    "490154203237518", "DE89 3704 0044 0532 0130 00", "1Z 999 AA1 01 2345 6784", "9400 1000 0000 0000 0000 00",
     "1111222233334444", "2345 6789 0123 4567 8901", "41111111111111111111",
     # coordinates, ratios, scores, sport, codes
     "52.5200, 13.4050", "40.7128,-74.0060", "51°30'26\"N 0°7'39\"W", "-33.8688 151.2093", "16:9:4", "1:18:24", "3-2-1", "6-4 7-5 6-3", "6-3 6-4 7-6(5)",
@@ -78,6 +106,10 @@ LOOK_ALIKES = [
     "@handle", "me @ home", "a@b", "logo@2x.png", "Palo Alto Adult School@2x", "icon@3x.webp", "Weberknecht@Weberknecht", "user@localhost",
     "143546559@N02/41155020750", "@example.com", "jane@", "jane@.com", "jane @ example.com", "C@fe", "@@@", "p@ssw0rd", "3 @ 4.50", "50% @ Kohl's",
     "1000W Continuous @ 50 C", "H2O/mruby @i110, @kazuho",
+    # what stands behind a word that may also announce a phone number, or an address
+    "HP 677285-001 laptop battery", "HP 304 305 306 307", "Call on 2019-05-12", "Contact 12/05/2019", "T-Mobile 2019-2020 plan",
+    "Samsung cell 18650-3500", "ph 7.35 7.45 7.55", "Star Trek First Contact 1996 2160", "Mobile 2014 2015 2016", "Tel Aviv 1909-1934",
+    "Next Launcher 3D Shell Lite APK 3.7.5.8", "Section 1.1.1.1", "Figure 8.8.8.8", "C:D:E:F:A:B:C:D", "call number 1234567", "Suite 100 555-1234",
     # words with colons
     "a:b:c", "std::vector::push_back", "Title: Sub: Part", "::", "de:ad:be:ef", "00:1A:2B:3C:4D:5E", "Time: 10:20: done", "1:2:3:4", "fe80::1", "::1",
 ]  # fmt: skip
@@ -106,3 +138,10 @@ def test_luhn_knows_its_check_digit() -> None:
     assert luhn("4111111111111111")
     assert luhn("0")
     assert [digit for digit in range(10) if luhn(f"7992739871{digit}")] == [3]
+
+
+@pytest.mark.parametrize("region", ["XX", "us", "USA", ""])
+def test_a_country_that_is_none_is_refused(region) -> None:
+    require_regions(["US", "GB"])
+    with pytest.raises(InputError, match="phone_regions"):
+        require_regions(["US", region])

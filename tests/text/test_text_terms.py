@@ -50,6 +50,30 @@ def test_a_blocked_domain_blocks_its_hosts_and_no_neighbour(tmp_path) -> None:
     assert lists.domain("") is None
 
 
+def test_a_domain_is_read_as_hosts_are_written(tmp_path) -> None:
+    path = tmp_path / "domains.txt"
+    path.write_bytes(b"\xef\xbb\xbffirst.example\n" + "Bücher.example\n.dot.example.\n".encode())
+    lists = read_lists("", [str(path)], [])
+    assert lists.domain("img.first.example") == "first.example"
+    assert lists.domain("xn--bcher-kva.example") == "xn--bcher-kva.example"
+    assert lists.domain("a.dot.example.") == "dot.example"
+
+
+@pytest.mark.parametrize("line", ["https://evil.example/", "*.wild.example", "0.0.0.0 hosts.example", "a.example # why", "a.example/x", "a:80"])
+def test_a_line_that_is_no_domain_is_named_t16(tmp_path, line) -> None:
+    """T16: it would block nothing, and nobody would know."""
+    with pytest.raises(InputError) as raised:
+        read_lists("", [written(tmp_path, "domains.txt", f"good.example\n{line}\n")], [])
+    assert raised.value.code == "resource_missing"
+    assert line in str(raised.value)
+
+
+def test_no_error_shows_a_password(tmp_path) -> None:
+    with pytest.raises(InputError) as raised:
+        read_lists("", [], [written(tmp_path, "urls.txt", "http://user:secret@host.example/a.jpg\n")])
+    assert "secret" not in str(raised.value)
+
+
 def test_a_blocked_url_is_known_by_its_key(tmp_path) -> None:
     lists = read_lists("", [], [written(tmp_path, "urls.txt", "http://A.test:80/x/../b.jpg\n")])
     assert url_id("http://a.test/b.jpg") in lists.urls

@@ -1,0 +1,195 @@
+"""Phone and card numbers among the numbers of a caption.
+
+A number is some groups of digits with little between them ("+49 (30) 901-820"). From every group on the longest that
+is a card or a phone number is looked for, so that another number in front of it, or behind, hides none.
+
+    card    one group, or groups as printed on it (4 4 4 4; American Express 4 6 5), with the prefix of a card and a
+            valid check digit (ISO/IEC 7812-1)
+    phone   after + or 00: what phonenumbers calls valid. Behind a word that says so (Tel., 电话): 7 to 15 digits;
+            behind one that may (call, mobile): 10 to 15. Else: a valid number of one of ``regions``, in its groups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import phonenumbers
+
+CARD, PHONE = "<card>", "<phone>"
+MOST_GROUPS = 8
+MOST_DIGITS = 19
+MOST_QUESTIONS = 100
+"""To phonenumbers, about a text. One with so many numbers is a table, and none of it is looked up any more."""
+
+_SEPARATORS = " \u00a0()./\\-\u2010-\u2015\u2212\uff0d\u30fc\u30fb"
+MAY_HOLD = re.compile(rf"\d(?:[{_SEPARATORS}]{{0,4}}\d){{6}}")
+"""Seven digits with little between them: what has none holds no number of either kind."""
+_GROUP = re.compile(r"\d+")
+_GAP = re.compile(rf"[{_SEPARATORS}]{{1,4}}")
+_SIGN = re.compile(rf"[{_SEPARATORS}]")
+_CARD_GROUPS = {(16,), (15,), (4, 4, 4, 4), (4, 6, 5)}
+_CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|35|6(?:011|2|4|5)|3[47]")
+_SURE_CUE = re.compile(
+    r"(?:(?<![^\W_])(?:phone|tel|telephone|telefon|telefono|teléfono|telefone|téléphone|fax|whats ?app|viber|hotline|"
+    r"тел|телефон)|电话|電話|手机|手機|致电|전화|โทร|هاتف|☎|☏|📞|📱)"
+    r"(?: number| no| nr)?[\s.:\uff1a@№#-]{0,4}$",
+    re.IGNORECASE,
+)
+_CUE = re.compile(
+    r"(?<![^\W_])(?:call|calls|mobile|mob|cell|sms|contact|звоните)(?: us| now| me| today| at| on| no| number| nr)*"
+    r"[\s.:\uff1a@№#-]{0,4}$",
+    re.IGNORECASE,
+)
+_CUE_WINDOW = 24
+_PART_OF = re.compile(r"[A-Za-z0-9_$€£#]$|[A-Za-z0-9_][./\\-]$")
+"""What a national number does not follow: "B2210-555-1234", "$5,750,000"."""
+_DATE = re.compile(r"(?:19|20)\d\d\D\d{1,2}\D\d{1,2}\b|\d{1,2}\D\d{1,2}\D(?:19|20)\d\d$")
+_PLUS = re.compile(r"[+\uff0b][ (]{0,2}\Z")
+_GOES_ON = re.compile(r"[A-Za-z0-9_]|[.-]\w")
+_EXTENSION = re.compile(r" ?(?:x|ext\.?) ?\d", re.IGNORECASE)
+
+Groups = list[tuple[int, int]]
+"""Where each group begins and ends in the text."""
+
+
+class Found(NamedTuple):
+    """A number: its token, where it begins and ends, and the first group behind it."""
+
+    token: str
+    start: int
+    end: int
+    next_group: int
+
+
+def redact_numbers(text: str, regions: Sequence[str]) -> tuple[str, int, int]:
+    """``text`` with tokens in place of its numbers, how many cards, how many phones."""
+    search = _Search(text, regions)
+    pieces: list[str] = []
+    done = group = 0
+    while group < len(search.groups):
+        found = search.from_group(group)
+        group = found.next_group if found else group + 1
+        if found:
+            pieces += (text[done : found.start], found.token)
+            done = found.end
+    return "".join(pieces) + text[done:], pieces.count(CARD), pieces.count(PHONE)
+
+
+class _Search:
+    """Through the numbers of one text."""
+
+    def __init__(self, text: str, regions: Sequence[str]) -> None:
+        self.text = text
+        self.regions = regions
+        self.groups: Groups = [match.span() for match in _GROUP.finditer(text)]
+        self.questions = MOST_QUESTIONS
+
+    def from_group(self, first: int) -> Found | None:
+        """The longest card or phone number that begins with this group."""
+        begins = self._phone_begins(first)
+        for last in reversed(range(first, self._reach(first))):
+            groups = self.groups[first : last + 1]
+            if _is_card(self.text, groups):
+                return self._found(CARD, groups, last)
+            if begins and self._ends(last) and begins(groups):
+                return self._found(PHONE, groups, last)
+        return None
+
+    def _found(self, token: str, groups: Groups, last: int) -> Found:
+        start, end = groups[0][0], groups[-1][1]
+        plus = _PLUS.search(self.text, 0, start) if token == PHONE else None
+        if plus:
+            start = plus.start()
+        elif self.text[start - 1 : start] == "(" and ")" in self.text[start:end]:
+            start -= 1
+        return Found(token, start, end, last + 1)
+
+    def _reach(self, first: int) -> int:
+        """One behind the last group that may belong to a number from ``first`` on."""
+        digits, place = 0, first
+        while place < min(len(self.groups), first + MOST_GROUPS):
+            start, end = self.groups[place]
+            digits += end - start
+            near = place == first or _GAP.fullmatch(self.text, self.groups[place - 1][1], start)
+            if digits > MOST_DIGITS or not near:
+                break
+            place += 1
+        return place
+
+    def _phone_begins(self, first: int) -> Callable[[Groups], bool] | None:
+        """How a phone number that begins here must be judged; None where none can begin."""
+        start = self.groups[first][0]
+        before = self.text[max(0, start - _CUE_WINDOW) : start]
+        opened = before.removesuffix("(")
+        if _PLUS.search(self.text, 0, start):
+            return self._is_international
+        if self.text.startswith("00", start) and not before[-1:].isalnum():
+            return self._is_international
+        if _SURE_CUE.search(opened):
+            return lambda groups: self._has_digits(groups, 7)
+        if _CUE.search(opened):
+            return lambda groups: self._has_digits(groups, 10) or self._is_national(groups)
+        return None if _PART_OF.search(opened) else self._is_national
+
+    def _ends(self, last: int) -> bool:
+        """Whether a phone number can end with this group: "-A" or ".8" behind it make it a part number."""
+        behind = self.text[self.groups[last][1] :][:8]
+        return not _GOES_ON.match(behind) or _EXTENSION.match(behind) is not None
+
+    def _has_digits(self, groups: Groups, least: int) -> bool:
+        digits = sum(end - start for start, end in groups)
+        written = self.text[groups[0][0] : groups[-1][1]]
+        years = all(end - start == 4 and written[:2] in ("19", "20") for start, end in groups)
+        decimals = "." in written and " " in written
+        return least <= digits <= 15 and not (_DATE.match(written) or years or decimals)
+
+    def _is_international(self, groups: Groups) -> bool:
+        digits = "".join(self.text[start:end] for start, end in groups)
+        digits = digits.removeprefix("00") if self.text.startswith("00", groups[0][0]) else digits
+        return 7 <= len(digits) <= 15 and self._valid(f"+{digits}", None) is not None
+
+    def _is_national(self, groups: Groups) -> bool:
+        if len(groups) == 1 or not 7 <= sum(end - start for start, end in groups) <= 15:
+            return False
+        gaps = [self.text[end:start] for (_, end), (start, _) in pairwise(groups)]
+        signs = {sign for gap in gaps for sign in _SIGN.findall(gap) if sign not in " ()"}
+        if len(signs) + (" " in gaps) > 1:  # "330-300 2015"
+            return False
+        return any(self._is_in_groups(groups, region) for region in self.regions)
+
+    def _is_in_groups(self, groups: Groups, region: str) -> bool:
+        """A valid number of ``region``, its digits grouped as they are there: not "2125 550 123"."""
+        written = [self.text[start:end] for start, end in groups]
+        number = self._valid(" ".join(written), region)
+        if number is None:
+            return False
+        national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+        prefixes = ("1", str(number.country_code))
+        return _GROUP.findall(national) == (written[1:] if written[0] in prefixes else written)
+
+    def _valid(self, written: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+        self.questions -= 1
+        if self.questions < 0:
+            return None
+        try:
+            number = phonenumbers.parse(written, region)
+        except phonenumbers.NumberParseException:
+            return None
+        return number if phonenumbers.is_valid_number(number) else None
+
+
+def _is_card(text: str, groups: Groups) -> bool:
+    if tuple(end - start for start, end in groups) not in _CARD_GROUPS:
+        return False
+    digits = "".join(text[start:end] for start, end in groups)
+    american_express = digits[:2] in ("34", "37")
+    return (len(digits) == 15) is american_express and _CARD_PREFIX.match(digits) is not None and luhn(digits)
+
+
+def luhn(digits: str) -> bool:
+    """Whether the last of ``digits`` is their check digit (ISO/IEC 7812-1, annex B)."""
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
