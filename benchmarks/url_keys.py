@@ -1,8 +1,9 @@
-"""What further rules of URL normalisation would merge: image links of LAION-400M and of 100 real pages.
+"""What rules of URL normalisation merge, ours and further ones: image links of LAION-400M and of 100 real pages.
 
-A rule that is no part of ``pipeline.web.urls.normalise`` is applied on top of it; counted are the URLs that it changes,
-the groups of different keys that become one, and the groups among them whose captions differ, which most likely are
-different images. A rule belongs into the key only if that last number is nothing and the one before is something.
+The adopted rule, no tracking parameters, is held against keys that have them still; the others are no part of
+``pipeline.web.urls.normalise`` and are applied on top of it. Counted are the keys that a rule changes, the groups of
+different keys that become one, and the groups among them whose captions differ, which most likely are different images.
+A rule that has such groups does not belong into the key.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from extract import PAGES, read_pages
 
 from pipeline.extract.config import Config
 from pipeline.extract.html import candidates_of_page
-from pipeline.web.urls import TRACKING, UrlError, normalise
+from pipeline.web.urls import UrlError, clean, with_normal_escapes, without_tracking
 
 LINKS = PAGES.with_name("laion_urls_10k.parquet")
 SIZES = frozenset(
@@ -26,7 +27,7 @@ SIZES = frozenset(
      "imwidth", "crop")
 )  # fmt: skip
 
-Link = tuple[str, str]  # key, caption
+Link = tuple[str, str]  # URL or key, caption
 
 
 def without(url: str, dropped: Callable[[str], bool]) -> str:
@@ -41,7 +42,7 @@ def ordered(url: str) -> str:
     return path + mark + "&".join(sorted(query.split("&")))
 
 
-RULES: dict[str, Callable[[str], str]] = {
+FURTHER_RULES: dict[str, Callable[[str], str]] = {
     "no size parameters": lambda url: without(url, SIZES.__contains__),
     "no query": lambda url: url.partition("?")[0],
     "parameters in order": ordered,
@@ -64,10 +65,11 @@ def merged(links: Iterable[Link], rule: Callable[[str], str]) -> dict[str, int]:
 
 
 def laion() -> Iterator[Link]:
+    """Links as the index spells them; the few that name nothing are left out."""
     table = pq.read_table(LINKS, columns=["url", "caption"])
     for url, caption in zip(table["url"].to_pylist(), table["caption"].to_pylist(), strict=True):
         try:
-            yield normalise(url), caption or ""
+            yield clean(url), caption or ""
         except UrlError:
             continue
 
@@ -76,25 +78,28 @@ def pages() -> Iterator[Link]:
     for url, html in read_pages(PAGES):
         for row in candidates_of_page(html, url, None, None, (), Config()):
             if row.get("url_id"):
-                yield normalise(row["image_url"]), row["alt_text"] or ""
+                yield row["image_url"], row["alt_text"] or ""
+
+
+def measured(links: list[Link]) -> dict[str, object]:
+    """Every rule on these links."""
+    with_tracking = [(with_normal_escapes(url), caption) for url, caption in links]
+    keys = [(without_tracking(url), caption) for url, caption in with_tracking]
+    return {
+        "links": len(links),
+        "with_query": sum("?" in key for key, _ in keys),
+        "with_size_parameter": sum(without(key, SIZES.__contains__) != key for key, _ in keys),
+        "with_tracking_parameter": sum(without_tracking(url) != url for url, _ in with_tracking),
+        "adopted": {"no tracking parameters": merged(with_tracking, without_tracking)},
+        "rules": {name: merged(keys, rule) for name, rule in FURTHER_RULES.items()},
+    }
 
 
 def main() -> int:
     if not LINKS.exists() or not PAGES.exists():
         print(json.dumps({"benchmark": "url_keys", "skipped": f"{LINKS.name} is not in ../shared/data"}))
         return 0
-    figures: dict[str, object] = {"benchmark": "url_keys"}
-    for name, source in (("laion", laion), ("pages", pages)):
-        links = list(source())
-        figures[name] = {
-            "links": len(links),
-            "with_query": sum("?" in key for key, _ in links),
-            "with_size_parameter": sum(RULES["no size parameters"](key) != key for key, _ in links),
-            "rules": {rule: merged(links, apply) for rule, apply in RULES.items()},
-        }
-    table = pq.read_table(LINKS, columns=["url"])["url"].to_pylist()
-    figures["laion_with_tracking_parameter"] = sum(TRACKING.search(url) is not None for url in table)
-    print(json.dumps(figures))
+    print(json.dumps({"benchmark": "url_keys", "laion": measured(list(laion())), "pages": measured(list(pages()))}))
     return 0
 
 

@@ -42,12 +42,15 @@ def build(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:  # fmt: skip
     """Build a list from WordNet, a text or a run's own captions, titles and numbers (docs/balance.md)."""
+    from pyspark.sql import functions as F
+
     from pipeline import funnel
     from pipeline.balance import build as building
     from pipeline.balance.entries import require_writable_name, write_queries
     from pipeline.balance.wordnet import read_lemmas
     from pipeline.core.settings import load_config
     from pipeline.core.spark import spark_session
+    from pipeline.text.pii import NO_WORD, TOKEN
 
     if not (wordnet or texts or run or titles or numbers):
         raise InputError("config_invalid", "no source: give --wordnet, --texts, --run, --titles or --numbers")
@@ -64,7 +67,8 @@ def build(
         spark = spark_session(load_config(funnel.Config, sets=sets or []).spark)
         counted = spark.read.text([str(path.resolve()) for path in texts]).withColumnRenamed("value", "text")
     elif run:
-        counted = funnel.open_existing(run, Reporter()).kept("text").selectExpr("caption AS text")
+        captions = funnel.open_existing(run, Reporter()).kept("text")
+        counted = captions.select(F.regexp_replace("caption", TOKEN.pattern, NO_WORD).alias("text"))
     thresholds = building.Thresholds(min_count, min_pmi, min_views, limit)
     table = building.build_queries(lemmas, numbers, counted, titled, thresholds)
     if not table.num_rows:

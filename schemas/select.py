@@ -4,7 +4,13 @@ from schemas.fields import BOOL, FLOAT64, INT64, STRING, column, table
 
 _DRAW = (
     column("query", STRING, "of the queries that the caption names, the one nearest to keeping the pair; null: none"),
-    column("query_count", INT64, "pairs that name it, among those that lost no choice before", "pairs"),
+    column(
+        "query_count",
+        INT64,
+        "pairs that name it, among those that lost no choice before; after a cap before fetch only those that its own "
+        "draw let through",
+        "pairs",
+    ),
     column("query_draw", FLOAT64, "the pair's draw for it; the pair stays where this is below query_p", "0..1"),
     column("query_p", FLOAT64, "with what probability it keeps each of its pairs", "0..1"),
 )
@@ -35,7 +41,12 @@ QUERIES = table(
     1,
     [
         column("query", STRING, "entry of the list that a caption names"),
-        column("before", INT64, "pairs that name it, before the cap", "pairs"),
+        column(
+            "before",
+            INT64,
+            "pairs that name it, before the cap; after a cap before fetch only those that its own draw let through",
+            "pairs",
+        ),
         column("after", INT64, "pairs of them that the cap lets stay, by any of their queries", "pairs"),
     ],
 )

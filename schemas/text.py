@@ -21,9 +21,9 @@ ADDS = table(
         column("pii_ips", INT32, "IP addresses replaced by <ip>"),
         column("pii_cards", INT32, "card numbers replaced by <card>"),
         column("adult_term", STRING, "the first term of the list of adult terms in the caption; null: none"),
-        column("lang", STRING, "ISO 639-1 (zh-cn, zh-tw as langdetect has them), or und where undetermined"),
-        column("lang_prob", FLOAT64, "langdetect's probability of its answer; null where it has none", "0..1"),
-        column("lang_guess", STRING, "langdetect's own answer, also where it is too unsure for lang; null: none"),
+        column("lang", STRING, "ISO 639-1 as the detector names it (langdetect: zh-cn, zh-tw); und: undetermined"),
+        column("lang_prob", FLOAT64, "the detector's probability of its answer; null where it has none", "0..1"),
+        column("lang_guess", STRING, "the detector's own answer, also where it is too unsure for lang; null: none"),
         column(
             "caption_images",
             INT64,

@@ -15,6 +15,7 @@ origin.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ WORD, LONE_LETTER, PAIR, ALL = "word", "letter", "pair", "all"
 NGRAMS = pa.schema(
     [*((name, pa.string()) for name in ("kind", "entry", "first", "second")), ("count", pa.int64())]
 )
+VIEWS = re.compile(r"\s*\d{1,18}\s*")  # below 2^62, the rank of titles without views
 PMI_DIGITS = 4  # rounded, since the last bits of a logarithm are the processor's own
 
 
@@ -99,17 +101,21 @@ def by_origin(table: pa.Table) -> list[tuple[Origin, int]]:
 
 
 def read_titles(path: Path, min_views: int) -> list[str]:
-    """Titles, the most viewed first: a line each, alone or with a tab and its views; those without views come first."""
+    """Titles, the most viewed first: a line each, alone or with a tab and its views; those without views come first.
+
+    InputError `resource_missing` names a bad file or line.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or error
         raise InputError("resource_missing", f"--titles {path}: {what}") from None
     titles = []
     for number, line in enumerate(lines, 1):
         title, tab, views = line.partition("\t")
-        if tab and not views.strip().isdecimal():
-            raise InputError("resource_missing", f"--titles {path}, line {number}: {views!r} is no number of views")
+        if tab and not VIEWS.fullmatch(views):
+            where = f"--titles {path}, line {number}"
+            raise InputError("resource_missing", f"{where}: {views[:40]!r} is no number of views")
         if not tab or int(views) >= min_views:
             titles.append((-int(views) if tab else -(1 << 62), title.replace("_", " ")))
     return [title for _, title in sorted(titles)]

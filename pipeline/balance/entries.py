@@ -52,7 +52,7 @@ def read_queries(path: str) -> Queries:
 def _read(path: str, mtime_ns: int, size: int) -> Queries:
     try:
         texts = _texts(Path(path))
-    except (OSError, ValueError, KeyError) as error:  # Arrow's errors are all three
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         what = " ".join(str(error).split())[:200]
         raise InputError("resource_missing", f"list of queries {path} cannot be read: {what}; {REMEDY}") from None
     entries = tuple(sorted({entry for entry in fold_texts(texts) if entry}))
@@ -69,9 +69,10 @@ def _texts(path: Path) -> list[str]:
         wanted = pacsv.ConvertOptions(include_columns=["entry"], column_types={"entry": pa.string()})
         column = pacsv.read_csv(path, parse_options=TSV, convert_options=wanted)["entry"]
     elif suffix == ".json":
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
             raise ValueError("it is no JSON list of texts")
+        "".join(listed).encode()  # JSON can spell half a surrogate pair, which is no text: UnicodeEncodeError
         return listed
     else:
         raise ValueError(f"the name ends in {suffix or 'nothing'}, not in {', '.join(FORMATS)}")

@@ -43,6 +43,7 @@ ALIGNMENT = 64
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that its powers have inverses modulo 2^64
 SPREAD = np.uint64(0xD6E8FEB86659FD93)
 SLOTS_PER_KEY = 2  # at least; a power of two is taken
+LETTERS_AT_ONCE = 1 << 20  # compared, with some 30 bytes each for a moment; an Arrow string array holds 2 GB at most
 MATCHED = pa.list_(pa.string())
 
 
@@ -143,11 +144,24 @@ class Index:
     def _verified(
         self, folded: Folded, first: np.ndarray, ends: np.ndarray, entries: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(first segment, entry) of those proposals in which the span is the entry, letter by letter."""
+        """(first segment, entry) of those proposals in which the span is the entry, letter by letter.
+
+        In pieces: where entries stand within entries, their letters are far more than those of the captions.
+        """
+        pieces = np.cumsum(ends - folded.starts[first]) // LETTERS_AT_ONCE
+        cuts = np.flatnonzero(np.diff(pieces)) + 1
+        proposals = zip(*(np.split(each, cuts) for each in (first, ends, entries)), strict=True)
+        verified = [self._verified_piece(folded, *proposal) for proposal in proposals]
+        firsts, numbers = map(np.concatenate, zip(*verified, strict=True))
+        return firsts, numbers
+
+    def _verified_piece(
+        self, folded: Folded, first: np.ndarray, ends: np.ndarray, entries: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         texts, lengths = self.entries.take(pa.array(entries)), ends - folded.starts[first]
         same = pc.utf8_length(texts).to_numpy(zero_copy_only=False) == lengths
         if not same.all():
-            return self._verified(folded, first[same], ends[same], entries[same])
+            return self._verified_piece(folded, first[same], ends[same], entries[same])
         wanted = np.frombuffer("".join(texts.to_pylist()).encode("utf-32-le"), "<u4")
         offsets = np.cumsum(lengths) - lengths  # of each entry among the wanted letters
         places = np.arange(len(wanted)) + np.repeat(folded.starts[first] - offsets, lengths)

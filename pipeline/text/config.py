@@ -12,10 +12,10 @@ class Config(StageConfig):
     """The section ``text`` of the config."""
 
     languages: Decide[list[str]] = Field(
-        [], description="languages to keep, as the detector names them (en, de, zh-cn ...); empty keeps all"
+        [], description="languages to keep, as the detector names them (langdetect: en, de, zh-cn ...); empty keeps all"
     )
     und: Decide[Literal["keep", "drop"]] = Field(
-        "keep", description="what becomes of captions whose language is undetermined, when languages are chosen"
+        "keep", description="what becomes of captions whose language is undetermined, whatever languages are kept"
     )
     min_chars: Decide[int] = Field(
         5, ge=1, description="shortest caption kept, in code points; wide East Asian letters count 3 (LAION-400M: 5)"
@@ -33,7 +33,7 @@ class Config(StageConfig):
         0, ge=0, description="a caption beside more images than this is a template (Conceptual Captions' idea); 0: off"
     )
     max_images_per_domain: Decide[int] = Field(
-        100, ge=0, description="a caption beside more images of one registered domain is its template (ours); 0: off"
+        0, ge=0, description="the same of one registered domain: what a shop shows beside all its goods (ours); 0: off"
     )
     max_word_share: Decide[float] = Field(
         0.3, ge=0, le=1, description="largest share of one word of 4 letters or more, said 3 times in 6 words (ours)"

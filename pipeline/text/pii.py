@@ -22,6 +22,8 @@ from pipeline.core.errors import InputError
 from pipeline.text.numbers import MAY_HOLD, redact_numbers
 
 TOKEN = re.compile("<(?:email|phone|ip|card)>")
+NO_WORD = "<>"
+"""What stands in place of a token where words are counted or looked up."""
 
 # Letters of alphabets in which addresses exist. Han, kana and Hangul are none: they stand beside addresses as words.
 _LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"

@@ -20,7 +20,7 @@ from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.text.config import Config
-from pipeline.text.pii import TOKEN
+from pipeline.text.pii import NO_WORD, TOKEN
 from pipeline.text.reasons import Reason
 from schemas.text import ADDS
 
@@ -37,7 +37,7 @@ def measure_queries(captions: pa.Array, index: Index | None) -> pa.RecordBatch:
     if index is None:
         columns = [pa.nulls(len(captions), kind) for kind in QUERY_SCHEMA.types]
     else:
-        found = index.match(pc.replace_substring_regex(captions, TOKEN.pattern, "<>"))
+        found = index.match(pc.replace_substring_regex(captions, TOKEN.pattern, NO_WORD))
         columns = [found, pc.list_value_length(found)]
     return pa.RecordBatch.from_arrays(columns, schema=QUERY_SCHEMA)
 

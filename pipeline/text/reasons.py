@@ -1,7 +1,7 @@
 """Why a candidate does not become a pair: the closed set of stage text, in the order in which its rules stand.
 
-Each code is a row of docs/faults.md (Opt-outs O4, O5, O12; Text T1-T13). The opt-outs come first: what an owner
-forbids is not judged by any taste of ours.
+Their faults are rows of docs/faults.md: Opt-outs O4, O5, O12; Text T1, T2, T6 to T9, T11 to T14; for the lists of what
+is blocked T16. The opt-outs come first: what an owner forbids is not judged by any taste of ours.
 """
 
 from __future__ import annotations

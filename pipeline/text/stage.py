@@ -26,7 +26,9 @@ from pipeline.core.tables import conform, read_table, spark_schema, write_table
 from pipeline.text import queries
 from pipeline.text.clean import LONGEST_CLEANED
 from pipeline.text.config import Config
+from pipeline.text.language.names import require_languages
 from pipeline.text.measure import COLUMNS, URL_COLUMNS, measure_batch, measure_urls
+from pipeline.text.pii import require_regions
 from pipeline.text.queries import QUERY_COLUMNS, IndexFile, measure_file
 from pipeline.text.reasons import Reason
 from pipeline.text.terms import Lists, read_lists
@@ -51,7 +53,9 @@ class Text(Stage[Config]):
     Config, Reason, adds = Config, Reason, ADDS
 
     def check(self, config: Config, run: Run) -> None:
-        """The lists are read, or refused, before any work starts."""
+        """Languages, countries and lists that are none are refused before any work starts."""
+        require_languages(config.languages, config.detector)
+        require_regions(config.phone_regions)
         _lists(config)
         queries.require_list(config, run)
 

@@ -121,17 +121,30 @@ def normalise(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
     >>> normalise("http://example.com:80/%7Ea/./b%2fc?id=1&utm_source=x#y")
     'http://example.com/~a/b%2Fc?id=1'
     """
-    normalised = _ESCAPE.sub(_normal_escape, clean(url, max_bytes))
-    if TRACKING.search(normalised):
-        normalised = _without_tracking(normalised)
+    normalised = without_tracking(with_normal_escapes(clean(url, max_bytes)))
     _check_length(normalised, max_bytes)
     return normalised
 
 
-def _without_tracking(url: str) -> str:
+def with_normal_escapes(url: str) -> str:
+    """A clean URL with the escapes that RFC 3986, 6.2.2, asks for."""
+    return _ESCAPE.sub(_normal_escape, url)
+
+
+def without_tracking(url: str) -> str:
+    """A clean URL without the parameters of its query that TRACKING names; without ``?`` where nothing is left of it.
+
+    >>> without_tracking("http://a.example/b&utm_source=x?utm_source=x&")
+    'http://a.example/b&utm_source=x'
+    """
+    if not TRACKING.search(url):
+        return url
     path, _, query = url.partition("?")
-    kept = [pair for pair in query.split("&") if not TRACKING.match(f"&{pair}")]
-    return f"{path}?{'&'.join(kept)}" if kept else path
+    pairs = query.split("&")
+    kept = [pair for pair in pairs if not TRACKING.match(f"&{pair}")]
+    if len(kept) == len(pairs):  # it stands in the path
+        return url
+    return f"{path}?{'&'.join(kept)}" if any(kept) else path
 
 
 def url_id(url: str) -> str:

@@ -116,6 +116,21 @@ def test_long_texts_do_not_end_at_a_chunk() -> None:
     assert matched(["red fox", "b a"], [caption, "red fox", caption]) == [["b a", "red fox"], ["red fox"], ["b a", "red fox"]]
 
 
+def test_entries_are_compared_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries, captions = ["a", "a a", "a a a", "b", "b a"], ["a a a a b a", "", "a a", "c"]
+    found = [["a", "a a", "a a a", "b", "b a"], [], ["a", "a a"], []]
+    for letters in (1, 2, 5, 1000):
+        monkeypatch.setattr("pipeline.balance.index.LETTERS_AT_ONCE", letters)
+        assert matched(entries, captions) == found
+
+
+@pytest.mark.long
+def test_entries_within_entries_may_have_more_letters_than_a_string_array_holds() -> None:
+    """Seven captions of a thousand words, in which each word begins an entry of up to 999: 2.3 GB."""
+    entries = [" ".join("a" * words) for words in range(1, 1000)]
+    assert matched(entries, [" ".join("a" * 1000)] * 7) == [entries] * 7
+
+
 def test_the_same_entries_give_the_same_bytes() -> None:
     entries = sorted({f"entry {number % 977} of {number}" for number in range(5_000)})
     assert build_index(entries) == build_index(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import subprocess
@@ -39,6 +40,13 @@ def wordnet(tmp_path: Path) -> Path:
     for part, lines in INDEX.items():
         (folder / f"index.{part}").write_text(LICENCE + lines)
     return folder
+
+
+def parquet(entries: pa.Array) -> bytes:
+    """A Parquet file with this column ``entry``."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"entry": entries}), stream)
+    return stream.getvalue()
 
 
 def entries_of(table: pa.Table) -> dict[str, dict]:
@@ -102,6 +110,20 @@ def test_titles_are_taken_by_views(tmp_path: Path) -> None:
         read_titles(path, 70)
 
 
+def test_titles_begin_after_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "titles.tsv"
+    path.write_bytes(b"\xef\xbb\xbfEiffel Tower\n")
+    assert read_titles(path, 70) == ["Eiffel Tower"]
+
+
+@pytest.mark.parametrize("views", ["9" * 5000, "-1", "1_000", "1.5", ""])
+def test_views_that_are_no_number_are_named_by_line(tmp_path: Path, views: str) -> None:
+    path = tmp_path / "titles.tsv"
+    path.write_text(f"Grand Canyon\t70\nEiffel Tower\t{views}\n")
+    with pytest.raises(InputError, match=r"resource_missing: --titles .*, line 2: '.{0,40}' is no number of views$"):
+        read_titles(path, 70)
+
+
 @pytest.mark.parametrize("name", ["list.parquet", "list.tsv", "list.json"])
 def test_a_list_is_its_folded_entries_in_any_format_and_order(tmp_path: Path, name: str) -> None:
     path, entries = tmp_path / name, ["Red  Fox", "owl", "red-fox", "", "Ünïcode", '"quoted"', "null"]
@@ -109,6 +131,7 @@ def test_a_list_is_its_folded_entries_in_any_format_and_order(tmp_path: Path, na
         pq.write_table(pa.table({"other": range(8), "entry": [*entries, None]}), path)
     else:
         path.write_text(json.dumps(entries[::-1]) if name.endswith("json") else "\n".join(["entry", *entries]) + "\n")
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as editors on Windows do
     read = read_queries(str(path))
     assert read.entries == ('"quoted"', "null", "owl", "red fox", "ünïcode")
     twin = tmp_path / "twin.json"
@@ -128,6 +151,11 @@ def test_a_list_is_its_folded_entries_in_any_format_and_order(tmp_path: Path, na
         ("other.tsv", b"word\nfox\n", "cannot be read"),
         ("object.json", b'{"fox": 1}', "is no JSON list of texts"),
         ("cut.parquet", b"PAR1", "cannot be read"),
+        ("lists.parquet", parquet(pa.array([["fox"]])), "cannot be read"),
+        ("structs.parquet", parquet(pa.array([{"fox": 1}])), "cannot be read"),
+        ("latin1.parquet", parquet(pa.array(["café".encode("latin-1")])), "cannot be read"),
+        ("deep.json", b"[" * 100_000, "cannot be read"),
+        ("surrogate.json", b'["\\ud800 a"]', "surrogates not allowed"),
         ("list.txt", b"fox\n", r"ends in \.txt"),
     ],
 )

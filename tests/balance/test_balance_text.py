@@ -14,8 +14,10 @@ import pyarrow.csv as pacsv
 import pytest
 import xxhash
 
+from jobs.queries import build
 from pipeline import funnel
 from pipeline.balance.cap import counted, decided, drawn, let_through
+from pipeline.balance.entries import read_queries
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.runner import make_plan
@@ -106,6 +108,14 @@ def test_the_cap_before_fetch_gives_all_rows_of_a_pair_one_verdict_t14(spark, gi
         assert row["_reason"] == ("balance_cap" if not through else "duplicate_pair" if row["pair_rank"] > 1 else None)
     twins = Counter((row["_reason"], row["pair_rank"]) for row in rows)
     assert {("balance_cap", 2), ("duplicate_pair", 2), (None, 1)} <= twins.keys()
+
+
+def test_words_of_a_runs_captions_are_counted_without_what_stands_for_personal_data(spark, given, tmp_path: Path) -> None:
+    funnel.build(opened(given, tmp_path / "run"), until="text")
+    build(output=tmp_path / "list.tsv", run=str(tmp_path / "run"), min_count=1, min_pmi=-99.0)
+    entries = read_queries(str(tmp_path / "list.tsv")).entries
+    assert {"call", "about", "about this", "the"} <= {*entries}
+    assert not {"phone", "call phone", "phone about", "call about"} & {*entries}
 
 
 SETTINGS: Mapping[str, tuple[dict[str, Any], str]] = {

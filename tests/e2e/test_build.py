@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline import audit
 from pipeline.demo.score import score
-from pipeline.demo.truth import read_truth
+from pipeline.demo.truth import Kind, read_truth
 from pipeline.vision.phash import phash
 
 MEASURING = ("crawl", "extract", "text", "fetch", "dedup", "attach", "clip")
@@ -32,12 +32,25 @@ def test_every_filter_does_what_the_planted_truth_asks(built, small_web) -> None
     for fate in (
         "crawl/dropped/robots_disallow", "extract/dropped/alt_missing", "extract/dropped/alt_empty",
         "extract/dropped/data_uri", "text/dropped/text_boilerplate", "text/dropped/text_too_short",
-        "text/dropped/optout_meta", "text/dropped/duplicate_pair", "fetch/dropped/http_4xx", "fetch/dropped/http_5xx",
+        "text/dropped/text_repetition", "text/dropped/optout_meta", "text/dropped/duplicate_pair", "fetch/dropped/http_4xx", "fetch/dropped/http_5xx",
         "fetch/dropped/too_small", "fetch/dropped/deadline_exceeded", "fetch/dropped/robots_disallow",
         "fetch/dropped/optout_xrobots", "fetch/dropped/too_many_redirects", "fetch/dropped/not_an_image",
         "select/dropped/duplicate_image",
     ):  # fmt: skip
         assert (scores[fate].precision, scores[fate].recall) == (1.0, 1.0), scores[fate]
+
+
+def test_no_planted_address_or_number_stands_in_a_caption_t9(built, small_web, folder) -> None:
+    """T9: the captions of text have what stands for them, and the rows of the corpus have none of them."""
+    contacts = {truth.image_url: truth.note for truth in read_truth(small_web.site) if truth.kind is Kind.PRIVATE_ALT}
+    rows = built[0].rows("text").where("image_url like '%/owned/%'").select("image_url", "caption").collect()
+    captions = {row["image_url"]: row["caption"] for row in rows}
+    assert captions.keys() == contacts.keys()
+    for url, contact in contacts.items():
+        assert captions[url].endswith("(<email>)" if "@" in contact else "(<phone>)")
+    corpus = str(ds.dataset(list(folder.glob("corpus/*.parquet"))).to_table().to_pylist())
+    assert corpus.count("(<email>)") > 0
+    assert not [contact for contact in contacts.values() if contact in corpus]
 
 
 def test_no_decoy_and_nothing_forbidden_is_ever_asked_for(built, small_web) -> None:

@@ -112,6 +112,13 @@ def test_number_forms_of_an_address_are_that_address(spelling):
     ("http://a.example/a?fbclid=1&utm_campaign&gclid=", "http://a.example/a"),
     ("http://a.example/a?xutm_source=1&utm_=2&a_gclid=3", "http://a.example/a?xutm_source=1&utm_=2&a_gclid=3"),
     ("http://a.example/a?q=?utm_source=1", "http://a.example/a?q=?utm_source=1"),
+    ("http://a.example/a&utm_source=b", "http://a.example/a&utm_source=b"),
+    ("http://a.example/a&utm_source=b?utm_source=c", "http://a.example/a&utm_source=b"),
+    ("http://a.example/a?utm_source=x&", "http://a.example/a"),
+    ("http://a.example/a?&utm_source=x", "http://a.example/a"),
+    ("http://a.example/a?b&&utm_source=x", "http://a.example/a?b&"),
+    ("http://a.example/a?", "http://a.example/a?"),
+    ("http://a.example/a?&", "http://a.example/a?&"),
     ("http://a.example/a?w=100&h=100", "http://a.example/a?w=100&h=100"),
     ("http://a.example/%", "http://a.example/%25"),
 ])

@@ -92,8 +92,12 @@ def profile_texts() -> list[str]:
 
     langdetect itself takes them as ``os.listdir`` has them, which moves the last bits of its probabilities.
     """
-    paths = sorted(path for path in Path(PROFILES_DIRECTORY).iterdir() if not path.name.startswith("."))
-    return [path.read_text(encoding="utf-8") for path in paths]
+    return [Path(PROFILES_DIRECTORY, name).read_text(encoding="utf-8") for name in profile_names()]
+
+
+def profile_names() -> list[str]:
+    """The languages of langdetect, sorted: each profile is a file with its language's name."""
+    return sorted(path.name for path in Path(PROFILES_DIRECTORY).iterdir() if not path.name.startswith("."))
 
 
 def _packed(ngrams: list[str]) -> tuple[np.ndarray, np.ndarray]:
