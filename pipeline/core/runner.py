@@ -16,13 +16,17 @@ from pipeline.core import verdict
 from pipeline.core.config import Kind, settings_key, settings_of
 from pipeline.core.errors import StageError
 from pipeline.core.manifest import KeptRows, Manifest, publish, read_manifest
-from pipeline.core.rules import Rule
+from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.run import Run
 from pipeline.core.spark_progress import spark_probe
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord
 from pipeline.core.tables import read_table, write_table
 from schemas.ledger import LEDGER
+
+MOST_ERRORS_SHARE = 0.01
+LEAST_ERRORS = 10
+"""Fewer rows that raise end no stage, however small it is (docs/faults.md, T15)."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
         raise StageError(
             "ledger_mismatch", f"{stage.name}: {rows_in} {stage.unit}s in, {kept} kept, {sum(dropped.values())} dropped"
         )
+    _refuse_too_many_errors(stage, counts.get(CoreReason.RULE_ERROR.value, 0), rows_in)
     files["ledger"] = write_table(verdict.ledger(judged, stage.key), run.storage, f"{stage.name}/ledger", LEDGER)
     manifest = Manifest(
         stage=stage.name, unit=stage.unit, off=run.is_off(stage.name), rows_in=rows_in, kept=kept, dropped=dropped,
@@ -105,6 +110,14 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
     _sweep(stage, run, manifest)
     _report(stage, run, manifest, _why(plan))
     return manifest
+
+
+def _refuse_too_many_errors(stage: Stage[Any], errors: int, rows_in: int) -> None:
+    """One row that raises costs itself; many mean a fault of ours or of a library, and a corpus full of holes."""
+    if errors >= LEAST_ERRORS and errors > MOST_ERRORS_SHARE * rows_in:
+        share = f"{errors:,} of {rows_in:,} {stage.unit}s (limit {MOST_ERRORS_SHARE:.0%})"
+        what = f"{stage.name}: measuring raised on {share}"
+        raise StageError("too_many_errors", f"{what}: a fault of pairmill or of a library; the last result stands")
 
 
 def make_plan(stage: Stage[Any], run: Run) -> Plan:

@@ -1,7 +1,7 @@
 """From the raw alt texts of a batch to captions and what can be said of each alone: pure, no Spark.
 
 Rows out are rows in, in the same order. An alt text over LONGEST_CLEANED has its length measured and nothing else
-(null). A row that raises has nulls in every column, which the rules call ``not_measured``; it costs no other row.
+(null). A row that raises has nulls in every column, which the rules call ``rule_error``; it costs no other row.
 """
 
 from __future__ import annotations

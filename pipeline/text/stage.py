@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.core.rules import Rule, col
+from pipeline.core.rules import CoreReason, Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import conform, read_table, spark_schema, write_table
@@ -83,6 +83,7 @@ class Text(Stage[Config]):
         signals = col("image_optouts")
         rules = [Rule(reason, when=signals.contains(reason.value), value=None) for reason in OPTOUTS]
         rules += [
+            Rule(CoreReason.RULE_ERROR, when=col("raw_chars").is_null()),
             Rule(Reason.URL_BLOCKED, when=col("blocked_url"), value=None),
             Rule(Reason.DOMAIN_BLOCKED, when=~col("blocked_domain").is_null(), value=col("blocked_domain")),
             Rule(Reason.TEXT_TOO_LONG, when=col("raw_chars") > config.max_chars,

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.progress import Reporter
-from pipeline.core.rules import Rule, col
+from pipeline.core.rules import CoreReason, Rule, col
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.settings import dump_yaml, load_config
@@ -34,6 +34,7 @@ class SourceReason(StrEnum):
 class SourceConfig(StageConfig):
     rows: Measure[int] = Field(20, description="rows to make")
     drop_odd: Decide[bool] = Field(False, description="drop odd numbers")
+    errors: Decide[int] = Field(0, description="rows on which measuring raised")
     wait_s: Operate[float] = Field(0.0, description="not looked at")
 
 
@@ -53,8 +54,9 @@ class Source(Stage[SourceConfig]):
         return Measured(numbers)
 
     def rules(self, config: SourceConfig) -> list[Rule]:
+        errors = [Rule(CoreReason.RULE_ERROR, when=col("number") < config.errors)]
         flags = [Rule(SourceReason.ODD, when=col("number").isin([1, 3, 5, 7, 9]), value=col("number"))]
-        return flags if config.drop_odd else []
+        return errors + (flags if config.drop_odd else [])
 
 
 class ScoreReason(StrEnum):
@@ -259,3 +261,20 @@ def test_a_second_run_on_one_folder_is_refused_and_a_dead_ones_lock_is_taken_ove
     (tmp_path / ".lock").write_text('{"host": "gone", "process": 7, "started": "2026-01-01T00:00:00+00:00"}')
     build(tmp_path, Listening(quiet=False))
     assert any("taking over the lock of process 7 on gone" in line for line in lines)
+
+
+def test_rows_that_raise_cost_themselves_until_they_are_too_many_t15(tmp_path, quiet) -> None:
+    """T15: above 1% of the rows the stage ends and its last result stands; a few end no small one."""
+    _, few = build(tmp_path / "small", quiet, source={"rows": 20, "errors": 4})
+    assert few["source"].dropped == {"rule_error": 8}
+    _, at_limit = build(tmp_path / "large", quiet, source={"rows": 1000, "errors": 10})
+    assert at_limit["source"].dropped == {"rule_error": 20}
+    with pytest.raises(StageError, match="too_many_errors: source: measuring raised on 22 of 2,000 things"):
+        build(tmp_path / "large", quiet, source={"rows": 1000, "errors": 11})
+    run, again = build(tmp_path / "large", quiet, source={"rows": 1000, "errors": 10})
+    assert again["source"].dropped == {"rule_error": 20}
+    assert len(ledger_files(run)) == len(again["source"].files["ledger"])
+
+
+def ledger_files(run: Run) -> list[str]:
+    return run.storage.names("source/ledger")

@@ -40,6 +40,8 @@ def verdict(row: dict[str, Any], settings: dict[str, Any]) -> Verdict | None:
     ("settings", "row", "reason", "value"),
     [
         ({}, {}, None, None),
+        # T15: measuring it raised
+        ({}, dict.fromkeys(KEPT) | {"image_optouts": [], "blocked_url": False}, "rule_error", None),
         # T2
         ({}, {"raw_chars": 2000}, None, None),
         ({}, {"raw_chars": 2001}, "text_too_long", "2001"),
@@ -77,7 +79,7 @@ def verdict(row: dict[str, Any], settings: dict[str, Any]) -> Verdict | None:
 def test_a_caption_is_dropped_beyond_a_threshold_and_kept_at_it(
     settings: dict[str, Any], row: dict[str, Any], reason: str | None, value: str | None
 ) -> None:
-    """T1, T2, T6, T7, T8, O4, O5, O12"""
+    """T15, T1, T2, T6, T7, T8, O4, O5, O12"""
     found = verdict(row, settings)
     assert (found and found.reason, found and found.value) == (reason, value)
 
