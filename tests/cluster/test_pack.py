@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
-import tarfile
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -41,8 +41,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def test_a_python_runs_from_the_unpacked_archive_and_finds_what_was_packed(pack, files, tmp_path) -> None:
     pack.write(tmp_path / "dist" / "env.tar.gz", files, INTERPRETER)
-    with tarfile.open(tmp_path / "dist" / "env.tar.gz") as tar:
-        tar.extractall(tmp_path / "env", filter="fully_trusted")
+    shutil.unpack_archive(tmp_path / "dist" / "env.tar.gz", tmp_path / "env")
     asked = "import greeting, sys; print(greeting.TEXT, sys.prefix, 'pyarrow' in sys.modules)"
     command = [tmp_path / "env" / "bin" / "python", "-c", asked]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env={}).stdout
@@ -52,8 +51,7 @@ def test_a_python_runs_from_the_unpacked_archive_and_finds_what_was_packed(pack,
 
 def test_bytecode_is_used_whatever_became_of_its_sources_time(pack, files, tmp_path) -> None:
     pack.write(tmp_path / "env.tar.gz", files, INTERPRETER)
-    with tarfile.open(tmp_path / "env.tar.gz") as tar:
-        tar.extractall(tmp_path / "env", filter="fully_trusted")
+    shutil.unpack_archive(tmp_path / "env.tar.gz", tmp_path / "env")
     (tmp_path / "env" / pack.SITE_PACKAGES / "greeting.py").write_text("TEXT = 'never compiled'\n")
     command = [tmp_path / "env" / "bin" / "python", "-c", "import greeting; print(greeting.TEXT)"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "hello\n"
