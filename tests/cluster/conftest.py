@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -180,8 +179,7 @@ def archive() -> Path:
 def unpacked(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The archive, unpacked for the driver."""
     folder = tmp_path_factory.mktemp("env")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="fully_trusted")  # bin/python is a link out of it
+    shutil.unpack_archive(archive, folder)  # bin/python is a link out of it
     yield folder
     shutil.rmtree(folder)
 
