@@ -17,7 +17,8 @@ from pipeline.demo.truth import Kind, read_pages, read_truth
 
 FEW = Quarter(scenes=40, defects_each=10, wrong_captions=10, slow=5, rate_limited=2)
 TINY = SiteSpec((FEW,), concepts=30, images_per_page=4)
-TIMEOUT_S = 0.7
+GENEROUS_S = 60.0  # an answer that comes may come late on a busy machine
+SHORT_S = 0.7
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,9 @@ async def get(session, resolve, url):
         return answer.status, answer.headers, await answer.read()
 
 
-def fetch(resolve, *urls):
+def fetch(resolve, *urls, timeout_s=GENEROUS_S):
     async def fetch_all():
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": "test/1"}) as session:
             return await asyncio.gather(*(get(session, resolve, url) for url in urls), return_exceptions=True)
 
@@ -85,7 +86,8 @@ def test_broken_images_answer_with_their_status(resolve, by_kind, kind, statuses
 
 def test_slow_images_cost_the_whole_timeout(resolve, by_kind):
     """F1, F2: some drip, some never answer."""
-    assert all(isinstance(answer, TimeoutError) for answer in fetch(resolve, *urls_of(by_kind, Kind.SLOW)))
+    answers = fetch(resolve, *urls_of(by_kind, Kind.SLOW), timeout_s=SHORT_S)
+    assert all(isinstance(answer, TimeoutError) for answer in answers)
 
 
 def test_a_cut_off_body_is_shorter_than_declared(resolve, by_kind):
