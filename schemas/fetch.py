@@ -3,7 +3,7 @@
 fetch/store: every answer ever stored, under whatever settings; rows/ is the newest one for each image of this input.
 """
 
-from schemas.fields import FLOAT64, INT32, INT64, STRING, STRINGS, column, table
+from schemas.fields import BINARY, FLOAT64, INT32, INT64, STRING, STRINGS, column, table
 
 ADDS = table(
     1,
@@ -28,6 +28,9 @@ ADDS = table(
         column("aspect", FLOAT64, "longer side over shorter side, as served"),
         column("spread", FLOAT64, "largest standard deviation of a channel of the stored picture", "levels of 255"),
         column("phash", INT64, "imagehash.phash of the stored picture, 64 bits as a signed integer"),
+        column("phash_margin", FLOAT64, "least distance of a coefficient of phash from their median; 0: noise decides"),
+        column("phash256", BINARY, "imagehash.phash of the stored picture with hash_size 16, 32 bytes"),
+        column("chroma4", BINARY, "means of Cb, then of Cr, over a 4x4 grid of the stored picture, 32 bytes"),
         column("image_sha256", STRING, "of the bytes as stored"),
         column("image_file", STRING, "file of the stored bytes, relative to the run"),
         column("image_offset", INT64, "where the stored bytes begin in it", "bytes"),

@@ -5,7 +5,7 @@ PAIR_COLUMNS = (
 )  # fmt: skip
 QUERY_COLUMNS = ("queries", "query_shares")  # for the balance in select; export has no use for them
 PICTURE_COLUMNS = (
-    "sha256", "phash", "original_width", "original_height", "width", "height",
+    "sha256", "phash", "phash256", "chroma4", "original_width", "original_height", "width", "height",
     "image_sha256", "image_file", "image_offset", "image_bytes",
 )  # fmt: skip
 CLUSTER_COLUMNS = ("cluster_id", "cluster_images")

@@ -46,6 +46,7 @@ class Fetch(Stage[Config]):
     reads = ("text",)
     carries: ClassVar = ("url_id", "request_url")
     retryable = RETRYABLE
+    measure_version = 2  # 2: phash256 and chroma4
     Config, Reason, adds = Config, Reason, ADDS
 
     def check(self, config: Config, run: Run) -> None:

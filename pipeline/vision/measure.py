@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.vision.decode import decode
 from pipeline.vision.guard import Limits, inspect
-from pipeline.vision.phash import phash, spread
+from pipeline.vision.phash import chroma4, phash, phash256, phash_margin, spread
 from pipeline.vision.reasons import ImageRefused
 from pipeline.vision.resize import ResizeMode, store
 
@@ -61,6 +61,9 @@ def measure_image(data: bytes, settings: ImageSettings) -> MeasuredImage:
         "height": stored.height,
         "spread": spread(picture),
         "phash": phash(picture),
+        "phash_margin": phash_margin(picture),
+        "phash256": phash256(picture),
+        "chroma4": chroma4(picture),
         "image_sha256": hashlib.sha256(stored.data).hexdigest(),
     }
     detail = "animated: first frame" if header.animated else None

@@ -124,7 +124,7 @@ def account(stage: str) -> dict[str, Any]:
 def digest(values: Sequence[Any]) -> str:
     """Of values as JSON, floats to nine digits: their last bits are the processor's own."""
     rounded = [float(f"{value:.9g}") if isinstance(value, float) else value for value in values]
-    return hashlib.sha256(json.dumps(rounded).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(rounded, default=bytes.hex).encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("stage", MEASURES)
