@@ -20,7 +20,8 @@ from pipeline.text.language import fasttext
 from pipeline.text.pii import TOKEN, redact
 from pipeline.text.repetition import repetition_of
 from pipeline.text.scripts import MANY_LANGUAGES, SOME_LANGUAGES, fits, script_of
-from pipeline.text.terms import NO_LISTS, Lists, host_of, registered_domain
+from pipeline.text.terms import NO_LISTS, Lists
+from pipeline.web.domains import host_of, registered_domain
 from schemas.text import ADDS
 
 UNDETERMINED = "und"

@@ -1,7 +1,6 @@
 """Lists by which a pair is refused before anything of it is requested: adult terms, domains, URLs.
 
-A list is a UTF-8 text file, one entry a line; blank lines and lines that begin with # say nothing. A file that is
-missing, empty or not UTF-8 ends the run before its first row (docs/faults.md, T16).
+Each is a list file (pipeline.core.lists).
 """
 
 from __future__ import annotations
@@ -10,18 +9,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 
-from publicsuffixlist import PublicSuffixList
-
 from pipeline.core.errors import InputError
+from pipeline.core.lists import entries
 from pipeline.web.urls import UrlError, redact, split, url_id
 
 DEFAULT = "default"
 _WORD = re.compile(r"\w+")
-_HOST = re.compile(r"https?://(\[[^\]]*\]|[^/:?#]*)")
 
 
 @dataclass(frozen=True)
@@ -57,29 +53,6 @@ class Lists:
 NO_LISTS = Lists({}, frozenset(), frozenset(), "")
 
 
-def host_of(url: str) -> str:
-    """The host in a URL that ``pipeline.web.urls.clean`` has given; "" where it has none (a urn).
-
-    >>> host_of("http://img.shop.example:8080/a.jpg"), host_of("urn:sha256:00")
-    ('img.shop.example', '')
-    """
-    match = _HOST.match(url)
-    return match.group(1) if match else ""
-
-
-@lru_cache(maxsize=100_000)
-def registered_domain(host: str) -> str:
-    """What somebody registered, by the Public Suffix List: "shop.co.uk" of "img.shop.co.uk"; else the host itself."""
-    if host[-1:].isdigit() or host.startswith("["):  # an address: no name ends in a digit
-        return host
-    return _suffixes().privatesuffix(host) or host
-
-
-@cache
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
-
-
 def read_lists(adult_terms: str, blocked_domains: Sequence[str], blocked_urls: Sequence[str]) -> Lists:
     """Read what the settings name; ``adult_terms`` is a file, "default" (the list beside this module) or "" for none.
 
@@ -94,21 +67,6 @@ def read_lists(adult_terms: str, blocked_domains: Sequence[str], blocked_urls: S
     return Lists(terms, domains, urls, digest.hexdigest())
 
 
-def entries(path: Path) -> list[str]:
-    """The entries of a list file, in their order."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError("resource_missing", f"list {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError("resource_missing", f"list {path} is not UTF-8; write one entry a line in UTF-8") from None
-    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not found:
-        raise InputError("resource_missing", f"list {path} has no entry; name a list or take the setting away")
-    return found
-
-
-@cache
 def _default_terms() -> list[str]:
     with resources.as_file(resources.files("pipeline.text") / "adult_terms.txt") as path:
         return entries(path)

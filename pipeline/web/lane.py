@@ -4,7 +4,9 @@
 
 A host that has to wait (robots.txt unreachable, Retry-After, refused connections, retries not yet due) gives its
 place to another and queues for one when its time comes. robots.txt is asked before the first URL and judges each
-URL and each hop; gaps, connections and budgets belong to the origin ``scheme://host:port``, of redirect targets too.
+URL and each hop; waits and budgets belong to the origin ``scheme://host:port``, of redirect targets too; pace and
+connections are those of its name, whatever scheme or port. Other lanes may ask the same host: the part that is ours
+of what it bears is one over its share, and a host met by redirect alone is shared with every lane there is.
 Every item gets exactly one answer, in no fixed order. What fails inside us is an answer too (``internal_error``).
 """
 
@@ -13,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,7 +33,10 @@ from pipeline.web.urls import UrlError, origin, redact, split
 JITTER = 0.25
 
 _NO_ANSWER = frozenset({NetReason.CONNECT_FAILED, NetReason.DEADLINE_EXCEEDED})
-_ONCE_A_RUN = frozenset({NetReason.ROBOTS_UNREACHABLE, NetReason.OPTOUT_UNREACHABLE, NetReason.HOST_BUDGET})
+_ONCE_A_RUN = frozenset(
+    {NetReason.ROBOTS_UNREACHABLE, NetReason.OPTOUT_UNREACHABLE, NetReason.HOST_BUDGET, NetReason.ROUND_ENDED}
+)
+_ROUND_ENDED = (NetReason.ROUND_ENDED, "not asked before the round's time was over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,9 @@ class LanePolicy:
     host_budget: int = 0  # items asked of one host; 0: no limit
     max_address_connections: int = 0  # requests open to one address over all its hosts; 0: no limit
     scope: Callable[[str], NetReason | None] | None = None  # may refuse where a redirect leads
+    shares: Mapping[str, int] = field(default_factory=dict)  # by host name: lanes among which its items were split
+    lanes: int = 1  # of this round; each may meet by redirect a host whose items are another's
+    ends_at: float | None = None  # time.time() at which the round ends: what was not asked by then is refused
 
 
 async def run_lane(
@@ -84,12 +93,19 @@ class _Errand:
     tries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Manners:
+    """What all origins of one host name share."""
+
+    pace: Pace
+    seats: asyncio.Semaphore
+
+
 @dataclass(slots=True)
 class _Host:
     """One origin in a lane. Times are of the event loop's clock."""
 
-    pace: Pace
-    seats: asyncio.Semaphore
+    manners: _Manners
     waiting: deque[_Errand] = field(default_factory=deque)
     retries: list[tuple[float, int, _Errand]] = field(default_factory=list)  # heap: due at, entry number
     resume_at: float = 0.0
@@ -97,6 +113,10 @@ class _Host:
     asked: int = 0
     failed_in_a_row: int = 0
     pauses: int = 0
+
+    @property
+    def pace(self) -> Pace:
+        return self.manners.pace
 
     def next(self) -> _Errand | None:
         """What may be asked now; None where there is nothing, or nothing yet."""
@@ -133,7 +153,7 @@ class _Seat:
         if host is self._host:
             return
         self.leave()
-        for seats in (host.seats, await self._lane.address_seats(url)):
+        for seats in (host.manners.seats, await self._lane.address_seats(url)):
             if seats is not None:
                 await seats.acquire()
                 self._held.append(seats)
@@ -154,6 +174,9 @@ class _Lane:
     def __init__(self, policy: LanePolicy, client: Client, robots: Robots) -> None:
         self._policy, self._client, self._robots, self._web = policy, client, robots, client.web
         self._hosts: dict[str, _Host] = {}
+        self._manners: dict[str, _Manners] = {}
+        self._own: set[str] = set()  # names of the hosts whose items are this lane's
+        self._over = asyncio.Event()
         self._addresses: dict[str, asyncio.Semaphore] = {}
         self._entries = itertools.count()
         self._places = asyncio.Semaphore(policy.max_hosts)
@@ -164,9 +187,11 @@ class _Lane:
 
     async def drive(self, items: Iterable[Item]) -> None:
         """Serve all hosts, the ones with most items first: they take longest."""
+        ending = asyncio.create_task(self._end_in_time())
         try:
             for item in items:
                 try:
+                    self._own.add(split(item.url).host)
                     self._host(item.url).waiting.append(_Errand(item))
                 except UrlError as error:
                     await self._emit(item, refusal(item.url, error.reason, error.detail))
@@ -176,7 +201,19 @@ class _Lane:
                     await self._places.acquire()
                     group.create_task(self._serve(host))
         finally:
+            ending.cancel()
             self.done.put_nowait(None)
+
+    async def _end_in_time(self) -> None:
+        """At the round's end: what is under way goes on to its own deadline, nothing else is asked any more."""
+        if self._policy.ends_at is None:
+            return
+        await asyncio.sleep(self._policy.ends_at - time.time())
+        self._over.set()
+        for manners in self._manners.values():
+            manners.pace.end()
+        for host in self._hosts.values():
+            host.ended = host.ended or _ROUND_ENDED
 
     async def _serve(self, host: _Host) -> None:
         """Ask until a host has nothing left. Entered and left with, and paused without, one of the lane's places."""
@@ -190,13 +227,16 @@ class _Lane:
             due_at = host.due_at()
             if due_at is None:
                 return
-            await asyncio.sleep(due_at - _now())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), due_at - _now())
             await self._places.acquire()
 
     async def _work(self, host: _Host) -> None:
         while (errand := host.next()) is not None:
             try:
                 answer = await self._attempt(host, errand)
+            except NetFault as fault:
+                answer = refusal(errand.item.url, fault.reason, fault.detail, errand.tries)
             except Exception as error:
                 detail = redact(f"{type(error).__name__}: {error}")[:256]
                 answer = refusal(errand.item.url, NetReason.INTERNAL_ERROR, detail, errand.tries)
@@ -309,12 +349,21 @@ class _Lane:
 
     def _host(self, url: str) -> _Host:
         """The host of a URL, of one met by redirect too. Raises UrlError."""
-        name = origin(url)
-        if name not in self._hosts:
+        origin_ = origin(url)
+        if origin_ not in self._hosts:
+            ended = _ROUND_ENDED if self._over.is_set() else None
+            self._hosts[origin_] = _Host(self._manners_of(split(url).host), ended=ended)
+        return self._hosts[origin_]
+
+    def _manners_of(self, name: str) -> _Manners:
+        if name not in self._manners:
             policy = self._policy
-            pace = Pace(policy.delay_s, policy.rate_per_host)
-            self._hosts[name] = _Host(pace, asyncio.Semaphore(policy.per_host))
-        return self._hosts[name]
+            share = policy.shares.get(name, 1) if name in self._own else policy.lanes
+            pace = Pace(policy.delay_s, policy.rate_per_host, share)
+            if self._over.is_set():
+                pace.end()
+            self._manners[name] = _Manners(pace, asyncio.Semaphore(max(1, policy.per_host // share)))
+        return self._manners[name]
 
     async def address_seats(self, url: str) -> asyncio.Semaphore | None:
         """Seats at the address behind a URL; None without a limit, or where the request will end without one."""

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import asyncio
 
+from pipeline.web.netguard import NetFault
+from pipeline.web.reasons import NetReason
+
 RAISE = 1.05
 SLOWEST = 1 / 32  # of the limit
+NOTICE_S = 1.0  # longest sleep of one who waits for a turn, before it looks up again
 NOISE_S = 0.1  # a latency that grew by less is no strain
 
 
 class Pace:
-    """Turns of one host. ``rate_per_s`` 0: no rate, the delays alone count. Times are of the event loop's clock."""
+    """Turns of one host. ``rate_per_s`` 0: no rate, the delays alone count. Times are of the event loop's clock.
 
-    def __init__(self, delay_s: float, rate_per_s: float) -> None:
+    ``share`` lanes ask this host at one time: each keeps ``share`` times the gap, all together the gap itself.
+    """
+
+    def __init__(self, delay_s: float, rate_per_s: float, share: int = 1) -> None:
+        self._share = share
         self.crawl_delay_s = 0.0
         self.rate_per_s = rate_per_s
         self._delay_s = delay_s
@@ -26,23 +34,30 @@ class Pace:
         self._next_at = 0.0
         self._slowed_at = 0.0
         self._usual_s: float | None = None
+        self._ended = False
 
     @property
     def gap_s(self) -> float:
         """Least time between two request starts, seconds."""
-        return max(self._delay_s, self.crawl_delay_s, 1 / self.rate_per_s if self.rate_per_s else 0.0)
+        return self._share * max(self._delay_s, self.crawl_delay_s, 1 / self.rate_per_s if self.rate_per_s else 0.0)
 
     async def turn(self) -> None:
-        """Wait until the next request may start."""
+        """Wait until the next request may start. NetFault ``round_ended``: there are no more turns."""
         loop = asyncio.get_running_loop()
         async with self._line:
-            while (left := self._next_at - loop.time()) > 0:  # asked() may have moved it meanwhile
-                await asyncio.sleep(left)
+            while not self._ended and (left := self._next_at - loop.time()) > 0:  # asked() may have moved it meanwhile
+                await asyncio.sleep(min(left, NOTICE_S))
+            if self._ended:
+                raise NetFault(NetReason.ROUND_ENDED, "no turn came before the round's time was over")
             self._next_at = loop.time() + self.gap_s
 
+    def end(self) -> None:
+        """Give no more turns; who waits for one learns it within a second."""
+        self._ended = True
+
     def heed(self, crawl_delay_s: float, robots_asked_at: float) -> None:
-        """Keep robots.txt's Crawl-delay, after the request for robots.txt too."""
-        self.crawl_delay_s = crawl_delay_s
+        """Keep robots.txt's Crawl-delay, the longest of the host's origins, after the request for robots.txt too."""
+        self.crawl_delay_s = max(self.crawl_delay_s, crawl_delay_s)
         self.asked(robots_asked_at)
 
     def asked(self, at: float) -> None:

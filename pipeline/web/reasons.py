@@ -36,6 +36,7 @@ class NetReason(StrEnum):
     CRAWL_DELAY_TOO_LONG = "crawl_delay_too_long", FINAL
     RATE_LIMITED = "rate_limited", RETRY
     HOST_BUDGET = "host_budget", RETRY
+    ROUND_ENDED = "round_ended", RETRY  # the time of this round was over before the URL's turn came
 
     # The way to the server.
     DNS_NOT_FOUND = "dns_not_found", FINAL

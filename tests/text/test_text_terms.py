@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.text.terms import NO_LISTS, host_of, read_lists, registered_domain
+from pipeline.text.terms import NO_LISTS, read_lists
 from pipeline.web.urls import url_id
 
 
@@ -106,20 +106,3 @@ def test_a_line_that_is_no_url_is_named_t16(tmp_path) -> None:
     """T16"""
     with pytest.raises(InputError, match="no-url"):
         read_lists("", [], [written(tmp_path, "urls.txt", "http://a.test/\nno-url\n")])
-
-
-@pytest.mark.parametrize(
-    ("host", "domain"),
-    [
-        ("img.shop.co.uk", "shop.co.uk"), ("shop.example", "shop.example"), ("a.b.c.test", "c.test"), ("localhost", "localhost"),
-        ("127.0.0.1", "127.0.0.1"), ("me.github.io", "me.github.io"), ("", ""),
-    ],
-)  # fmt: skip
-def test_a_domain_is_what_somebody_registered(host, domain) -> None:
-    assert registered_domain(host) == domain
-
-
-def test_the_host_of_a_clean_url() -> None:
-    assert host_of("https://img.shop.test:8443/a.jpg?b") == "img.shop.test"
-    assert host_of("http://[::1]/a") == "[::1]"
-    assert host_of("urn:sha256:00") == ""

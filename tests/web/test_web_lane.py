@@ -364,3 +364,50 @@ def test_cookies_of_one_answer_are_not_sent_with_the_next(lane, http):
     """F10"""
     _, server = lane(http(b"x", Set_Cookie="id=1"), [f"http://h.example/{n}" for n in range(3)])
     assert not any(b"cookie" in request.head.lower() for request in server.requests)
+
+
+def test_a_lane_keeps_its_share_of_a_hosts_gap_and_connections(lane, http):
+    """A host split over four lanes: each keeps four times the gap, and a fourth of the connections."""
+    async def slower_than_the_gap(request, writer):
+        await asyncio.sleep(0.25)
+        return http()
+
+    urls = [f"http://a.test/{n}" for n in range(4)]
+    _, alone = lane(slower_than_the_gap, urls, delay_s=0.05, per_host=4)
+    _, split_up = lane(slower_than_the_gap, urls, delay_s=0.05, per_host=4, shares={"a.test": 4})
+    assert (alone.open_most > 1, split_up.open_most) == (True, 1)
+    assert split_up.requests[-1].time - split_up.requests[0].time >= 4 * 4 * 0.05  # after robots.txt and three pages
+
+
+def test_a_host_met_by_redirect_alone_is_shared_with_every_lane(lane, http):
+    """What leads to it from eight lanes adds up to what one lane may ask of it."""
+    urls = [f"http://a.test/{n}" for n in range(3)]
+    answers = {str(n): http(b"", "302 Found", Location=f"http://cdn.test/{n}.jpg") for n in range(3)}
+    answers |= {f"{n}.jpg": http(b"page") for n in range(3)}
+    begun = time.monotonic()
+    found, _ = lane(site(http, **answers), urls, delay_s=0.02, lanes=8)
+    assert reasons(found) == {None: 3}
+    assert time.monotonic() - begun >= 8 * 3 * 0.02
+
+
+def test_http_and_https_of_a_name_share_its_pace(lane, http):
+    """Origins have their own robots.txt, a name has one pace."""
+    urls = [f"http://a.test{port}/{n}" for n in range(2) for port in ("", ":8080")]
+    begun = time.monotonic()
+    lane(site(http), urls, delay_s=0.1)
+    assert time.monotonic() - begun >= 5 * 0.1  # two robots.txt and four pages
+
+
+def test_the_end_of_a_round_refuses_what_waits_and_finishes_what_is_under_way(lane, http):
+    async def slow(request, writer):
+        if request.path == "/robots.txt":
+            return http(b"")
+        await asyncio.sleep(0.5)
+        return http(b"page")
+
+    urls = [f"http://a.test/{n}" for n in range(20)]
+    found, _ = lane(slow, urls, ends_at=time.time() + 0.8)
+    counted = reasons(found)
+    assert counted[None] in (1, 2)
+    assert counted[NetReason.ROUND_ENDED] == 20 - counted[None]
+    assert all(found[url].tries == 0 for url in urls if found[url].reason)
