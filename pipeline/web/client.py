@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -155,7 +155,8 @@ class _Request:
     ) -> None:
         self._session, self._guard, self._want, self._allow_hop = session, guard, want, allow_hop
         self._headers = {"Accept": want.accept, "Accept-Encoding": want.accept_encoding}
-        self._known = Answer(redact(url), redact(url), tries=1)
+        shown = redact(url)
+        self._known: dict[str, Any] = {"url": shown, "final_url": shown, "tries": 1, "optouts": (), "hops": ()}
         self._url = url
         self._asides_s = 0.0  # spent in allow_hop
         self._deadline = asyncio.timeout(want.timeout_s)
@@ -167,15 +168,12 @@ class _Request:
             async with self._deadline:
                 await self._follow()
         except Exception as error:
-            self._learn(**dict(zip(("reason", "detail"), _fault_of(error, self._deadline.expired()), strict=True)))
+            self._known["reason"], self._known["detail"] = _fault_of(error, self._deadline.expired())
         seconds = asyncio.get_running_loop().time() - started - self._asides_s
         connection = dialled.get()
         if connection is not None:
-            self._learn(address=connection.address, asked_at=last_asked_at())
-        return replace(self._known, fetched_at=_now().isoformat(timespec="seconds"), seconds=round(seconds, 3))
-
-    def _learn(self, **facts: Any) -> None:
-        self._known = replace(self._known, **facts)
+            self._known |= {"address": connection.address, "asked_at": last_asked_at()}
+        return Answer(**self._known, fetched_at=_now().isoformat(timespec="seconds"), seconds=round(seconds, 3))
 
     async def _follow(self) -> None:
         """Hop after hop, until an answer is no redirect. Raises what ends the request early."""
@@ -184,14 +182,14 @@ class _Request:
             parts = split(url, self._want.max_url_bytes)
             self._guard.check_port(parts)
             url = str(parts)
-            self._learn(final_url=url)
+            self._known["final_url"] = url
             seen.add(url)
             target = await self._hop(url)
             if target is None:
                 return
-            self._learn(hops=(*self._known.hops, url))
-            if target in seen or len(self._known.hops) > MAX_REDIRECTS:
-                raise NetFault(NetReason.TOO_MANY_REDIRECTS, f"hop {len(self._known.hops)} leads to {target}")
+            hops = self._known["hops"] = (*self._known["hops"], url)
+            if target in seen or len(hops) > MAX_REDIRECTS:
+                raise NetFault(NetReason.TOO_MANY_REDIRECTS, f"hop {len(hops)} leads to {target}")
             self._guard.check_port(split(target, self._want.max_url_bytes))
             await self._ask_for_hop(target)
             url = target
@@ -216,14 +214,16 @@ class _Request:
         async with request as response:
             raw_headers = tuple((bytes(name), bytes(value)) for name, value in response.raw_headers)
             version = f"{response.version.major}.{response.version.minor}" if response.version else ""
-            united = tuple(sorted({*self._known.optouts, *optouts.from_headers(raw_headers)}))
-            self._learn(status=response.status, version=version, raw_headers=raw_headers, optouts=united)
+            united = tuple(sorted({*self._known["optouts"], *optouts.from_headers(raw_headers)}))
+            self._known |= {
+                "status": response.status, "version": version, "raw_headers": raw_headers, "optouts": united,
+            }  # fmt: skip
             target = self._judge_status(url, response.status, raw_headers)
             head = Head(url, response.status, raw_headers, united, target)
             if self._want.check_head and (reason := self._want.check_head(head)):
                 raise NetFault(reason)
             if target is None:
-                self._learn(body=await self._read(response, head))
+                self._known["body"] = await self._read(response, head)
             return target
 
     def _judge_status(self, url: str, status: int, raw_headers: RawHeaders) -> str | None:
@@ -232,7 +232,7 @@ class _Request:
             return None
         retry_after = _values(raw_headers, "retry-after")
         if status in RATE_LIMITS or (status == 503 and retry_after):
-            self._learn(retry_after_s=_retry_after_s(retry_after, _values(raw_headers, "date")))
+            self._known["retry_after_s"] = _retry_after_s(retry_after, _values(raw_headers, "date"))
             raise NetFault(NetReason.RATE_LIMITED, f"{status}, Retry-After: {', '.join(retry_after)[:64] or 'none'}")
         if status in REDIRECTS:
             location = _values(raw_headers, "location")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
@@ -84,6 +85,7 @@ class Parts:
         return f"{self.scheme}://{self.netloc}{self.target}"
 
 
+@lru_cache(maxsize=1024)  # a URL is looked at several times around its request
 def split(url: str, max_bytes: int = MAX_URL_BYTES) -> Parts:
     """Parse an absolute http(s) URL as a browser does, percent-encoding what needs it, once.
 
