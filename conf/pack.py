@@ -11,8 +11,8 @@ The interpreter itself is not in it, as with venv-pack (which is not used: no re
 editable installs). What no task needs is left out: Spark's Python part, since each Spark brings the one that fits it
 and so one archive serves Spark 3.5 and 4; the pictures of the demo; headers and tests. Bytecode goes along, marked as
 never to be held against its source (PEP 552): no executor compiles thousands of files before its first task, whatever
-unpacking does to times. So does the machine code of the language kernel, for processors of the kind that packs; others
-compile it themselves (pipeline/text/language/compiled.py). But for that code the same environment gives the same bytes.
+unpacking does to times. So does the machine code of our kernels, for processors of the kind that packs; others
+compile it themselves (pipeline/core/compiled.py). But for that code the same environment gives the same bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as unpacked:
         with zipfile.ZipFile(given.wheel) as wheel:
             wheel.extractall(unpacked)  # noqa: S202 - our own wheel; zipfile leaves no member outside
-        compile_kernel(Path(unpacked))
+        compile_kernels(Path(unpacked))
         ours = metadata.Distribution.at(next(Path(unpacked).glob("*.dist-info")))  # what is installed may be older
         files = {name: path for found in closure(ours) for name, path in files_of(found)}
         files |= {path.relative_to(unpacked).as_posix(): path for path in Path(unpacked).rglob("*") if path.is_file()}
@@ -84,11 +84,12 @@ def _asked_for(distribution: metadata.Distribution) -> list[str]:
     return [canonicalize_name(each.name) for each in needed]
 
 
-def compile_kernel(site_packages: Path) -> None:
-    """Let the pairmill in ``site_packages`` judge a text; that leaves machine code beside its source."""
+def compile_kernels(site_packages: Path) -> None:
+    """Let the pairmill in ``site_packages`` judge a text and a picture; that leaves machine code beside its source."""
     first_text = "from pipeline.text.language import detect; detect([''])"
+    first_picture = "from pipeline.vision.measure import ImageSettings, warm_up; warm_up(ImageSettings())"
     env = {**os.environ, "NUMBA_CACHE_DIR": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([sys.executable, "-c", first_text], cwd=site_packages, env=env, check=True)
+    subprocess.run([sys.executable, "-c", f"{first_text}; {first_picture}"], cwd=site_packages, env=env, check=True)
 
 
 def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:

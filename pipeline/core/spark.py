@@ -35,7 +35,7 @@ OURS = {  # set before the context starts, whoever starts it
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "false",  # as Spark 3.5: an impossible cast in a user's rule is null, no failed job
     "spark.speculation": "false",  # lanes talk to hosts: a second copy would double a host's load
-    "spark.executorEnv.NO_ALBUMENTATIONS_UPDATE": "1",  # see pipeline.vision.resize
+    "spark.executorEnv.NO_ALBUMENTATIONS_UPDATE": "1",  # see pipeline.vision.img2dataset
 }
 TUNING = {  # where the submitter said nothing
     "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can be hours of Python

@@ -14,9 +14,9 @@ from pathlib import Path
 import numba
 import pytest
 
-from pipeline.text.language import compiled as keeping
+from pipeline.core import compiled as keeping
+from pipeline.core.compiled import compiled
 from pipeline.text.language import detect
-from pipeline.text.language.compiled import compiled
 
 ROOT = Path(__file__).parents[2]
 ANSWER = "from pipeline.text.language import detect; print(detect(['Ein Hund im Schnee', '12']))"
@@ -120,16 +120,18 @@ def test_machine_code_beside_its_source_moves_with_it(tmp_path, monkeypatch):
     assert hits(compiled(doubling(tmp_path / "unpacked"), 1)) == 1
 
 
-def test_the_packed_environment_has_the_machine_code_of_the_kernel(tmp_path):
+def test_the_packed_environment_has_the_machine_code_of_the_kernels(tmp_path):
     spec = importlib.util.spec_from_file_location("pack", ROOT / "conf" / "pack.py")
     pack = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pack)
     for package in ("pipeline", "schemas"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    pack.compile_kernel(tmp_path)
+    pack.compile_kernels(tmp_path)
     written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("__pycache__/*"))
-    assert [Path(name).suffix for name in written] == [".nbc", ".nbi"]
-    assert all(name.startswith("pipeline/text/language/__pycache__/kernel.detect_batch-") for name in written)
+    kernels = ["text/language/__pycache__/kernel.detect_batch"]
+    kernels += [f"vision/__pycache__/kernels.{name}" for name in ("read_grey", "read_levels", "weighted_rows")]
+    assert [Path(name).suffix for name in written] == [".nbc", ".nbi"] * len(kernels)
+    assert all(name.startswith(f"pipeline/{kernel}-") for name, kernel in zip(written[::2], kernels, strict=True))
 
 
 def at_once(code: str, processes: int, kept: Path) -> set[str]:
@@ -148,7 +150,7 @@ def test_many_processes_may_start_at_once_with_nothing_kept(double, kept):
     code = f"""
 import sys; sys.path.append({folder!r})
 from doubling import double
-from pipeline.text.language.compiled import compiled
+from pipeline.core.compiled import compiled
 print(compiled(double, 1)(21))"""
     assert at_once(code, 4, kept) == {"42"}
 

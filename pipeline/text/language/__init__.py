@@ -63,7 +63,7 @@ def _prepared(text: str) -> str:
 @cache
 def _detector() -> Callable[[list[str]], list[Answer]]:
     """One a process. The imports wait for the first text: most processes that import this judge none."""
-    from pipeline.text.language.compiled import compiled
+    from pipeline.core.compiled import compiled
     from pipeline.text.language.kernel import detect_batch
     from pipeline.text.language.stream import Stream
 

@@ -1,12 +1,12 @@
 """Machine code of a function, kept between processes where a folder can be written.
 
-numba needs two seconds for the kernel and can keep the result: in NUMBA_CACHE_DIR where that is set, else in
+numba needs seconds for a kernel and can keep the result: in NUMBA_CACHE_DIR where that is set, else in
 ``__pycache__`` beside the source, else in the user's cache folder. What it reads from there it trusts, as Python trusts
 bytecode. Three things are not as in ``njit(cache=True)`` alone:
 
-- The name of a kept file holds a digest of this package, of numba and of the processor. Workers of several kinds that
-  share a folder never take each other's code (numba numbers the files of one source, and two processes that start at
-  once may give the same number), and an upgrade meets nothing of before.
+- The name of a kept file holds a digest of the function's package, of numba and of the processor. Workers of several
+  kinds that share a folder never take each other's code (numba numbers the files of one source, and two processes that
+  start at once may give the same number), and an upgrade meets nothing of before.
 - A folder that cannot be written serves if the file is there: an image built with it and mounted read-only.
 - Where nothing can be kept or read, the function is compiled for this process alone. That costs time only.
 """
@@ -25,31 +25,36 @@ import numba
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 
+_njit: Any = numba.njit
+_config: Any = numba.config  # its settings come from the environment when it is imported
+
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 """The error model: no division tests for 0 and raises, so that loops of divisions become vector code."""
 
 
-def compiled(function: Callable[..., None], *arguments: object) -> Callable[..., None]:
+def compiled(function: Callable[..., Any], *arguments: object) -> Callable[..., Any]:
     """``function`` as machine code for arguments of exactly these types."""
     signature = tuple(map(numba.typeof, arguments))
     try:
         with _kept_by_content():
-            dispatcher = numba.njit(function, cache=True, **OPTIONS)
+            dispatcher = _njit(function, cache=True, **OPTIONS)
         dispatcher.compile(signature)
     except Exception:  # no folder, a full disk, a damaged file: whatever it is, the compiler does not need it
-        dispatcher = numba.njit(function, **OPTIONS)
+        dispatcher = _njit(function, **OPTIONS)
         dispatcher.compile(signature)
     dispatcher.disable_compile()
-    return dispatcher
+    found: Callable[..., Any] = dispatcher
+    return found
 
 
 @cache
-def _digest() -> str:
-    """Of all that the machine code depends on."""
+def _digest(package: Path) -> str:
+    """Of all that the machine code of a function in this folder depends on."""
     facts = [
-        *(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))),
+        *(path.read_text(encoding="utf-8") for path in sorted(package.glob("*.py"))),
+        str(sorted(OPTIONS.items())),
         numba.__version__, llvmlite.__version__, get_host_cpu_name(), get_host_cpu_features().flatten(),
-        str(numba.config.CPU_NAME), str(numba.config.CPU_FEATURES), str(numba.config.OPT),
+        str(_config.CPU_NAME), str(_config.CPU_FEATURES), str(_config.OPT),
     ]  # fmt: skip
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
@@ -57,13 +62,16 @@ def _digest() -> str:
 class _ByContent:
     """Where numba keeps a file, under a name that says what is in it."""
 
+    _py_file: str  # numba's: the function's source
+    get_cache_path: Callable[[], str]
+
     def get_disambiguator(self) -> str:
-        return _digest()
+        return _digest(Path(self._py_file).parent)
 
     def ensure_cache_path(self) -> None:
         """OSError where nothing can be written and nothing of ours is there."""
-        if not any(Path(self.get_cache_path()).glob(f"*-{_digest()}.*.nbi")):
-            super().ensure_cache_path()
+        if not any(Path(self.get_cache_path()).glob(f"*-{self.get_disambiguator()}.*.nbi")):
+            super().ensure_cache_path()  # type: ignore[misc]
 
 
 class Chosen(_ByContent, UserProvidedCacheLocator):
@@ -81,9 +89,9 @@ class Personal(_ByContent, UserWideCacheLocator):
 @contextmanager
 def _kept_by_content() -> Iterator[None]:
     """numba asks the classes above, in that order, for functions that are decorated within."""
-    before: Any = numba.config.CACHE_LOCATOR_CLASSES
-    numba.config.CACHE_LOCATOR_CLASSES = ",".join(f"{__name__}.{each.__name__}" for each in (Chosen, Beside, Personal))
+    before = _config.CACHE_LOCATOR_CLASSES
+    _config.CACHE_LOCATOR_CLASSES = ",".join(f"{__name__}.{each.__name__}" for each in (Chosen, Beside, Personal))
     try:
         yield
     finally:
-        numba.config.CACHE_LOCATOR_CLASSES = before
+        _config.CACHE_LOCATOR_CLASSES = before
