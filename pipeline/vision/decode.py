@@ -1,8 +1,8 @@
 """From bytes to an upright picture in sRGB on white, as a browser would show it (docs/faults.md, F29 to F40).
 
 Only the first frame is decoded. A cut-off file is refused, never grey-filled: Pillow's tolerant loading stays off, it
-is process-wide. Decoding runs in this process: the readers are libjpeg-turbo, libpng, libwebp and Pillow's own GIF
-reader, under the limits of guard.py; a crash of one of them costs the task (docs/ARCHITECTURE.md, what is not there).
+is process-wide. The readers are libjpeg-turbo, libpng, libwebp and Pillow's own GIF reader, under the limits of
+guard.py. They run in the calling process: stage fetch calls them in a child that may die (child.py).
 """
 
 from __future__ import annotations
@@ -43,30 +43,38 @@ class Decoded(NamedTuple):
 def decode(data: bytes, header: Header) -> Decoded:
     """The whole picture, decoded to its last row; ImageRefused where that fails."""
     try:
-        picture = open_picture(data, header.format)
+        picture = header.picture or open_picture(data, header.format)
         picture.load()
         coloured = _in_srgb(picture)
-        upright = _upright(coloured, picture.info.get("exif"))
+        upright = turned(coloured, orientation_of(picture.info.get("exif")))
         plain = upright is picture and picture.mode in ("RGB", "L")
         return Decoded(_on_white(upright), plain)
     except Exception as error:  # F29: one bad picture never costs another, whatever its decoder raises
         raise refusal(error, data, header.format) from error
 
 
-def _upright(picture: Image.Image, exif: bytes | None) -> Image.Image:
-    turn = _TURNS.get(_orientation(exif)) if exif else None
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _orientation(exif: bytes) -> int:
-    """The EXIF orientation; 1 where it cannot be read."""
+def orientation_of(exif: bytes | None) -> int:
+    """The EXIF orientation; 1 where there is none that can be read."""
+    if not exif:
+        return 1
     tags = Image.Exif()
     try:
         tags.load(exif)
         value = tags.get(_ORIENTATION)
     except Exception:  # broken EXIF is ignored, the picture kept (F35)
         return 1
-    return value if isinstance(value, int) else 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """Upright; itself where it is so already."""
+    turn = _TURNS.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def is_sideways(orientation: int) -> bool:
+    """Whether width and height change places when the picture is turned."""
+    return orientation >= 5
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:
@@ -78,12 +86,12 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
         return picture
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    to_srgb = _transform(profile, picture.mode)
+    to_srgb = to_srgb_transform(profile, picture.mode)
     return picture if to_srgb is None else ImageCms.applyTransform(picture, to_srgb)
 
 
 @lru_cache(maxsize=64)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def to_srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """The way from ``profile`` to sRGB; None for sRGB itself and for a profile that is broken or of other channels."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

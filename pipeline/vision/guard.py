@@ -1,7 +1,8 @@
 """What untrusted bytes claim to be, judged before any pixel is decoded (docs/faults.md, F24-F29).
 
 The first bytes decide, not the header of the answer, not the extension. Only Pillow's JPEG, PNG, WebP and GIF readers
-are ever called, each by name: nothing is sniffed by a plugin, SVG is never rendered, no outside program is started.
+are ever called, on demand its AVIF reader, each by name: nothing is sniffed by a plugin, SVG is never rendered, no
+outside program is started.
 Width and height come from the file's header, so a picture of 44 kB that would unpack to a gigabyte costs nothing.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -19,12 +21,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline.vision.reasons import ImageReason, ImageRefused
+from pipeline.vision.settings import Limits
+
+__all__ = ["Header", "Limits", "inspect", "open_picture", "refusal"]
 
 _READERS: dict[str, type[ImageFile]] = {
     "jpeg": JpegImageFile,  # named directly it reads the first picture of an MPO and never its index
     "png": PngImageFile,
     "webp": WebPImageFile,
     "gif": GifImageFile,
+    "avif": AvifImageFile,
 }
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -50,33 +56,29 @@ _MAGIC = (
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Largest picture that is decoded. Above 50 megapixels RGB alone takes 150 MB a task (docs/faults.md, F28)."""
-
-    max_pixels: int = 50_000_000
-    max_side: int = 16_384
-
-
-@dataclass(frozen=True)
 class Header:
-    """What the first bytes say; width and height in pixels, before any EXIF turn."""
+    """What the first bytes say; width and height in pixels, before any EXIF turn. ``picture``: the reader, not yet
+    asked for pixels."""
 
     format: str
     width: int
     height: int
     animated: bool
+    picture: ImageFile | None = field(default=None, compare=False, repr=False)
 
 
 def inspect(data: bytes, limits: Limits) -> Header:
     """The header of an allowed picture within ``limits``; ImageRefused for everything else."""
     format_ = _format_of(data)
+    if format_ not in _READERS or (format_ == "avif" and not limits.avif):
+        raise ImageRefused(ImageReason.FORMAT_NOT_ALLOWED, format_)
     picture = open_picture(data, format_)
     width, height = picture.size
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise ImageRefused(ImageReason.TOO_MANY_PIXELS, f"{width}x{height}")
     if min(width, height) < 1:
         raise ImageRefused(ImageReason.DECODE_FAILED, f"{format_}: {width}x{height} pixels")
-    return Header(format_, width, height, _is_animated(picture))
+    return Header(format_, width, height, _is_animated(picture), picture)
 
 
 def open_picture(data: bytes, format_: str) -> ImageFile:
@@ -105,8 +107,6 @@ def _format_of(data: bytes) -> str:
     format_ = next((name for name, magic in _MAGIC if magic.match(head)), None)
     if format_ is None:
         raise ImageRefused(ImageReason.NOT_AN_IMAGE, f"begins with {head[:16]!r}")
-    if format_ not in _READERS:
-        raise ImageRefused(ImageReason.FORMAT_NOT_ALLOWED, format_)
     return format_
 
 
@@ -119,7 +119,9 @@ def _is_animated(picture: ImageFile) -> bool:
 
 
 def _is_cut_off(data: bytes, format_: str) -> bool:
-    """Whether the mark that ends a file of this format is missing."""
+    """Whether the mark that ends a file of this format is missing; AVIF has none."""
+    if format_ == "avif":
+        return False
     if format_ == "webp":
         return len(data) < int.from_bytes(data[4:8], "little") + 8
     if format_ == "png":

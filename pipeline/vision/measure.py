@@ -1,46 +1,35 @@
-"""Everything stage fetch measures of the bytes of one image: pure, no network, no Spark."""
+"""Everything stage fetch measures of the bytes of one image: pure, no network, no Spark.
+
+It runs decoders in this process. Where bytes come from strangers, ask pipeline.vision.child, which does it in a child.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
 from pipeline.vision.decode import decode
-from pipeline.vision.guard import Limits, inspect
-from pipeline.vision.phash import chroma4, phash, phash256, phash_margin, spread
+from pipeline.vision.guard import inspect
+from pipeline.vision.levels import grey_of, levels_of
+from pipeline.vision.pdq import pdq
+from pipeline.vision.phash import hashes_of
 from pipeline.vision.reasons import ImageRefused
-from pipeline.vision.resize import ResizeMode, store
+from pipeline.vision.resize import store
+from pipeline.vision.settings import OK, ImageSettings, MeasuredImage
 
-OK = "ok"
-
-
-@dataclass(frozen=True)
-class ImageSettings:
-    """What changes the measured values. LAION stored 256 px; 512 spares a second fetch to train at 336 px."""
-
-    size: int = 512
-    mode: ResizeMode = "keep_ratio_largest"
-    quality: int = 95
-    limits: Limits = field(default_factory=Limits)
-
-
-class MeasuredImage(NamedTuple):
-    """``columns`` of schemas/fetch.py: outcome, detail, sha256 to image_sha256. ``data``: a JPEG; None: refused."""
-
-    columns: dict[str, Any]
-    data: bytes | None
+__all__ = ["OK", "ImageSettings", "MeasuredImage", "measure_image", "warm_up"]
 
 
 def measure_image(data: bytes, settings: ImageSettings) -> MeasuredImage:
     """Measure the bytes of one image as served; never raises for what is in them.
 
     ``outcome`` is "ok" or an ImageReason, whose ``detail`` says what was met; columns that could not be measured are
-    absent. Hashes and spread are those of the *stored* picture as Pillow decodes it, so that whoever holds the corpus
-    can compute them again. An animation is its first frame, and ``detail`` says so.
+    absent. Hashes and levels are those of the *stored* picture as Pillow decodes it, so that whoever holds the corpus
+    can compute them again. An animation is its first frame, and ``detail`` says so. With ``settings.pdq`` there is a
+    column more, of hash and quality, that no table has.
     """
     columns: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data)}
     try:
@@ -52,19 +41,31 @@ def measure_image(data: bytes, settings: ImageSettings) -> MeasuredImage:
             "short_side": min(header.width, header.height),
             "aspect": max(header.width, header.height) / min(header.width, header.height),
         }
-        stored = store(data, header, decode(data, header), settings.size, settings.mode, settings.quality)
+        stored = store(data, header, settings)
+        if settings.pdq:
+            columns["pdq"] = pdq(decode(data, header).picture)
     except ImageRefused as refused:
         return MeasuredImage({"outcome": refused.reason.value, "detail": refused.detail} | columns, None)
-    picture = stored.picture or Image.open(io.BytesIO(stored.data), formats=["JPEG"])
+    grey = grey_of(stored.pixels)
+    levels, hashes = levels_of(stored.pixels, grey), hashes_of(grey)
     columns |= {
-        "width": stored.width,
-        "height": stored.height,
-        "spread": spread(picture),
-        "phash": phash(picture),
-        "phash_margin": phash_margin(picture),
-        "phash256": phash256(picture),
-        "chroma4": chroma4(picture),
+        "width": stored.pixels.shape[1],
+        "height": stored.pixels.shape[0],
+        "spread": levels.spread,
+        "mean": levels.mean,
+        "entropy": levels.entropy,
+        "phash": hashes.phash,
+        "phash_margin": hashes.phash_margin,
+        "phash256": hashes.phash256,
+        "chroma4": levels.chroma4,
         "image_sha256": hashlib.sha256(stored.data).hexdigest(),
     }
     detail = "animated: first frame" if header.animated else None
     return MeasuredImage({"outcome": OK, "detail": detail} | columns, stored.data)
+
+
+def warm_up(settings: ImageSettings) -> None:
+    """Measure a blank picture: afterwards everything is imported, and compiled or loaded."""
+    first = io.BytesIO()
+    Image.new("RGB", (settings.size + 8, settings.size + 8)).save(first, "PNG")
+    measure_image(first.getvalue(), settings)

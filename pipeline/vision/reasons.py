@@ -24,9 +24,11 @@ class ImageReason(StrEnum):
     DECODE_CRASH = "decode_crash"
 
     # The picture.
+    BLOCKLISTED = "blocklisted"
     BLANK_IMAGE = "blank_image"
     TOO_SMALL = "too_small"
     ASPECT_RATIO = "aspect_ratio"
+    LOW_ENTROPY = "low_entropy"  # next to nothing but one grey level
 
 
 class ImageRefused(Exception):

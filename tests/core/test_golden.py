@@ -75,13 +75,13 @@ def extract_columns() -> Columns:
 def fetch_columns() -> Columns:
     """What is measured of three pictures: colour, transparent, and grey that is too wide to be stored as it is.
 
-    image_sha256 is left out and spread is rounded: the stored JPEG is written by the libjpeg-turbo that OpenCV was
+    image_sha256 is left out and levels are rounded: the stored JPEG is written by the libjpeg-turbo that simplejpeg was
     built with, and another build may write other bytes for the same pixels. phash holds: see the test of its margin.
     """
     rows = [measure_image(data, ImageSettings()).columns for data in pictures()]
     names = [name for name in rows[0] if name != "image_sha256"]
     found: Columns = {name: [row.get(name) for row in rows] for name in names}
-    return found | {"spread": [round(spread, 1) for spread in found["spread"]]}
+    return found | {name: [round(value, 1) for value in found[name]] for name in ("spread", "mean", "entropy")}
 
 
 def pictures() -> list[bytes]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageDraw, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageOps, ImageStat
 
 from pipeline.vision.decode import decode
 from pipeline.vision.guard import Limits, inspect
 from pipeline.vision.measure import ImageSettings, measure_image
-from pipeline.vision.phash import from_hex, phash, spread, to_hex
+from pipeline.vision.phash import from_hex, phash_of, to_hex
 from pipeline.vision.reasons import ImageReason
 from schemas.fetch import ADDS
 
@@ -60,7 +60,7 @@ def test_all_columns_of_the_fetch_table_are_measured():
     names = ADDS.names
     wanted = names[names.index("sha256") : names.index("image_sha256") + 1]
     assert sorted(columns) == sorted(["outcome", "detail", *wanted])
-    of_the_picture = dict.fromkeys(("spread", "phash", "phash_margin", "phash256", "chroma4"))
+    of_the_picture = dict.fromkeys(("spread", "mean", "entropy", "phash", "phash_margin", "phash256", "chroma4"))
     assert columns | of_the_picture == of_the_picture | {
         "outcome": "ok", "detail": None, "sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data),
         "original_format": "jpeg", "original_width": 90, "original_height": 70, "width": 90, "height": 70, "short_side": 70,
@@ -90,16 +90,23 @@ def test_nothing_is_enlarged(mode):
     assert stored(encoded("png", scene()), mode=mode).size == (90, 70)
 
 
-def test_hash_and_spread_are_those_of_the_stored_picture():
+def test_hashes_and_levels_are_those_of_the_stored_picture():
     for data in (encoded("jpeg", scene()), encoded("png", scene(900, 700)), encoded("jpeg", scene(mode="L"))):
         columns, kept = measure_image(data, SETTINGS)
         again = Image.open(io.BytesIO(kept))
+        grey = again.convert("L")
         assert to_hex(columns["phash"]) == str(imagehash.phash(again))
-        assert columns["spread"] == pytest.approx(spread(again))
+        assert columns["phash256"] == np.packbits(imagehash.phash(again, hash_size=16).hash).tobytes()
+        assert columns["spread"] == pytest.approx(max(ImageStat.Stat(again).stddev))
+        assert columns["mean"] == pytest.approx(ImageStat.Stat(grey).mean[0])
+        assert columns["entropy"] == pytest.approx(grey.entropy())
+        _, cb, cr = again.convert("RGB").resize((4, 4), Image.Resampling.BOX).convert("YCbCr").split()
+        chroma = np.frombuffer(cb.tobytes() + cr.tobytes(), np.uint8)
+        assert np.abs(np.frombuffer(columns["chroma4"], np.uint8).astype(int) - chroma).max() <= 1
 
 
 def test_the_hash_is_imagehash_as_a_signed_integer_and_hex():
-    values = [phash(Image.effect_noise((64, 64), 80)) for _ in range(40)]
+    values = [phash_of(Image.effect_noise((64, 64), 80)) for _ in range(40)]
     assert all(-(2**63) <= value < 2**63 for value in values)
     assert (to_hex(-(2**63)), to_hex(2**63 - 1)) == ("8000000000000000", "7fffffffffffffff")
     assert [from_hex(to_hex(value)) for value in values] == values
