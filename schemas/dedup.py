@@ -1,37 +1,44 @@
 """dedup/rows: the fetched images with their duplicate cluster. Measured here, judged in select."""
 
-from schemas.fields import INT32, INT64, STRING, column, table
+from schemas.fields import BINARY, INT32, INT64, STRING, column, table
 
 ADDS = table(
-    1,
+    2,  # 2: clusters by three hashes; nearest_bits is the distance to a copy
     [
-        column("cluster_id", STRING, "smallest url_id of the images joined by equal sha256 or near phash"),
+        column("cluster_id", STRING, "smallest url_id of the images joined by equal sha256 or as copies"),
         column("cluster_images", INT64, "image URLs in the cluster", "images"),
         column("same_bytes_images", INT64, "image URLs with these very bytes, among the rows that entered", "images"),
         column("same_bytes_captions", INT64, "distinct captions beside these very bytes", "captions"),
-        column(
-            "nearest_bits",
-            INT32,
-            "Hamming distance of phash to the nearest other image; null: none within reach",
-            "bits",
-        ),
+        column("nearest_bits", INT32, "Hamming distance of phash to the nearest other copy; null: no copy", "bits"),
+    ],
+)
+
+_NODE = "xxhash64 of the three hashes of a picture"
+
+SIGNATURES = table(
+    1,
+    [
+        column("node", INT64, _NODE),
+        column("phash", INT64, "64 bits, signed"),
+        column("phash256", BINARY, "32 bytes"),
+        column("chroma4", BINARY, "32 bytes"),
     ],
 )
 
 EDGES = table(
-    1,
+    2,  # 2: between signatures, no longer between hashes
     [
-        column("phash_a", INT64, "a hash, signed"),
-        column("phash_b", INT64, "a greater hash near it, signed"),
-        column("bits", INT32, "their Hamming distance", "bits"),
+        column("node_a", INT64, _NODE),
+        column("node_b", INT64, "another that is a copy of it"),
+        column("bits", INT32, "Hamming distance of phash", "bits"),
     ],
 )
 
 COMPONENTS = table(
-    1,
+    2,  # 2: of signatures
     [
-        column("phash", INT64, "a hash that is near another, signed"),
-        column("component", INT64, "the smallest hash of its component, signed"),
-        column("nearest_bits", INT32, "Hamming distance to the nearest other hash", "bits"),
+        column("node", INT64, f"{_NODE} that has a copy with another signature"),
+        column("component", INT64, "the smallest node of its component"),
+        column("nearest_bits", INT32, "Hamming distance of phash to the nearest of these copies", "bits"),
     ],
 )

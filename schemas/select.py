@@ -1,6 +1,6 @@
 """select/rows: the scored pairs with the choices among them; select/queries: the balance, query by query."""
 
-from schemas.fields import BOOL, FLOAT64, INT64, STRING, column, table
+from schemas.fields import BOOL, FLOAT64, INT32, INT64, STRING, column, table
 
 _DRAW = (
     column("query", STRING, "of the queries that the caption names, the one nearest to keeping the pair; null: none"),
@@ -15,21 +15,23 @@ _DRAW = (
     column("query_p", FLOAT64, "with what probability it keeps each of its pairs", "0..1"),
 )
 
-ADDS = table(
-    1,
+CHOICES = table(
+    2,  # 2: each row against the pairs that stay, no longer one representative a cluster
     [
         column(
-            "cluster_rank",
+            "caption_rank",
             INT64,
-            "place among the pairs of its duplicate cluster, best first, from 1; "
-            "a repeated caption ranks after all others",
+            "place of the caption among those that stay beside the picture, best first, from 1; "
+            "select.captions_per_image + 1: not among them",
         ),
-        column("repeated", BOOL, "a better pair of the cluster has this very caption"),
-        column("duplicate_of", STRING, "pair_id of the cluster's representative; null for the representative"),
+        column("repeated", BOOL, "a better pair that stays beside the picture has this very caption"),
+        column("duplicate_of", STRING, "pair_id of the representative it goes with; null for a representative"),
+        column("duplicate_bits", INT32, "Hamming distance of phash to the representative's; null for one", "bits"),
         column("image_of", STRING, "url_id of the representative's image, whose picture is packed"),
-        *_DRAW,
     ],
 )
+
+ADDS = table(2, [*CHOICES, *_DRAW])
 
 DRAWS = table(1, [column("pair_id", STRING, "the pair"), *_DRAW])
 

@@ -36,6 +36,7 @@ from pipeline.core.stage import Measured, Stage, rows_schema
 from pipeline.core.storage import Storage
 from pipeline.core.tables import write_file
 from pipeline.core.user_rules import UserRule
+from pipeline.dedup.stage import Dedup
 from pipeline.funnel import BY_NAME
 from pipeline.select.stage import Select
 from pipeline.text.config import Config as TextConfig
@@ -65,6 +66,7 @@ class Scored(Stage[Clip.Config]):
 
 class Config(StageConfig):
     text: Operate[TextConfig] = TextConfig()
+    dedup: Operate[Dedup.Config] = Dedup.Config()
     clip: Operate[Clip.Config] = Clip.Config()
     select: Operate[Select.Config] = Select.Config()
     spark: Operate[SparkConfig] = SparkConfig()
@@ -227,7 +229,7 @@ def test_counts_are_of_the_pairs_that_the_clusters_left(choose) -> None:
     """The copies of a picture do not make its queries common."""
     queries = {f"{number:032x}": ["fox"] for number in range(300)}
     one_picture = {pair_id: "c" for pair_id in queries if int(pair_id, 16) >= 60} | {f"{n:032x}": f"{n}" for n in range(60)}
-    done = choose(pairs_of(queries, cluster_id=one_picture), balance_t=61)
+    done = choose(pairs_of(queries, cluster_id=one_picture, sha256=one_picture), balance_t=61)
     assert done.manifest.dropped == {"duplicate_image": 239}
     assert {row["query_count"] for row in done.rows.values()} == {61, None}
     assert done.queries == {"fox": (61, 61)}

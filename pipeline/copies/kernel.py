@@ -1,0 +1,142 @@
+"""Comparing signatures, for numba.
+
+A bucket holds rows that may be copies of one another. All its pairs are compared, and what comes out is a minimum
+spanning forest: at most one edge fewer than there are rows, the same components as all edges have, and, since near
+pairs are joined first, an edge of the least distance at every row that has any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from pipeline.copies.signature import Limits, Signatures, room_for
+from pipeline.core.compiled import OPTIONS, compiled
+
+inlined = njit(**OPTIONS, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""A part of the two functions at the end, never called from Python."""
+
+ONE = np.uint64(1)
+
+
+@intrinsic
+def popcount(typing_context: Any, bits: Any) -> Any:
+    """Bits set in a uint64: one instruction."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), build
+
+
+@inlined
+def stands(ours: Signatures, i: int, theirs: Signatures, j: int, limits: Limits) -> bool:
+    """The second look at two pictures whose phash is near."""
+    bits = np.uint64(0)
+    for word in range(4):
+        bits += popcount(ours.phash256[i, word] ^ theirs.phash256[j, word])
+    if bits > np.uint64(limits.phash256):
+        return False
+    for mean in range(32):
+        if abs(np.int32(ours.chroma4[i, mean]) - np.int32(theirs.chroma4[j, mean])) > limits.chroma:
+            return False
+    return True
+
+
+@inlined
+def root(parents: np.ndarray, i: int) -> int:
+    """The row that stands for the tree of ``i``; the way there is halved."""
+    while parents[i] != i:
+        parents[i] = parents[parents[i]]
+        i = parents[i]
+    return i
+
+
+@inlined
+def is_first_bucket(difference: np.uint64, masks: np.ndarray, number: int) -> bool:
+    """Whether two rows that differ so share no bucket of a smaller number: each pair is looked at once."""
+    for before in range(number):  # noqa: SIM110  numba knows no generators in all()
+        if difference & masks[before] == 0:
+            return False
+    return True
+
+
+@inlined
+def distances_met(phash: np.ndarray, i: int, first: int, end: int, most: int) -> np.uint64:
+    """At which distances up to ``most`` row ``i`` meets rows from ``first`` to ``end``-1: bit d for distance d.
+
+    Most rows meet none, and that is found out without a branch.
+    """
+    own, near, others = phash[i], 0, phash[first:end]
+    for other in others:
+        near += popcount(own ^ other) <= np.uint64(most)
+    met = np.uint64(0)
+    if near:
+        for other in others:
+            bits = popcount(own ^ other)
+            if bits <= np.uint64(most):
+                met |= ONE << bits
+    return met
+
+
+def spanning_forests(
+    starts: np.ndarray, splits: np.ndarray, numbers: np.ndarray,
+    signatures: Signatures, masks: np.ndarray, limits: Limits, edges: np.ndarray,
+) -> int:  # fmt: skip
+    """Forests of B buckets over N rows; returns how many edges were written.
+
+    ``starts`` [B+1] int64: rows of bucket b are starts[b] to starts[b+1]-1. ``splits`` [B] int64: -1, or the row of
+    b before which rows are compared only with those from it on (a pair of chunks of one bucket). ``numbers`` [B]
+    int64: the mask of ``masks`` [M] uint64 whose bits all rows of b share. ``edges`` [N, 3] int64 receives the rows
+    of each edge and their distance.
+    """
+    phash, count = signatures.phash, 0
+    parents, met = np.arange(len(phash)), np.zeros(len(phash), np.uint64)
+    for b in range(len(splits)):
+        start, split, end, number = starts[b], splits[b], starts[b + 1], numbers[b]
+        last = split if split >= 0 else end
+        met_by_any = np.uint64(0)
+        for i in range(start, last):
+            met[i] = distances_met(phash, i, max(i + 1, split), end, limits.phash)
+            met_by_any |= met[i]
+        for distance in range(limits.phash + 1 if met_by_any else 0):
+            for i in range(start, last):
+                if not met[i] >> np.uint64(distance) & ONE:
+                    continue
+                for j in range(max(i + 1, split), end):
+                    difference = phash[i] ^ phash[j]
+                    if popcount(difference) != np.uint64(distance) or not is_first_bucket(difference, masks, number):
+                        continue
+                    here, there = root(parents, i), root(parents, j)
+                    if here != there and stands(signatures, i, signatures, j, limits):
+                        parents[there] = here
+                        edges[count, 0], edges[count, 1], edges[count, 2] = i, j, distance
+                        count += 1
+    return count
+
+
+def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: Limits) -> int:
+    """The first of the ``count`` kept pictures that row ``i`` is a copy of, or -1."""
+    for k in range(count):
+        if popcount(kept.phash[k] ^ rows.phash[i]) <= np.uint64(limits.phash) and stands(kept, k, rows, i, limits):
+            return k
+    return -1
+
+
+@cache
+def forests_kernel() -> Callable[..., int]:
+    """`spanning_forests` as machine code."""
+    numbers = np.zeros(1, np.int64)
+    masks, edges = np.zeros(1, np.uint64), np.zeros((1, 3), np.int64)
+    return compiled(spanning_forests, numbers, numbers, numbers, room_for(1), masks, Limits(0, 0, 0), edges)
+
+
+@cache
+def first_copy_kernel() -> Callable[..., int]:
+    """`first_copy` as machine code."""
+    return compiled(first_copy, room_for(1), 0, room_for(1), 0, Limits(0, 0, 0))

@@ -1,0 +1,65 @@
+"""What is compared of a picture, 72 bytes of it, and how far the parts of two copies may lie apart.
+
+phash (64 bits of a grey 32x32 picture) is small enough to search a billion of them by, and too coarse to decide: it
+joins a red and a blue mug, and two quotes on one card. phash256 tells the cards apart, chroma4 the mugs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+PHASH_BITS = 64
+DEGENERATE_BITS = 4  # set, or not set: of a hash with so few one cannot tell its picture from any other
+DEGENERATE_MARGIN = 1e-6  # of phash_margin: below, rounding decides bits
+"""Both: JohannesBuchner/imagehash#134, qarmin/czkawka#2059."""
+OCTETS = 32  # of phash256, and of chroma4
+SIGNATURE_COLUMNS = ("phash", "phash256", "chroma4")
+
+
+class Limits(NamedTuple):
+    """Two pictures are copies where all three hold."""
+
+    phash: int  # bits of 64 in which they differ, at most
+    phash256: int  # bits of 256
+    chroma: int  # levels of 255, at the worst of 16 means of Cb and 16 of Cr
+
+
+class Signatures(NamedTuple):
+    """Those of N pictures."""
+
+    phash: np.ndarray  # [N] uint64
+    phash256: np.ndarray  # [N, 4] uint64
+    chroma4: np.ndarray  # [N, 32] uint8: 4x4 means of Cb, then of Cr, row by row
+
+
+def room_for(count: int) -> Signatures:
+    """So many signatures of zeros."""
+    return Signatures(np.zeros(count, np.uint64), np.zeros((count, 4), np.uint64), np.zeros((count, OCTETS), np.uint8))
+
+
+def signatures_of(rows: pa.RecordBatch | pa.Table) -> Signatures:
+    """From the columns SIGNATURE_COLUMNS; a null is all zeros. Copies: machine code is made for arrays of one kind."""
+    phash = _whole(rows, "phash").fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64).copy()
+    phash256, chroma4 = (_octets(_whole(rows, name)).copy() for name in SIGNATURE_COLUMNS[1:])
+    return Signatures(phash, phash256.view(np.uint64), chroma4)
+
+
+def _octets(column: pa.Array) -> np.ndarray:
+    """[N, 32] uint8 of binary values of 32 bytes; ArrowInvalid for others."""
+    fixed = column.fill_null(bytes(OCTETS)).cast(pa.binary(OCTETS))
+    return np.frombuffer(fixed.buffers()[1], np.uint8).reshape(-1, OCTETS)[fixed.offset :][: len(fixed)]
+
+
+def _whole(rows: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
+    column = rows.column(name)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def telling(phash: pa.Array | pa.ChunkedArray, phash_margin: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Which hashes tell something of their pictures, [N] bool: neither null nor degenerate."""
+    bits = np.bitwise_count(phash.fill_null(0).to_numpy().view(np.uint64))
+    margin = phash_margin.fill_null(0).to_numpy()
+    return (bits > DEGENERATE_BITS) & (bits < PHASH_BITS - DEGENERATE_BITS) & (margin >= DEGENERATE_MARGIN)
