@@ -17,7 +17,7 @@ ADDS = table(
     [
         column("outcome", STRING, "ok, or the reason the pair could not be packed"),
         *PICTURE,
-        column("image_file", STRING, "file of the stored bytes, relative to the run"),
+        column("image_file", STRING, "file of the stored bytes, relative to the run; full path of a tar read in place"),
         column("image_offset", INT64, "where the stored bytes begin in it", "bytes"),
         column("image_bytes", INT64, "how many bytes are stored", "bytes"),
     ],

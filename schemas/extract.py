@@ -19,6 +19,10 @@ ADDS = table(
         column("page_lang", STRING, "language the page declares"),
         column("page_date", STRING, "capture date (WARC-Date); null where the input has none"),
         column("place", INT32, "number of the image on its page, in document order, from 0"),
+        column("source_key", STRING, "of a tar of images: its name without folder and ending, slash, the sample's key"),
+        column("image_shard", STRING, "fingerprint of the tar that holds the picture; the manifest says where it lies"),
+        column("image_offset", INT64, "where the picture begins in that tar", "bytes"),
+        column("image_bytes", INT64, "how many bytes it has there", "bytes"),
         column("page_optouts", STRINGS, "opt-out signals of the page (meta robots, response headers)"),
     ],
 )

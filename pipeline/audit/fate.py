@@ -17,10 +17,12 @@ import pyarrow.compute as pc
 from pipeline.audit.corpus import corpus_shards
 from pipeline.audit.funnel import published
 from pipeline.core.errors import InputError
+from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from pipeline.core.storage import FileRecord
 from pipeline.core.tables import scan
+from pipeline.extract.candidates import URN_SHA256
 from pipeline.web.urls import UrlError, url_id
 from schemas.export import CORPUS
 from schemas.ledger import LEDGER
@@ -104,10 +106,12 @@ def why(run: Run, key: str) -> Why:
 
 
 def _identifier(text: str) -> str | None:
-    """The id that ``text`` is, or that its URL has; None for what can be neither."""
+    """The id that ``text`` is, or that its URL or URN has; None for what can be none."""
     text = text.strip()
     if _ID.fullmatch(text.lower()):
         return text.lower()
+    if text.startswith(URN_SHA256):
+        return key_of(text)
     try:
         return url_id(text)
     except UrlError:

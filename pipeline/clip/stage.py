@@ -32,7 +32,7 @@ from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage, read_pictures
-from pipeline.core.tables import read_table, spark_schema, write_file
+from pipeline.core.tables import by_place, read_table, spark_schema, write_file
 from schemas.clip import ADDS, EMBEDDINGS
 from schemas.pairs import IMAGE_COLUMNS, PAIR_COLUMNS, QUERY_COLUMNS
 
@@ -83,7 +83,7 @@ class Clip(Stage[Config]):
         new_captions = captions.join(self._stored(run, measure_key, TEXT), "id", "left_anti")
         measured = _touched(pairs, new_pictures, new_captions)
         if measured:
-            in_place = new_pictures.repartition("image_file").sortWithinPartitions("image_file", "image_offset")
+            in_place = by_place(new_pictures)
             by_id = new_captions.repartition("id").sortWithinPartitions("id")
             with run.reporter.bar(self.name, run.parts_probe(self.name, new_pictures.count() + new_captions.count())):
                 _embed_all(in_place, _embedder(run.storage, measure_key, IMAGE, config, _picture_embeddings))

@@ -19,7 +19,6 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, TypeVar
 
@@ -29,12 +28,14 @@ PROBE = ".probe"  # how the names of files begin that only try whether they can 
 CHUNK_BYTES = 1 << 20
 READ_AHEAD_BYTES = 1 << 20  # of a file on a store that is read here and there
 STREAM_AHEAD_BYTES = 8 << 20  # of one that is read from its beginning to its end
-PICTURES_AT_ONCE = 256  # bounds what `read_pictures` holds: some ten MB
+PICTURES_AT_ONCE = 256  # these two bound what `read_pictures` holds
+PICTURE_BYTES_AT_ONCE = 64 << 20
 
 T = TypeVar("T")
 R = TypeVar("R")
 Place = tuple[str | None, int | None, int | None]
-"""Where a stored picture is: file, offset and length in bytes; null where there is none."""
+"""Where a picture is: file, offset and length in bytes; null where there is none. A file of the run is named relative
+to it; an absolute path is a file of a person's on this machine's disks, such as a tar that is read in place."""
 
 
 @dataclass(frozen=True)
@@ -310,16 +311,34 @@ def read_pictures(storage: Storage, places: Iterable[Place]) -> Iterator[bytes |
 
     Some hundred at a time, each file once for them, so that neighbours share a request.
     """
-    remaining = iter(places)
-    while some := list(islice(remaining, PICTURES_AT_ONCE)):
+    for some in _some_at_a_time(places):
         by_file: dict[str, list[tuple[int, int]]] = {}
         for file, offset, size in some:
             if file is not None and offset is not None and size is not None:
                 by_file.setdefault(file, []).append((offset, size))
-        read = storage.each(lambda item: storage.read_ranges(*item), by_file.items())
+        read = storage.each(lambda item: _holder(storage, item[0]).read_ranges(*item), by_file.items())
         found = {file: iter(pictures) for file, pictures in zip(by_file, read, strict=True)}
         for file, offset, size in some:
             yield None if file is None or offset is None or size is None else next(found[file])
+
+
+def _holder(storage: Storage, file: str) -> Storage:
+    """What reads a file of a `Place`."""
+    return LocalStorage("/") if file.startswith("/") else storage
+
+
+def _some_at_a_time(places: Iterable[Place]) -> Iterator[list[Place]]:
+    some: list[Place] = []
+    held = 0
+    for place in places:
+        size = place[2] or 0
+        if some and (len(some) == PICTURES_AT_ONCE or held + size > PICTURE_BYTES_AT_ONCE):
+            yield some
+            some, held = [], 0
+        some.append(place)
+        held += size
+    if some:
+        yield some
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
-from pipeline.core.tables import read_table, spark_schema
+from pipeline.core.tables import by_place, read_table, spark_schema
 from pipeline.export.corpus import MANIFEST, publish_corpus, recover_swap
 from pipeline.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
@@ -86,11 +86,8 @@ class Export(Stage[Config]):
         pairs = rows["select"].select(*self.carries).join(pictures, "image_of", "left")
         schema = run.schema(self.name)
         unverified = pa.schema([field for field in schema if field.name != "outcome"])
-        in_place = (
-            pairs.select(*unverified.names).repartition("image_file").sortWithinPartitions("image_file", "image_offset")
-        )
         verify = partial(_verify, run.storage, schema)
-        return Measured(in_place.mapInArrow(verify, spark_schema(schema)))
+        return Measured(by_place(pairs.select(*unverified.names)).mapInArrow(verify, spark_schema(schema)))
 
     def rules(self, config: Config) -> list[Rule]:
         """Only bytes that are gone or changed are left out."""

@@ -21,8 +21,18 @@ Row = dict[str, Any]
 
 MAX_REPLACED_SHARE = 0.05  # of an alt text's characters; above it the charset was wrong (docs/faults.md, X12)
 DATA_URI_SHOWN_CHARS = 64
+URN_SHA256 = "urn:sha256:"
 
 _EMPTY: Row = dict.fromkeys(ADDS.names)
+
+
+def _page_id(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        return key_of(normalise(url))
+    except UrlError:
+        return key_of(url)  # a page of no known address still is one page
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,35 @@ class Page:
         object.__setattr__(self, "page_id", _page_id(self.url))
 
 
+NO_PAGE = Page(None)
+"""Where an image with its text stands on no page: a list's row, a tar's sample."""
+
+
 def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, config: Config) -> Row:
     """The row of one image. ``raw_url`` and ``raw_alt`` as found, entities decoded once; alt None where there is none.
 
     The URL is judged before the text: an image that can never be requested says so whatever its text.
     """
+    row = _as_found(page, place, raw_url, raw_alt)
+    if is_data_uri(raw_url):
+        return row | {"outcome": Reason.DATA_URI.value, "detail": raw_url.strip()[:DATA_URI_SHOWN_CHARS]}
+    try:
+        image_url = _absolute(page, raw_url, config)
+        normalised = normalise(image_url, config.max_url_bytes)
+    except UrlError as error:
+        return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
+    return _with_keys(row, image_url, normalised)
+
+
+def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
+    """The row of a picture in an archive that no URL names: the sha256 of its bytes does, as 64 hex digits."""
+    urn = URN_SHA256 + sha256
+    return _with_keys(_as_found(NO_PAGE, None, urn, raw_text), urn, urn)
+
+
+def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None) -> Row:
     raw_parts = (raw_url,) if raw_alt is None else (raw_url, raw_alt)
-    row = _EMPTY | {
+    return _EMPTY | {
         "candidate_id": key_of(page.url or "", page.date or "", "" if place is None else str(place), *raw_parts),
         "count": 1,
         "outcome": OK,
@@ -59,17 +91,14 @@ def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, 
         "place": place,
         "page_optouts": list(page.optouts),
     }
-    if is_data_uri(raw_url):
-        return row | {"outcome": Reason.DATA_URI.value, "detail": raw_url.strip()[:DATA_URI_SHOWN_CHARS]}
-    try:
-        image_url = _absolute(page, raw_url, config)
-        normalised = normalise(image_url, config.max_url_bytes)
-    except UrlError as error:
-        return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
+
+
+def _with_keys(row: Row, image_url: str, normalised: str) -> Row:
+    alt_text = row["alt_text"]
     row |= {"image_url": image_url, "url_id": key_of(normalised)}
-    if reason := _fault_of_text(raw_alt):
+    if reason := _fault_of_text(alt_text):
         return row | {"outcome": reason.value}
-    return row | {"pair_id": key_of(normalised, unicodedata.normalize("NFC", raw_alt or ""))}
+    return row | {"pair_id": key_of(normalised, unicodedata.normalize("NFC", alt_text or ""))}
 
 
 def lost(
@@ -117,12 +146,3 @@ def _fault_of_text(alt: str | None) -> Reason | None:
     if alt.count("\N{REPLACEMENT CHARACTER}") > MAX_REPLACED_SHARE * len(alt):
         return Reason.TEXT_UNDECODABLE
     return None
-
-
-def _page_id(url: str | None) -> str | None:
-    if url is None:
-        return None
-    try:
-        return key_of(normalise(url))
-    except UrlError:
-        return key_of(url)  # a page of no known address still is one page

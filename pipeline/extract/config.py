@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.core.config import Field, Measure, Operate, StageConfig
 
-Format = Literal["auto", "warc", "wat", "html", "urls"]
+Format = Literal["auto", "warc", "wat", "html", "urls", "webdataset"]
 
 MIB = 2**20
 
@@ -15,11 +15,18 @@ class Config(StageConfig):
     """What is read, and the caps that end a measurement."""
 
     inputs: Operate[list[str]] = Field(
-        [], description="files, folders or globs: WARC, WAT, HTML (folder or tar), URL lists; empty reads the crawl"
+        [],
+        description="files, folders or globs: WARC, WAT, HTML (folder or tar), URL lists, tars of images with their "
+        "texts; empty reads the crawl",
     )
     format: Measure[Format] = Field("auto", description="format of the inputs; auto looks at their content")
-    url_column: Measure[str] = Field("", description="column of a URL list that holds the image URL; empty guesses")
-    caption_column: Measure[str] = Field("", description="column of a URL list that holds the text; empty guesses")
+    url_column: Measure[str] = Field(
+        "", description="column of a URL list, or field of a sample's JSON, that holds the image URL; empty guesses"
+    )
+    caption_column: Measure[str] = Field(
+        "", description="column of a URL list, or field of a sample's JSON, that holds the text; empty guesses, and "
+        "reads a sample's .txt first"
+    )
     max_page_images: Measure[int] = Field(1000, ge=1, description="images taken from one page, in document order")
     max_page_bytes: Measure[int] = Field(10 * MIB, ge=1, description="largest page read, in bytes after unpacking")
     max_url_bytes: Measure[int] = Field(4096, ge=16, description="longest image URL taken, in bytes")

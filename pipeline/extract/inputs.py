@@ -4,6 +4,7 @@ What a file is, its content says; its name only decides where the content cannot
 
     warc   WARC, packed or plain under any name          urls   parquet, csv, tsv, jsonl
     wat    a WARC whose records are metadata in JSON     html   a folder or tar of .html files, or one such file
+    webdataset   a plain tar of pictures with their texts (img2dataset's output), read in place
 
 One file, or one folder of HTML, is one split: the unit of resume. Inputs that would give the same rows have the same
 fingerprint and are read once, wherever they lie.
@@ -21,15 +22,19 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.ids import key_of
+from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.extract.html_files import INDEX_NAME, SUFFIXES, html_files_in, is_html_file
 from pipeline.extract.url_lists import chosen_columns, columns_of
 
 HEAD_BYTES = 2**18
+HEAD_MEMBERS = 1000  # of a tar; among them an HTML page is met, or a picture that no page is beside
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_OF_TARS = {"html", "webdataset"}
+_ACCOUNTS = (".parquet", "_stats.json")  # what img2dataset writes beside SHARD.tar: SHARD.parquet, SHARD_stats.json
 _TYPE = re.compile(rb"^WARC-Type:[ \t]*([a-z]+)", re.IGNORECASE | re.MULTILINE)
 _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.MULTILINE)
 
@@ -38,13 +43,13 @@ _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.
 class Split:
     """One input: ``asdict`` makes plain JSON of it.
 
-    The fingerprint names all that rows are made of: the format, the bytes and, of an HTML file, the name (it is in
-    the page's URL); never the folder it lies in.
+    The fingerprint names all that rows are made of: the format, the bytes and, of an HTML file and of a tar of
+    samples, the name (it is in the page's URL, in the sample's source_key); never the folder it lies in.
     """
 
-    format: str  # warc, wat, html or urls
+    format: str  # warc, wat, html, urls or webdataset
     path: str
-    fingerprint: str  # key of format, container, name of an HTML file, and the sha256 of what is read
+    fingerprint: str  # key of format, container, name where rows have it, and the sha256 of what is read
     container: str = ""  # of a URL list: parquet, csv, tsv or jsonl
     url_column: str = ""
     caption_column: str = ""
@@ -101,9 +106,13 @@ def _paths_of(pattern: str) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    if not any(folder.iterdir()):
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith((".", "_")))
+    """Files of a folder, without hidden ones and what img2dataset wrote about the tars that lie there."""
+    accounts = {f"{path.stem}{ending}" for path in folder.glob("*.tar") for ending in _ACCOUNTS}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith((".", "_")) and path.name not in accounts
+    )
 
 
 def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> Split:
@@ -113,21 +122,31 @@ def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> 
                 raise InputError("input_unreadable", f"{path}: a folder of HTML, but extract.format is {format}")
             return Split("html", str(path), key_of("html", "", "", _sha256_of_folder(path)))
         found, container = _format_of(path)
-        if found is None and format in ("warc", "wat", "html"):
+        is_shard = format == "webdataset" and path.suffix == ".tar"
+        if is_shard or (found is None and format in ("warc", "wat", "html")):
             found = format  # its first bytes may be what is broken: the rest is worth a look
         if found is None:
-            raise InputError("input_unreadable", f"{path}: no WARC, WAT, HTML, parquet, csv, tsv or jsonl")
-        if found != "urls":
-            if format not in ("auto", found) and {format, found} != {"warc", "wat"}:
+            raise InputError("input_unreadable", f"{path}: no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images")
+        if found != "urls" or format == "webdataset":
+            if not _may_be_read_as(format, found, path):
                 raise InputError("input_unreadable", f"{path}: is {found}, but extract.format is {format}")
             wanted = found if format == "auto" else format
-            name = path.name if wanted == "html" and is_html_file(path) else ""
-            return Split(wanted, str(path), key_of(wanted, "", name, _sha256_of(path)))
+            if wanted == "webdataset":
+                _require_plain(path)
+            has_name = wanted == "webdataset" or (wanted == "html" and is_html_file(path))
+            return Split(wanted, str(path), key_of(wanted, "", path.name if has_name else "", _sha256_of(path)))
         columns = chosen_columns(columns_of(path, container), url_column, caption_column, str(path))
         return Split("urls", str(path), key_of("urls", container, "", _sha256_of(path)), container, *columns)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
         raise InputError("input_unreadable", f"{path}: {text}") from None
+
+
+def _may_be_read_as(format: str, found: str, path: Path) -> bool:
+    """Whether a person's word counts: where only records or members can tell, and few of them were looked at."""
+    if format in ("auto", found):
+        return True
+    return {format, found} == {"warc", "wat"} or ({format, found} == _OF_TARS and not is_html_file(path))
 
 
 def _format_of(path: Path) -> tuple[str | None, str]:
@@ -140,10 +159,12 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return "urls", "parquet"
     if head.startswith(b"WARC/"):
         return "wat" if _is_wat(head) else "warc", ""
-    if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and _has_html(path):
-        return "html", ""
+    if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and (of_tar := _format_of_tar(path)):
+        return of_tar, ""
     if is_html_file(path):
         return "html", ""
+    if suffixes[-1:] == [".tar"] and not any(head[: tarfile.BLOCKSIZE]):  # a shard in which nothing is
+        return "webdataset", ""
     if not raw:
         return _format_of_empty(suffixes), "csv"
     if not _is_text(head):
@@ -174,12 +195,28 @@ def _is_text(head: bytes) -> bool:
     return (text.count("\N{REPLACEMENT CHARACTER}") + text.count("\0")) * 20 < len(text)
 
 
-def _has_html(path: Path) -> bool:
-    with tarfile.open(path) as tar:
-        try:
-            return any(member.name.lower().endswith(SUFFIXES) or member.name == INDEX_NAME for member in tar)
-        except (EOFError, OSError, zlib.error, tarfile.TarError):
-            return False
+def _format_of_tar(path: Path) -> str | None:
+    """HTML where a page or the index of pages is in it; else, where a picture is, webdataset. Packed or plain."""
+    has_picture = False
+    try:
+        with tarfile.open(path) as tar:
+            for number, member in enumerate(tar):
+                if member.name.lower().endswith(SUFFIXES) or member.name == INDEX_NAME:
+                    return "html"
+                named = key_and_ending(member.name)
+                has_picture |= named is not None and named[1] in PICTURES
+                if has_picture and number >= HEAD_MEMBERS:
+                    break
+    except (EOFError, OSError, zlib.error, tarfile.TarError):
+        pass
+    return "webdataset" if has_picture else None
+
+
+def _require_plain(path: Path) -> None:
+    """InputError for a packed tar: nothing in it has a place of its own."""
+    with path.open("rb") as file:
+        if file.read(len(_GZIP)) == _GZIP:
+            raise InputError("input_unreadable", f"{path}: a packed tar cannot be read in place; unpack it with gunzip")
 
 
 def _unpacked(raw: bytes) -> bytes:

@@ -16,6 +16,7 @@ from pipeline.extract.inputs import Split
 from pipeline.extract.url_lists import read_url_list
 from pipeline.extract.warc import read_warc
 from pipeline.extract.wat import read_wat
+from pipeline.extract.webdataset import read_webdataset
 
 BATCH_ROWS = 4096
 
@@ -42,5 +43,7 @@ def _rows(split: Split, config: Config) -> Iterator[Row]:
         case "urls":
             columns = (split.url_column, split.caption_column)
             return read_url_list(split.path, split.container, *columns, split.fingerprint, config)
+        case "webdataset":
+            return read_webdataset(split.path, split.fingerprint, config)
         case other:
             raise ValueError(f"no such format: {other!r}")

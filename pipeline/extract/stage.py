@@ -1,6 +1,7 @@
 """extract: candidates (one image with its text on one page) out of pages.
 
-Reads   crawl  the kept pages' WARC records, or `extract.inputs`: WARC, WAT, HTML folders and tars, URL lists
+Reads   crawl  the kept pages' WARC records, or `extract.inputs`: WARC, WAT, HTML folders and tars, URL lists, tars of
+               images with their texts (read in place: a row says where its picture lies)
 Adds    every column of schemas/extract.py; alt_text goes no further than text
 Source  HTML by lexbor, srcset and attributes by the WHATWG HTML standard
 
@@ -9,9 +10,10 @@ Parts are input splits. A page or record that is lost whole is one row; equal ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -52,8 +54,9 @@ class Extract(Stage[Config]):
             run.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
 
     def source_fingerprint(self, config: Config, run: Run) -> str:
-        """Of the bytes of all inputs, in any order, under any path."""
-        return key_of(*sorted(split.fingerprint for split in _splits(config)))
+        """Of the bytes of all inputs, in any order, under any path; of tars that are read in place, the path too."""
+        splits = _splits(config)
+        return key_of(*sorted([split.fingerprint for split in splits]), *sorted(shards_of(splits).values()))
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Extract every split that no committed part has, then merge equal rows."""
@@ -71,7 +74,9 @@ class Extract(Stage[Config]):
             raise StageError("stage_failed", f"{len(names) - len(parts)} parts of extract are gone; run build again")
         found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
-        return Measured(_merged(found), measured=measured, facts={"parts": len(parts)})
+        shards = shards_of(splits)
+        facts = {"parts": len(parts)} | ({"shards": shards} if shards else {})
+        return Measured(_merged(found), measured=measured, facts=facts)
 
     def rules(self, config: Config) -> list[Rule]:
         """What is no candidate says so itself."""
@@ -89,6 +94,16 @@ class Crawled:
     def fingerprint(self) -> str:
         """Names what is read: the file is never rewritten, so its name and the offsets say it all."""
         return key_of(self.path, *map(str, self.offsets))
+
+
+def input_formats(config: Config) -> set[str]:
+    """What the inputs are; empty where the crawl is read."""
+    return {split.format for split in _splits(config)}
+
+
+def shards_of(splits: Iterable[Split]) -> dict[str, str]:
+    """Where the tars lie that are read in place: path by fingerprint (column ``image_shard``)."""
+    return {split.fingerprint: str(Path(split.path).absolute()) for split in splits if split.format == "webdataset"}
 
 
 def _splits(config: Config) -> tuple[Split, ...]:

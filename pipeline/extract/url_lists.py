@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import InputError
-from pipeline.extract.candidates import Page, Row, candidate, lost
+from pipeline.extract.candidates import NO_PAGE, Row, candidate, lost
 from pipeline.extract.config import Config
 from pipeline.extract.reasons import Reason
 
@@ -28,7 +28,6 @@ CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
 BATCH_ROWS = 4096
 MAX_LINE_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
-_NO_PAGE = Page(None)
 _Fields = tuple[int, str | None, str | None]  # number of the line or row from 1, URL, caption
 
 csv.field_size_limit(MAX_LINE_BYTES)
@@ -91,7 +90,7 @@ def read_url_list(
                 yield lost(fingerprint, item.number, Reason.ROW_MALFORMED, detail)
             else:
                 _, url, caption = item
-                yield candidate(_NO_PAGE, None, url or "", caption, config)
+                yield candidate(NO_PAGE, None, url or "", caption, config)
     except EOFError:
         yield lost(fingerprint, "end", Reason.ARCHIVE_TRUNCATED, name)
     except (OSError, zlib.error, pa.ArrowException) as error:

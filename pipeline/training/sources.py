@@ -14,7 +14,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,9 +25,9 @@ import pyarrow as pa
 
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
+from pipeline.core.sample_names import key_and_ending
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
-_MEMBER = re.compile(r"^((?:.*/)?[^/.]+)\.([^/]+)$")  # WebDataset: the key ends at the first dot of the file name
 
 _ROW = pa.schema(
     {"key": pa.string(), "file": pa.int32(), "offset": pa.int64(), "bytes": pa.int64(),
@@ -206,14 +205,14 @@ def _tar_samples(path: Path) -> _Samples:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                name = _MEMBER.match(member.name)
-                if not member.isfile() or name is None:
+                named = key_and_ending(member.name)
+                if not member.isfile() or named is None:
                     continue
-                if name[1] != key and members:
+                if named[0] != key and members:
                     yield _tar_sample(path, tar, key, members)
                     members = {}
-                key = name[1]
-                members[name[2].lower()] = member
+                key, ending = named
+                members[ending] = member
             if members:
                 yield _tar_sample(path, tar, key, members)
             if path.stat().st_size < tar.offset + tarfile.BLOCKSIZE:  # no end mark; tarfile itself asks for none

@@ -1,0 +1,25 @@
+"""What WebDataset calls the members of a tar: ``KEY.ENDING``; neighbours of one key are a sample.
+
+Source  https://github.com/webdataset/webdataset, base_plus_ext
+"""
+
+from __future__ import annotations
+
+import re
+
+PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff")
+"""Endings of pictures, in the order in which one of a sample is chosen. What a file really is, its bytes say later."""
+
+_NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)", re.DOTALL)
+
+
+def key_and_ending(name: str) -> tuple[str, str] | None:
+    """A member's sample key and its ending in lower case; None for a name that belongs to no sample.
+
+    The key ends at the first dot after the last slash.
+
+    >>> key_and_ending("./a.b/0007.seg.PNG"), key_and_ending("a/.hidden"), key_and_ending("a.b/0007")
+    (('a.b/0007', 'seg.png'), None, None)
+    """
+    match = _NAME.fullmatch(name.removeprefix("./"))
+    return (match[1], match[2].lower()) if match else None
