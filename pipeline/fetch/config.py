@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
-from pipeline.vision.resize import ResizeMode
+from pipeline.vision.settings import ResizeMode
 
 MEBIBYTE = 1 << 20
 
@@ -13,18 +13,23 @@ MEBIBYTE = 1 << 20
 class Config(StageConfig):
     """The section ``fetch`` of the config."""
 
-    engine: Measure[Literal["img2dataset"]] = Field(
-        "img2dataset", description="what makes the stored picture: img2dataset's resizer, inside our parts on our lanes"
+    engine: Measure[Literal["native", "img2dataset", "shards"]] = Field(
+        "native",
+        description="what makes the stored picture; img2dataset: its resizer, for its exact pixels, on our lanes; "
+        "shards: nothing is requested, tars of images are read in place (docs/tars.md), and no picture is resized",
     )
     image_size: Measure[int] = Field(
         512,
         ge=16,
         le=4096,
-        description="side of the stored picture, pixels; never enlarged (LAION: 256; 512 spares a second fetch)",
+        description="side of the stored picture, pixels (LAION: 256; 512 spares a second fetch to train at 336)",
     )
     resize_mode: Measure[ResizeMode] = Field(
         "keep_ratio_largest",
         description="img2dataset's resize mode; keep_ratio_largest: the longer side becomes image_size",
+    )
+    enlarge: Measure[bool] = Field(
+        False, description="whether smaller pictures are enlarged to image_size, as img2dataset does by default"
     )
     jpeg_quality: Measure[int] = Field(
         95,
@@ -43,6 +48,7 @@ class Config(StageConfig):
     max_side: Measure[int] = Field(
         16_384, ge=1, description="longest side decoded, as served, pixels (docs/faults.md, F28)"
     )
+    avif: Measure[bool] = Field(False, description="whether AVIF is decoded, beside JPEG, PNG, WebP and GIF")
 
     min_side: Decide[int] = Field(64, ge=0, description="shortest side kept, as served, pixels (docs/faults.md, F39)")
     max_aspect: Decide[float] = Field(
@@ -53,6 +59,22 @@ class Config(StageConfig):
         ge=0,
         le=255,
         description="smallest standard deviation kept, of the channel with most, levels of 255 (docs/faults.md, F38)",
+    )
+    min_entropy: Decide[float] = Field(
+        0.5,
+        ge=0,
+        le=8,
+        description="smallest entropy of grey levels kept, bits (ours: 3,619 photographs have 3.9 or more)",
+    )
+
+    blocked_sha256: Operate[list[str]] = Field(
+        [], description="files of sha256 hashes, in hex, one a line: images with these bytes are never stored"
+    )
+    blocked_md5: Operate[list[str]] = Field([], description="the same of md5 hashes")
+    blocked_pdq: Operate[list[str]] = Field([], description="the same of PDQ hashes, of pictures that look alike")
+    pdq_bits: Operate[int] = Field(31, ge=0, le=127, description="bits in which PDQ hashes of one picture may differ")
+    blocklist_key: Operate[str] = Field(
+        "", description="file of at least 16 random bytes: the key of what the ledger keeps of a blocklisted image"
     )
 
     timeout_s: Operate[float] = Field(
@@ -68,6 +90,9 @@ class Config(StageConfig):
     delay_s: Operate[float] = Field(
         0.0, ge=0, le=86400, description="pause between two requests to one image host, seconds"
     )
+    max_hours: Operate[float] = Field(
+        0.0, ge=0, description="hours after which nothing more is asked; --retry-failed asks for the rest; 0: no end"
+    )
     lanes: Operate[int] = Field(
         0,
         ge=0,
@@ -77,3 +102,8 @@ class Config(StageConfig):
     part_seconds: Operate[float] = Field(
         60.0, gt=0, le=3600, description="age at which a part is closed at the latest, seconds"
     )
+
+    @property
+    def reads_shards(self) -> bool:
+        """Whether pictures lie in tars that extract read, and nobody is asked for them."""
+        return self.engine == "shards"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import pyarrow as pa
 
-from pipeline.core.parts import committed
 from pipeline.core.storage import Storage
+from pipeline.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.fetch.config import Config
-from pipeline.fetch.measure import image_settings, measure_answer, want
-from pipeline.fetch.store import STAGE, StoredRow, asked, fill_parts
-from pipeline.vision.measure import ImageSettings
+from pipeline.fetch.measure import Examiner, image_settings, measure_answer, want
+from pipeline.fetch.store import StoredRow, asked_since, fill_parts
 from pipeline.web.client import Answer, Client
 from pipeline.web.config import WebConfig
 from pipeline.web.lane import Item, LanePolicy, run_lane
@@ -27,37 +27,44 @@ def run_fetch_lane(
     measure_key: str,
     config: Config,
     web: WebConfig,
+    lanes: int = 1,
+    ends_at: float | None = None,
+    blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
-    """Ask for every (url_id, request_url, try_number) of ``batches``, store what comes, say how many images that were.
+    """Ask for every image of ``batches`` (`pipeline.fetch.spread`), store what comes, say how many images that were.
 
     ``known`` names the parts there were when the todo list was made: what has been committed since by an attempt at
     this lane that died is not asked for again.
     """
-    lost_attempts = [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key]
-    done = asked(storage, lost_attempts)
-    items = [
-        Item(row["url_id"], row["request_url"], row["try_number"])
-        for batch in batches
-        for row in batch.to_pylist()
-        if (row["url_id"], row["try_number"]) not in done
-    ]
-    images = asyncio.run(_fetch(items, storage, measure_key, config, web)) if items else 0
+    done = asked_since(storage, known, measure_key)
+    items, shares = [], {}
+    for row in (row for batch in batches for row in batch.to_pylist()):
+        if (row["url_id"], row["try_number"]) not in done:
+            items.append(Item(row["url_id"], row["request_url"], row["try_number"]))
+            shares[row["host"]] = row["share"]
+    policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
+    examiner = Examiner(image_settings(config), blocklist)
+    images = asyncio.run(_fetch(items, policy, examiner, storage, measure_key, config, web)) if items else 0
     yield pa.RecordBatch.from_pydict({"images": [images]})
 
 
-async def _fetch(items: Sequence[Item], storage: Storage, measure_key: str, config: Config, web: WebConfig) -> int:
-    async with (
-        Client(web) as client,
-        aclosing(run_lane(items, _policy(config, web), client, Robots(client))) as answers,
-        aclosing(_measured(answers, image_settings(config))) as images,
-    ):
-        return await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
+async def _fetch(
+    items: Sequence[Item], policy: LanePolicy, examiner: Examiner, storage: Storage, measure_key: str, config: Config,
+    web: WebConfig,
+) -> int:  # fmt: skip
+    with examiner:
+        async with (
+            Client(web) as client,
+            aclosing(run_lane(items, policy, client, Robots(client))) as answers,
+            aclosing(_measured(answers, examiner)) as images,
+        ):
+            return await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
 
 
-async def _measured(answers: AsyncIterator[tuple[Item, Answer]], settings: ImageSettings) -> AsyncIterator[StoredRow]:
-    """Decode and measure in a thread, one image at a time: requests under way go on meanwhile, a lane uses one core."""
+async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncIterator[StoredRow]:
+    """One image at a time goes to the child, in a thread that waits for it: requests under way go on meanwhile."""
     async for item, answer in answers:
-        columns, picture = await asyncio.to_thread(measure_answer, answer, settings)
+        columns, picture = await asyncio.to_thread(measure_answer, answer, examiner)
         yield {"url_id": item.key, "request_url": item.url, "try_number": item.payload} | columns, picture
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import ExitStack
 from typing import Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, files_of, part_name
+from pipeline.core.parts import Part, commit, committed, files_of, part_name
 from pipeline.core.storage import NewFile, Storage
 from pipeline.core.tables import read_file, write_file
-from pipeline.vision.measure import OK
+from pipeline.vision.settings import OK
 from schemas.fetch import STORE
 
 T = TypeVar("T")
@@ -37,6 +37,11 @@ def asked(storage: Storage, parts: Iterable[Part]) -> set[tuple[str, int]]:
         keys = read_file(storage, record, ["url_id", "try_number"])
         found.update(zip(keys["url_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True))
     return found
+
+
+def asked_since(storage: Storage, known: Collection[str], measure_key: str) -> set[tuple[str, int]]:
+    """(url_id, try_number) of what attempts at a task that died have committed since ``known`` parts were listed."""
+    return asked(storage, [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key])
 
 
 class OpenPart:
@@ -77,7 +82,7 @@ class OpenPart:
         rows = [row | {"measure_key": self._measure_key, "part": name} for row in self.rows]
         files = {"rows": write_file(self._storage, FOLDER, STORE, [pa.Table.from_pylist(rows, schema=STORE)])}
         if self._images is not None:
-            files["images"] = self._images.record(good)
+            files["images"] = self._images.record(sum("image_file" in row for row in rows))
         stats = {
             "rows": len(rows),
             "good": good,

@@ -90,6 +90,6 @@ def hosts(_hosts: ImageHosts) -> ImageHosts:
     return _hosts
 
 
-@pytest.fixture(name="picture")
+@pytest.fixture(name="picture", scope="session")
 def picture_fixture():
     return picture

@@ -6,15 +6,16 @@ import pyarrow as pa
 import pytest
 
 from pipeline.core.rules import verdicts
+from pipeline.fetch.blocklist import NO_BLOCKLIST
 from pipeline.fetch.config import Config
-from pipeline.fetch.measure import image_settings, measure_answer, refuse_opted_out
+from pipeline.fetch.measure import Examiner, image_settings, measure_answer, refuse_opted_out, want
 from pipeline.fetch.reasons import RETRYABLE, Reason
 from pipeline.fetch.stage import Fetch
 from pipeline.web.client import Answer, Head
 from pipeline.web.reasons import NetReason
 from schemas.fetch import ADDS
 
-GOOD = {"outcome": "ok", "short_side": 64, "aspect": 5.0, "spread": 2.0}
+GOOD = {"outcome": "ok", "short_side": 64, "aspect": 5.0, "spread": 2.0, "entropy": 0.5}
 
 
 def reason_of(config: Config | None = None, **columns: object) -> str | None:
@@ -31,6 +32,8 @@ def reason_of(config: Config | None = None, **columns: object) -> str | None:
         ({"short_side": 1, "aspect": 40.0}, "too_small"),
         ({"aspect": 5.01}, "aspect_ratio"),
         ({"spread": 1.99}, "blank_image"),
+        ({"entropy": 0.49}, "low_entropy"),
+        ({"spread": 1.99, "entropy": 0.0}, "blank_image"),
         ({"outcome": "http_4xx", "short_side": None}, "http_4xx"),
         ({"outcome": "decode_failed"}, "decode_failed"),
         ({"outcome": "rule_error"}, "rule_error"),
@@ -44,7 +47,8 @@ def test_each_image_gets_the_first_reason_that_applies(columns: dict, reason: st
 
 
 def test_thresholds_are_settings() -> None:
-    assert reason_of(Config(min_side=0, max_aspect=50, min_spread=0), short_side=1, aspect=40.0, spread=0.0) is None
+    loose = Config(min_side=0, max_aspect=50, min_spread=0, min_entropy=0)
+    assert reason_of(loose, short_side=1, aspect=40.0, spread=0.0, entropy=0.0) is None
 
 
 @pytest.mark.parametrize("reason", NetReason)
@@ -64,18 +68,26 @@ def test_an_opt_out_in_the_head_is_refused_before_the_body() -> None:
     assert refuse_opted_out(Head("http://h.example/a", 200, (), ())) is None
 
 
+def test_avif_is_asked_for_where_it_is_read() -> None:
+    assert "image/avif" not in want(Config()).accept
+    assert want(Config(avif=True)).accept.startswith("image/avif")
+    assert image_settings(Config(avif=True)).limits.avif
+
+
 def test_html_served_as_a_picture_is_no_image_f25() -> None:
     """F25: the first bytes decide, not the header."""
     answer = Answer("http://h.example/a", "http://h.example/a", status=200, body=b"<!doctype html><p>gone", tries=1,
                     raw_headers=((b"Content-Type", b"image/jpeg"),), fetched_at="2026-01-01T00:00:00+00:00")  # fmt: skip
-    row, picture = measure_answer(answer, image_settings(Config()))
+    with Examiner(image_settings(Config()), NO_BLOCKLIST) as examiner:
+        row, picture = measure_answer(answer, examiner)
     assert picture is None
     assert (row["outcome"], row["content_type"], row["http_status"]) == ("not_an_image", "image/jpeg", 200)
 
 
 def test_a_measured_picture_has_every_column_but_its_place(picture) -> None:
     answer = Answer("http://h.example/a", "http://h.example/b", status=200, body=picture(1, 600, 300, "JPEG"), tries=2)
-    row, data = measure_answer(answer, image_settings(Config(image_size=128)))
+    with Examiner(image_settings(Config(image_size=128)), NO_BLOCKLIST) as examiner:
+        row, data = measure_answer(answer, examiner)
     assert row["outcome"] == "ok", row
     assert data is not None
     assert (row["original_width"], row["original_height"], row["width"], row["height"]) == (600, 300, 128, 64)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -29,7 +33,9 @@ from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage
 from pipeline.core.user_rules import UserRule
+from pipeline.demo.image_web import Fault, fault_of, images_of, serving_images
 from pipeline.fetch.stage import Fetch, fetch_all
+from pipeline.vision.pdq import pdq
 from pipeline.web.config import WebConfig
 from pipeline.web.urls import url_id
 from schemas.fields import INT64, STRING, column, table
@@ -294,6 +300,31 @@ def test_a_host_is_in_one_lane(build: Build, hosts, tmp_path: Path, quiet: Repor
     assert {row["parts"] for row in stored.groupBy(host).agg(F.countDistinct("part").alias("parts")).collect()} == {1}
 
 
+def test_a_round_ends_in_time_and_a_later_one_asks_only_for_the_rest_f50(build: Build, hosts) -> None:
+    """F50: a few of forty images are asked for before the round's time is over."""
+    urls = urls_of(40, hosts=1)
+    hosts.wait_s |= {f"/{number}.jpg": 1.0 for number in range(40)}
+    run, first = build(urls, max_hours=6 / 3600, per_host=1)
+    asked = Counter(row["outcome"] for row in rows_of(run).values())
+    assert set(asked) == {"ok", "round_ended"}
+    assert 1 <= asked["ok"] == len(hosts.log) < 40
+    assert first.dropped == {"round_ended": asked["round_ended"]}
+    hosts.log.clear()
+    hosts.wait_s.clear()
+    run, second = build(urls, max_hours=1.0, retry_failed=True)
+    assert len(hosts.log) == asked["round_ended"]
+    assert second.kept == 40
+
+
+def test_a_round_does_not_wait_for_the_turn_of_a_slow_host(build: Build, hosts) -> None:
+    """A crawl delay of a minute does not hold a round that has ended."""
+    hosts.robots["img0.example"] = "User-agent: *\nCrawl-delay: 50\n"
+    begun = time.monotonic()
+    run, _ = build(urls_of(3, hosts=1), max_hours=2 / 3600)
+    assert time.monotonic() - begun < 40
+    assert Counter(row["outcome"] for row in rows_of(run).values())["round_ended"] >= 2
+
+
 def test_no_contact_no_request(tmp_path: Path, quiet: Reporter) -> None:
     run = Run(Storage.at(str(tmp_path)), Config(), STAGES, quiet)
     with pytest.raises(InputError, match=r"web\.contact is empty"):
@@ -317,6 +348,49 @@ def test_a_lost_part_is_fetched_again_r15(build: Build, hosts) -> None:
     assert (again.rows_in, again.kept, again.measured) == (6, 6, 2)
 
 
+@pytest.fixture
+def blocklists(tmp_path: Path, picture):
+    """Settings of lists that hold the pictures of these seeds."""
+
+    def of(kind: str, *seeds: int) -> dict[str, object]:
+        (tmp_path / "key").write_bytes(b"sixteen or more random bytes")
+        pictures = {"sha256": lambda data: hashlib.sha256(data).hexdigest(), "md5": lambda data: hashlib.md5(data).hexdigest(),
+                    "pdq": lambda data: pdq(Image.open(io.BytesIO(data)).convert("RGB"))[0].hex()}
+        path = tmp_path / f"{kind}{seeds}"
+        path.write_text("".join(f"{pictures[kind](picture(seed))}\n" for seed in seeds))
+        return {f"blocked_{kind}": [str(path)], "blocklist_key": str(tmp_path / "key")}
+
+    return of
+
+
+@pytest.mark.parametrize("kind", ["sha256", "md5", "pdq"])
+def test_nothing_of_a_blocklisted_image_is_written(build: Build, hosts, picture, blocklists, kind) -> None:
+    for seed in (1, 2):
+        hosts.pages[f"/{seed}.jpg"] = 200, {"Content-Type": "image/jpeg"}, picture(seed)
+    run, manifest = build([f"http://img.example/{seed}.jpg" for seed in (1, 2)], **blocklists(kind, 1))
+    assert (manifest.kept, manifest.dropped) == (1, {"blocklisted": 1})
+    row = rows_of(run)["/1.jpg"]
+    told = {name for name, value in row.items() if value is not None}
+    assert told == {"url_id", "request_url", "outcome", "detail", "tries", "try_number", "fetched_at", "optouts"}
+    assert row["detail"].startswith("hmac-sha256 ")
+    kept = b"".join(path.read_bytes() for path in run.storage.path("fetch").rglob("*") if path.is_file())
+    assert picture(2) in kept
+    assert picture(1) not in kept
+    assert hashlib.sha256(picture(1)).hexdigest().encode() not in kept
+
+
+def test_a_list_that_grows_hides_what_was_fetched_before_and_asks_nobody(build: Build, hosts, picture, blocklists) -> None:
+    hosts.pages["/1.jpg"] = 200, {}, picture(1)
+    urls = [f"http://img.example/{seed}.jpg" for seed in (1, 2)]
+    build(urls)
+    hosts.log.clear()
+    run, manifest = build(urls, **blocklists("sha256", 1))
+    assert hosts.log == []
+    assert manifest.dropped == {"blocklisted": 1}
+    row = rows_of(run)["/1.jpg"]
+    assert {row[name] for name in ("sha256", "phash", "image_file", "final_url")} == {None}
+
+
 KILLED_LANE = """
 import json, sys
 import pyarrow as pa
@@ -326,7 +400,7 @@ from pipeline.fetch.lane import run_fetch_lane
 from pipeline.web.config import WebConfig
 
 root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
-batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32())]))
+batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32())]))
 config = Config(part_images=2, per_host=1, rate_per_host=0.0)
 list(run_fetch_lane(iter([batch]), Storage.at(root), frozenset(), key, config, WebConfig(**web)))
 """
@@ -340,7 +414,7 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
     with open_for_writing(run):
         run_stage(run.stages["text"], run)
         key = make_plan(run.stages["fetch"], run).measure_key
-    rows = [{"url_id": url_id(url), "request_url": url, "try_number": 1} for url in urls]
+    rows = [{"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1} for url in urls]
     arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), rows)]
     lane = subprocess.Popen([sys.executable, "-c", KILLED_LANE, *arguments])
     deadline = time.monotonic() + 60
@@ -371,3 +445,71 @@ def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(
     fetch_all(todo, [], run.config_of("fetch"), run, first.measure_key)  # a list made before any of it was committed
     assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
     assert sum(part.stats["rows"] for part in committed(run.storage, "fetch")) == 9
+
+
+OUTCOMES = {
+    None: "ok",
+    Fault.SILENT: "deadline_exceeded",
+    Fault.SLOW: "deadline_exceeded",
+    Fault.ENDLESS: "body_too_large",
+    Fault.TRUNCATED: "truncated_body",
+    Fault.MISSING: "http_4xx",
+    Fault.LIMITED: "ok",
+    Fault.MOVED: "ok",
+    Fault.LOOP: "too_many_redirects",
+    Fault.PIXEL_BOMB: "too_many_pixels",
+    Fault.GZIP_BOMB: "body_too_large",
+    Fault.HTML: "not_an_image",
+}
+RETRYABLE = {"deadline_exceeded", "truncated_body"}
+HOSTS = 40
+
+
+def check(tmp_path: Path, quiet: Reporter, tar: Path, count: int, faults: float) -> None:
+    """Fetch ``count`` images with faults among them; then again what may succeed; then nothing."""
+    urls = [f"http://img{number % HOSTS}.example/{number}.jpg" for number in range(count)]
+    log = tmp_path / "server.log"
+    with serving_images([tar], faults, log) as port:
+        fetch = partial(builder(tmp_path, port, quiet), urls, timeout_s=2.0, max_bytes=2**20)
+        run, first = fetch()
+        rows = {int(row["request_url"].rpartition("/")[2][:-4]): row["outcome"] for row in run.rows("fetch").collect()}
+        expected = {number: OUTCOMES[fault_of(number, faults)] for number in range(count)}
+        assert rows == expected
+        counted = Counter(expected.values())
+        assert first.rows_in == count == first.kept + sum(first.dropped.values())
+        before = len(requests(log))
+        _, second = fetch(retry_failed=True)
+        again = {int(path.rpartition("/")[2][:-4]) for _, path in requests(log)[before:]}
+        assert again == {number for number, outcome in expected.items() if outcome in RETRYABLE}
+        assert (second.rows_in, second.measured) == (count, sum(counted[reason] for reason in RETRYABLE))
+        _, third = fetch()
+        assert third.measured == 0
+
+
+def requests(log: Path) -> list[tuple[str, str]]:
+    return [(line["host"], line["path"]) for line in map(json.loads, log.read_text().splitlines())]
+
+
+@pytest.fixture
+def drawn_tar(tmp_path: Path, picture) -> Path:
+    """Thirty small pictures."""
+    path = tmp_path / "drawn.tar"
+    with tarfile.open(path, "w") as tar:
+        for number in range(30):
+            member = tarfile.TarInfo(f"{number}.jpg")
+            member.size = len(data := picture(number))
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_among_faults_of_every_kind_every_url_is_accounted_for_f1_f50(drawn_tar, tmp_path, quiet) -> None:
+    """F1 F2 F3 F5 F8 F9 F21 F22 F25 F28 F50"""
+    assert {fault_of(number, 0.4) for number in range(160)} == {None, *Fault}
+    check(tmp_path, quiet, drawn_tar, 160, 0.4)
+
+
+@pytest.mark.long
+def test_all_images_of_flickr8k_with_one_in_twenty_at_fault(shared_data, tmp_path, quiet) -> None:
+    """F50"""
+    tar = shared_data / "flickr8k-images.tar"
+    check(tmp_path, quiet, tar, len(images_of([str(tar)])), 0.05)
