@@ -22,7 +22,7 @@ from pipeline.core.user_rules import UserRule
 from pipeline.crawl.stage import Crawl
 from pipeline.dedup.stage import Dedup
 from pipeline.export.stage import Export
-from pipeline.extract.stage import Extract
+from pipeline.extract.stage import Extract, input_formats
 from pipeline.fetch.stage import Fetch
 from pipeline.select.stage import Select
 from pipeline.text.stage import Text
@@ -72,6 +72,8 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
     wanted = STAGES[: names.index(until) + 1] if until else STAGES
 
     def check() -> None:
+        if BY_NAME["fetch"] in wanted:
+            require_fitting_engine(run.config)  # type: ignore[arg-type]
         for stage in wanted:
             if not run.is_off(stage.name):
                 stage.check(run.config_of(stage.name), run)
@@ -79,6 +81,24 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
 
     with open_for_writing(run, check):
         return [run_stage(stage, run) for stage in wanted]
+
+
+def require_fitting_engine(config: Config) -> None:
+    """InputError `config_invalid` unless pictures lie where `fetch.engine` looks for them."""
+    formats = input_formats(config.extract)
+    if config.fetch.reads_shards and formats != {"webdataset"}:
+        found = ", ".join(sorted(formats - {"webdataset"})) or "no inputs"
+        raise InputError(
+            "config_invalid",
+            f"fetch.engine is shards, which reads tars of images, and extract has {found}; "
+            "give tars alone, or another engine",
+        )
+    if "webdataset" in formats and not config.fetch.reads_shards:
+        raise InputError(
+            "config_invalid",
+            f"fetch.engine is {config.fetch.engine}, and extract.inputs has tars of images, which are read in place; "
+            "set fetch.engine=shards",
+        )
 
 
 def open_existing(location: str, reporter: Reporter) -> Run:

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline import audit
 from pipeline.demo.score import score
 from pipeline.demo.truth import Kind, read_truth
-from pipeline.vision.phash import phash
+from pipeline.vision.phash import phash_of
 
 MEASURING = ("crawl", "extract", "text", "fetch", "dedup", "attach", "clip")
 
@@ -93,7 +93,7 @@ def test_whoever_holds_the_corpus_can_recompute_the_hashes(folder) -> None:
         rows = {row["key"]: row for row in pq.read_table(folder / "corpus/00000.parquet").to_pylist()}
         for member in [member for member in tar if member.name.endswith(".jpg")][:20]:
             picture = Image.open(io.BytesIO(tar.extractfile(member).read()))
-            assert phash(picture) == rows[member.name.removesuffix(".jpg")]["phash"]
+            assert phash_of(picture) == rows[member.name.removesuffix(".jpg")]["phash"]
 
 
 def test_tables_are_read_by_anyone_with_pyarrow(folder) -> None:
