@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from jobs.hashes import hashes
 from jobs.queries import queries
 from jobs.signals import Stopped, StopSignals
 from pipeline.core.errors import InputError, PairmillError, StageError
@@ -29,6 +30,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 app.add_typer(queries)
+app.add_typer(hashes)
 
 RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="the run's folder, or its URL on a store")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="the run's folder")]

@@ -10,6 +10,8 @@ ADDS = table(
         column("same_bytes_images", INT64, "image URLs with these very bytes, among the rows that entered", "images"),
         column("same_bytes_captions", INT64, "distinct captions beside these very bytes", "captions"),
         column("nearest_bits", INT32, "Hamming distance of phash to the nearest other copy; null: no copy", "bits"),
+        column("eval_name", STRING, "the listed picture of an evaluation set that this one is a copy of; null: none"),
+        column("eval_bits", INT32, "Hamming distance of phash to it; 0 for equal bytes", "bits"),
     ],
 )
 

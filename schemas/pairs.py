@@ -3,7 +3,7 @@
 PAIR_COLUMNS = (
     "pair_id", "url_id", "image_url", "page_url", "caption", "caption_id", "caption_chars", "lang", "lang_prob",
 )  # fmt: skip
-QUERY_COLUMNS = ("queries", "query_shares")  # for the balance in select; export has no use for them
+CHOICE_COLUMNS = ("image_domain", "queries", "query_shares")  # for the choices of select; export has no use for them
 PICTURE_COLUMNS = (
     "sha256", "phash", "phash256", "chroma4", "original_width", "original_height", "width", "height",
     "image_sha256", "image_file", "image_offset", "image_bytes",

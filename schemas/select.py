@@ -31,7 +31,19 @@ CHOICES = table(
     ],
 )
 
-ADDS = table(2, [*CHOICES, *_DRAW])
+DOMAIN_RANKS = table(
+    1,
+    [
+        column("pair_id", STRING, "the pair"),
+        column(
+            "domain_rank",
+            INT64,
+            "place of its image among the images left of its registered domain, by url_id; null: not ranked",
+        ),
+    ],
+)
+
+ADDS = table(2, [*CHOICES, DOMAIN_RANKS.field("domain_rank"), *_DRAW])
 
 DRAWS = table(1, [column("pair_id", STRING, "the pair"), *_DRAW])
 

@@ -21,7 +21,7 @@ from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.verdict import REASON
 from schemas.attach import ADDS
-from schemas.pairs import IMAGE_COLUMNS, PAIR_COLUMNS, QUERY_COLUMNS
+from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
 
 
 class Reason(StrEnum):
@@ -41,7 +41,7 @@ class Attach(Stage[Config]):
     unit, key = "pair", "pair_id"
     keeps = ("pair", "pair_id")
     reads = ("text", "fetch", "dedup")
-    carries: ClassVar = PAIR_COLUMNS + QUERY_COLUMNS + IMAGE_COLUMNS
+    carries: ClassVar = PAIR_COLUMNS + CHOICE_COLUMNS + IMAGE_COLUMNS
     Config, Reason, adds = Config, Reason, ADDS
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
@@ -50,7 +50,7 @@ class Attach(Stage[Config]):
         clustered = _verdicts(run, "dedup").withColumnRenamed("verdict", "dedup_verdict")
         images = run.rows("dedup").select("url_id", *IMAGE_COLUMNS)
         verdict = F.when(F.col("verdict") == "ok", F.col("dedup_verdict")).otherwise(F.col("verdict"))
-        pairs = rows["text"].select(*PAIR_COLUMNS, *QUERY_COLUMNS)
+        pairs = rows["text"].select(*PAIR_COLUMNS, *CHOICE_COLUMNS)
         joined = pairs.join(fetched, "url_id", "left").join(clustered, "url_id", "left").join(images, "url_id", "left")
         return Measured(joined.withColumn("image_verdict", verdict).select(*self.carries, *ADDS.names))
 

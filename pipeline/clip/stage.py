@@ -34,7 +34,7 @@ from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import by_place, read_table, spark_schema, write_file
 from schemas.clip import ADDS, EMBEDDINGS
-from schemas.pairs import IMAGE_COLUMNS, PAIR_COLUMNS, QUERY_COLUMNS
+from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
 
 if TYPE_CHECKING:
     from pipeline.vision.clip_model import ClipModel
@@ -57,7 +57,7 @@ class Clip(Stage[Config]):
     unit, key = "pair", "pair_id"
     keeps = ("pair", "pair_id")
     reads = ("attach",)
-    carries: ClassVar = (*PAIR_COLUMNS, *QUERY_COLUMNS, *IMAGE_COLUMNS)
+    carries: ClassVar = (*PAIR_COLUMNS, *CHOICE_COLUMNS, *IMAGE_COLUMNS)
     Config, Reason, adds = Config, Reason, ADDS
 
     def is_off(self, config: Config) -> bool:

@@ -2,7 +2,7 @@
 
 Reads   fetch  url_id, sha256, phash, phash_margin, phash256, chroma4
         text   caption_id of the pairs that show an image
-Adds    cluster_id, cluster_images, same_bytes_images, same_bytes_captions, nearest_bits
+Adds    cluster_id, cluster_images, same_bytes_images, same_bytes_captions, nearest_bits, eval_name, eval_bits
 Source  phash: imagehash (Krawetz, "Looks like it"); the join: `pipeline/dedup/join.py`; the limits: ours, measured in
         benchmarks/copies.py (docs/duplicates.md)
 
@@ -25,12 +25,13 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.copies.signature import DEGENERATE_BITS, DEGENERATE_MARGIN, PHASH_BITS, SIGNATURE_COLUMNS, Limits
-from pipeline.core.config import Decide, Field, Measure, StageConfig
+from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table
 from pipeline.dedup.components import join_copies, node
+from pipeline.dedup.listed import overlaps, read_listed
 from schemas.dedup import ADDS, COMPONENTS
 from schemas.pairs import PICTURE_COLUMNS
 
@@ -38,6 +39,7 @@ from schemas.pairs import PICTURE_COLUMNS
 class Reason(StrEnum):
     """Why all images of a kind go. A mere duplicate is dropped by select, which knows the pairs and their scores."""
 
+    EVAL_OVERLAP = "eval_overlap"  # a copy of a picture that models are tested on
     PLACEHOLDER_IMAGE = "placeholder_image"  # "photo not available": one picture under many URLs, beside many texts
 
 
@@ -50,6 +52,9 @@ class Config(StageConfig):
     )
     max_chroma: Measure[int] = Field(
         16, ge=0, le=255, description="levels by which each mean of chroma4 may differ; 255: chroma4 does not count"
+    )
+    eval_hashes: Operate[list[str]] = Field(
+        [], description="lists of evaluation sets' pictures, as pairmill hashes build writes them: their copies go"
     )
     placeholder_images: Decide[int] = Field(
         20, ge=2, description="image URLs with the same bytes that make a placeholder"
@@ -75,6 +80,14 @@ class Dedup(Stage[Config]):
     measure_version = 2  # 2: the second look
     Config, Reason, adds = Config, Reason, ADDS
 
+    def check(self, config: Config, run: Run) -> None:
+        """A list that is missing would let through what it is there to keep out."""
+        read_listed(config.eval_hashes)
+
+    def measure_inputs(self, config: Config, run: Run) -> list[str]:
+        """The content of the lists, wherever they lie."""
+        return [read_listed(config.eval_hashes).digest] if config.eval_hashes else []
+
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row an image, with its cluster."""
         pictures = pictures_of(rows["fetch"])
@@ -84,16 +97,20 @@ class Dedup(Stage[Config]):
         clustered = clusters_of(pictures, components)
         captions = rows["text"].select("url_id", "caption_id").join(rows["fetch"].select("url_id", "sha256"), "url_id")
         beside = captions.groupBy("sha256").agg(F.countDistinct("caption_id").alias("same_bytes_captions"))
-        measured = (
-            rows["fetch"].select(*self.carries).join(clustered, "sha256", "left").join(beside, "sha256", "left")
-        )
+        met = overlapping(pictures, config)
+        measured = rows["fetch"].select(*self.carries).join(clustered, "sha256", "left")
+        measured = measured.join(beside, "sha256", "left").join(met, "sha256", "left")
         return Measured(measured, files={"edges": joined.edges, "components": [joined.components]})
 
     def rules(self, config: Config) -> list[Rule]:
-        """Overlap with evaluation sets and blocklisted near-duplicates will be judged here, too."""
-        images, captions = col("same_bytes_images"), col("same_bytes_captions")
+        """The ledger's detail is the name of the picture that an image overlaps with."""
+        images, captions, bits = col("same_bytes_images"), col("same_bytes_captions"), col("eval_bits")
         placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
-        return [Rule(Reason.PLACEHOLDER_IMAGE, when=placeholder, value=images, threshold=config.placeholder_images)]
+        return [
+            Rule(Reason.EVAL_OVERLAP, when=bits <= config.max_distance, value=bits, threshold=config.max_distance,
+                 detail=col("eval_name"), nulls_ok=True),
+            Rule(Reason.PLACEHOLDER_IMAGE, when=placeholder, value=images, threshold=config.placeholder_images),
+        ]  # fmt: skip
 
 
 def pictures_of(images: DataFrame) -> DataFrame:
@@ -106,6 +123,18 @@ def pictures_of(images: DataFrame) -> DataFrame:
     )  # fmt: skip
     number = node(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
     return pictures.withColumn("node", F.when(F.col("signature").isNotNull(), number))
+
+
+def overlapping(pictures: DataFrame, config: Config) -> DataFrame:
+    """``sha256``, ``eval_name`` and ``eval_bits`` of those of `pictures_of` that are copies of a listed one."""
+    columns = "sha256 string, eval_name string, eval_bits int"
+    if not config.eval_hashes:
+        return pictures.sparkSession.createDataFrame([], columns)
+    listed, limits = read_listed(config.eval_hashes), config.limits
+    tells = F.col("node").isNotNull()
+    signature = [F.when(tells, F.col(f"signature.{name}")).alias(name) for name in SIGNATURE_COLUMNS]
+    rows = pictures.select("sha256", *signature)
+    return rows.mapInArrow(lambda batches: overlaps(batches, listed, limits), columns)
 
 
 def says_nothing() -> Column:

@@ -1,7 +1,8 @@
 """select: the choices among rows, made once, last, among the pairs that passed everything else.
 
 Reads   clip  scored pairs
-Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; query, query_count, query_draw, query_p
+Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; domain_rank;
+        query, query_count, query_draw, query_p
 Source  order of choice among copies: ours (most pixels as served, then CLIP score, caption length, pair_id);
         balance: WIT (Radford et al., 2021), as MetaCLIP has it (Xu et al., "Demystifying CLIP Data", 2023)
 
@@ -10,6 +11,9 @@ best first (`pipeline/select/greedy.py`): one whose image is a copy of a picture
 of ``dedup``; any other stays as a representative of its own. With ``select.whole_cluster`` the best pair represents
 all. Beside a representative's picture stay ``select.captions_per_image`` captions of the pairs that go with it; a
 caption that is already there says nothing new and never stays again.
+
+Then ``select.images_per_domain`` caps the images of one registered domain, drawn by url_id, which is a hash: a site of
+a million photographs is one site.
 
 What this leaves is balanced (`pipeline/select/balance.py`): a pair stays with probability t / max(count, t) for each
 query its caption names, where count is the number of pairs left that name it. So at most about ``select.balance_t``
@@ -23,7 +27,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.core.config import Field, Measure, StageConfig
@@ -34,16 +38,17 @@ from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table, spark_schema, write_table
 from pipeline.select.balance import SCRATCH, balance
 from pipeline.select.greedy import Choice, choose
-from schemas.pairs import IMAGE_COLUMNS, PAIR_COLUMNS, QUERY_COLUMNS
-from schemas.select import ADDS, DRAWS
+from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
+from schemas.select import ADDS, DOMAIN_RANKS, DRAWS
 
-RANKED_FOLDER = "select/ranked"
+RANKED_FOLDER, DOMAINS_FOLDER = "select/ranked", "select/domains"
 
 
 class Reason(StrEnum):
     """Which choice a pair lost."""
 
     DUPLICATE_IMAGE = "duplicate_image"
+    DOMAIN_CAP = "domain_cap"  # so many images of its registered domain come before it
     BALANCE_CAP = "balance_cap"  # of each query it names there are so many pairs that its draw was not among the kept
 
 
@@ -55,6 +60,9 @@ class Config(StageConfig):
     )
     whole_cluster: Measure[bool] = Field(
         False, description="keep one picture a duplicate cluster, though others may be no copies of it"
+    )
+    images_per_domain: Measure[int] = Field(
+        0, ge=0, description="images kept of a registered domain, drawn by url_id; 0: no cap"
     )
     balance_t: Measure[int] = Field(
         0, ge=0, description="pairs kept of a query, about (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
@@ -72,7 +80,7 @@ class Select(Stage[Config]):
     unit, key = "pair", "pair_id"
     keeps = ("pair", "pair_id")
     reads = ("clip",)
-    carries: ClassVar = (*PAIR_COLUMNS, *QUERY_COLUMNS, *IMAGE_COLUMNS, "clip_score")
+    carries: ClassVar = (*PAIR_COLUMNS, *CHOICE_COLUMNS, *IMAGE_COLUMNS, "clip_score")
     measure_version = 3  # 3: greedy inside a cluster
     Config, Reason, adds = Config, Reason, ADDS
 
@@ -92,21 +100,26 @@ class Select(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
         schema = run.schema(self.name)
-        ranked_schema = pa.schema([field for field in schema if field.name not in DRAWS.names[1:]])
+        later = {DOMAIN_RANKS.names[1], *DRAWS.names[1:]}
+        ranked_schema = pa.schema([field for field in schema if field.name not in later])
         choice = Choice(run.config_of("dedup").limits, config.captions_per_image, config.whole_cluster)
         ranked = self._ranked(rows["clip"], choice, ranked_schema)
-        if not _is_capped(config):
-            nothing = {field.name: F.lit(None).cast(field.dataType) for field in spark_schema(DRAWS)[1:]}
-            return Measured(ranked.withColumns(nothing))
-        # Written before it is counted: every step of the balance reads it, and Spark would rank anew for each.
-        written = write_table(ranked, run.storage, RANKED_FOLDER, ranked_schema)
-        run.storage.sweep(RANKED_FOLDER, {record.path for record in written})
-        pairs = read_table(run.spark, run.storage, written, ranked_schema)
+        if not (config.images_per_domain or _is_capped(config)):
+            return Measured(_filled(ranked, schema))
+        # Written before it is counted: every step of a cap reads it, and Spark would rank anew for each.
+        pairs = _written(ranked, run, RANKED_FOLDER, ranked_schema)
         left = pairs.where((F.col("caption_rank") <= config.captions_per_image) & ~F.col("repeated"))
+        scratch = [RANKED_FOLDER]
+        if config.images_per_domain:
+            ranks = _written(domain_ranks(left), run, DOMAINS_FOLDER, DOMAIN_RANKS)
+            pairs, left = pairs.join(ranks, "pair_id", "left"), left.join(ranks, "pair_id", "left")
+            left = left.where(F.coalesce("domain_rank", F.lit(0)) <= config.images_per_domain)
+            scratch.append(DOMAINS_FOLDER)
+        if not _is_capped(config):
+            return Measured(_filled(pairs, schema), scratch=scratch)
         balanced = balance(left, run, config.balance_t, config.balance_tail_share, config.balance_seed)
-        drawn = pairs.join(balanced.draws, "pair_id", "left").select(*schema.names)
-        scratch = (RANKED_FOLDER, *SCRATCH)
-        return Measured(drawn, files={"queries": balanced.queries}, facts=balanced.facts, scratch=scratch)
+        drawn = _filled(pairs.join(balanced.draws, "pair_id", "left"), schema)
+        return Measured(drawn, files={"queries": balanced.queries}, facts=balanced.facts, scratch=(*scratch, *SCRATCH))
 
     def _ranked(self, scored: DataFrame, choice: Choice, schema: pa.Schema) -> DataFrame:
         """The rows with the columns of CHOICES. A cluster is one task's, and streams through it."""
@@ -131,11 +144,37 @@ class Select(Stage[Config]):
             Rule(Reason.DUPLICATE_IMAGE, when=(rank > config.captions_per_image) | col("repeated"), value=rank,
                  threshold=config.captions_per_image, detail=col("duplicate_of")),
         ]  # fmt: skip
+        if config.images_per_domain:
+            place = col("domain_rank")
+            most = config.images_per_domain
+            rules.append(Rule(Reason.DOMAIN_CAP, when=place > most, value=place, threshold=most,
+                              detail=col("image_domain"), nulls_ok=True))  # fmt: skip
         if _is_capped(config):
             lost = Compare(">=", col("query_draw"), col("query_p"))
             rules.append(Rule(Reason.BALANCE_CAP, when=lost, value=col("query_count"), detail=col("query"),
                               threshold=config.balance_t or None, nulls_ok=True))  # fmt: skip
         return rules
+
+
+def domain_ranks(left: DataFrame) -> DataFrame:
+    """DOMAIN_RANKS of the pairs that are left; pairs of one image share a place. Without a domain there is no cap."""
+    by_image = Window.partitionBy("image_domain").orderBy("image_of")
+    named = left.where("image_domain != ''")
+    return named.select("pair_id", F.dense_rank().over(by_image).cast("long").alias("domain_rank"))
+
+
+def _written(rows: DataFrame, run: Run, folder: str, schema: pa.Schema) -> DataFrame:
+    """``rows``, read back from where they were written just now."""
+    files = write_table(rows, run.storage, folder, schema)
+    run.storage.sweep(folder, {record.path for record in files})
+    return read_table(run.spark, run.storage, files, schema)
+
+
+def _filled(rows: DataFrame, schema: pa.Schema) -> DataFrame:
+    """The columns of ``schema``, null where a choice was not made."""
+    missing = [field for field in spark_schema(schema) if field.name not in rows.columns]
+    nothing = {field.name: F.lit(None).cast(field.dataType) for field in missing}
+    return rows.withColumns(nothing).select(*schema.names)
 
 
 def _is_capped(config: Config) -> bool:

@@ -25,8 +25,8 @@ from pipeline.text.reasons import Reason
 from schemas.text import ADDS
 
 INDEX_FOLDER = "text/queries"
-QUERY_COLUMNS = ("queries", "query_matches")
-QUERY_SCHEMA = pa.schema([ADDS.field(name) for name in QUERY_COLUMNS])
+CHOICE_COLUMNS = ("queries", "query_matches")
+QUERY_SCHEMA = pa.schema([ADDS.field(name) for name in CHOICE_COLUMNS])
 
 IndexFile = tuple[Storage, FileRecord]
 """What travels to the workers, who open the file themselves."""

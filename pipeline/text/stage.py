@@ -29,7 +29,7 @@ from pipeline.text.config import Config
 from pipeline.text.language.names import require_languages
 from pipeline.text.measure import COLUMNS, URL_COLUMNS, measure_batch, measure_urls
 from pipeline.text.pii import require_regions
-from pipeline.text.queries import QUERY_COLUMNS, IndexFile, measure_file
+from pipeline.text.queries import CHOICE_COLUMNS, IndexFile, measure_file
 from pipeline.text.reasons import Reason
 from pipeline.text.terms import Lists, read_lists
 from schemas.text import ADDS
@@ -66,7 +66,7 @@ class Text(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a candidate: first what its own text says, then what all rows that entered say together."""
         schema = run.schema(self.name)
-        names = (*self.carries, *COLUMNS, *URL_COLUMNS, *QUERY_COLUMNS)
+        names = (*self.carries, *COLUMNS, *URL_COLUMNS, *CHOICE_COLUMNS)
         captioned_schema = pa.schema([schema.field(name) for name in names])
         entered = rows["extract"].select(*self.carries, "alt_text")
         captioner = _captioner(captioned_schema, config, _lists(config), queries.write_file(config, run))

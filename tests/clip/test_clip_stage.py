@@ -23,7 +23,7 @@ from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from schemas.attach import ADDS
 from schemas.fields import FLOAT64, INT32, INT64, STRING, column, table
-from schemas.pairs import IMAGE_COLUMNS, PAIR_COLUMNS, QUERY_COLUMNS
+from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
 from schemas.text import ADDS as TEXT
 
 INTEGERS = {
@@ -44,7 +44,7 @@ class Pairs(Stage[AttachConfig]):
     adds = table(1, [
         column(name, FLOAT64 if name == "lang_prob" else INTEGERS.get(name, INT32 if name.endswith(("width", "height")) else STRING), name)
         for name in (*PAIR_COLUMNS, *IMAGE_COLUMNS, *ADDS.names)
-    ] + [TEXT.field(name) for name in QUERY_COLUMNS])  # fmt: skip
+    ] + [TEXT.field(name) for name in CHOICE_COLUMNS])  # fmt: skip
     rows: ClassVar[list[dict]] = []
 
     def measure(self, rows, config, run: Run, measure_key: str) -> Measured:

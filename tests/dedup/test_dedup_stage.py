@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pyspark.sql import DataFrame
 
+from pipeline.copies.signature import Limits
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
 from pipeline.core.run import Run, open_for_writing
@@ -24,12 +27,14 @@ from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
+from pipeline.dedup.listed import Listed, overlaps
 from pipeline.dedup.stage import Dedup
 from pipeline.vision.measure import measure_image
 from pipeline.vision.settings import ImageSettings
 from pipeline.web.urls import url_id
 from schemas.fetch import ADDS as FETCHED
 from schemas.fields import STRING, column, table
+from schemas.hashes import HASHES
 
 Row = dict[str, Any]
 
@@ -257,3 +262,82 @@ def test_neither_order_nor_partitions_move_a_cluster_d4(cluster: Cluster) -> Non
 def test_urls_are_one_image_where_no_server_could_tell_them_apart_d5(one: str, other: str, is_same: bool) -> None:
     """D5: case of the host, the default port and the fragment; not case of the path, nor order of the query."""
     assert (url_id(one) == url_id(other)) == is_same
+
+
+def photo(seed: int) -> Image.Image:
+    """Patches of muted colour under patches of light, from coarse to fine: other ones for each seed."""
+    draws = np.random.default_rng(seed)
+    levels = np.full((240, 320, 3), 128.0)
+    for cells, strength in ((4, 40), (8, 50), (16, 60), (32, 60)):
+        light = draws.integers(0, 256, (cells * 3 // 4, cells), dtype=np.uint8)
+        levels += (np.asarray(Image.fromarray(light).resize((320, 240), Image.Resampling.BICUBIC), float)[..., None] - 128) * strength / 128
+    tint = draws.integers(96, 160, (3, 4, 3), dtype=np.uint8)
+    levels += np.asarray(Image.fromarray(tint).resize((320, 240), Image.Resampling.BICUBIC), float) - 128
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def listed(tmp_path: Path):
+    """``listed(rows)`` writes a list of these pictures, and gives its path."""
+
+    def write(rows: list[Row], name: str = "hashes.parquet") -> str:
+        path = tmp_path / name
+        pq.write_table(pa.Table.from_pylist([{"name": row["url_id"]} | row for row in rows], schema=HASHES), path)
+        return str(path)
+
+    return write
+
+
+def test_a_copy_of_a_listed_picture_overlaps_and_another_picture_does_not_d8(cluster, listed) -> None:
+    """D8"""
+    tested = [image(f"set/{number}.png", photo(number)) for number in range(20)]
+    copy = image("copy", photo(7).resize((240, 180)), "jpeg", quality=80)
+    rows = cluster([copy, image("same", photo(11)), image("other", photo(99))], eval_hashes=[listed(tested[:10]), listed(tested[10:], "more")])
+    assert {name: row["eval_name"] for name, row in rows.items()} == {"copy": "set/7.png", "same": "set/11.png", "other": None}
+    assert rows["copy"]["eval_bits"] <= 4
+    assert rows["same"]["eval_bits"] == 0
+
+
+def test_the_limits_hold_for_listed_pictures_as_for_any_other_d8(cluster, listed) -> None:
+    """D8"""
+    theirs = hashed("set/a", 0x0F0F_0F0F_0F0F_0F0F)
+    near = hashed("near", theirs["phash"] ^ 0b1111)
+    far = hashed("far", theirs["phash"] ^ 0b11111)
+    recoloured = hashed("recoloured", theirs["phash"], chroma4=bytes([200] * 32))
+    rows = cluster([near, far, recoloured], eval_hashes=[listed([theirs])])
+    assert {name for name, row in rows.items() if row["eval_name"]} == {"near"}
+    assert rows["near"]["eval_bits"] == 4
+
+
+def test_a_blank_picture_overlaps_by_its_bytes_alone_d8(cluster, listed) -> None:
+    """D8"""
+    blank = hashed("set/blank", 0, "blank")
+    rows = cluster([hashed("same", 0, "blank"), hashed("other", 0)], eval_hashes=[listed([blank])])
+    assert {name: row["eval_bits"] for name, row in rows.items()} == {"same": 0, "other": None}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no parquet"])
+def test_a_missing_list_ends_the_run_before_it_begins_d8(tmp_path, quiet, content) -> None:
+    """D8"""
+    path = tmp_path / "list"
+    if content is not None:
+        path.write_bytes(content)
+    run = Run(Storage.at(str(tmp_path)), Config(), {"dedup": Dedup()}, quiet)
+    with pytest.raises(InputError, match="pairmill hashes build") as raised:
+        Dedup().check(Dedup.Config(eval_hashes=[str(path)]), run)
+    assert raised.value.code == "resource_missing"
+
+
+def test_a_list_is_found_exactly_against_brute_force_d8() -> None:
+    """D8"""
+    draws = np.random.default_rng(3)
+    theirs = draws.integers(-(2**63), 2**63, 500)
+    ours = np.concatenate([theirs[:300], draws.integers(-(2**63), 2**63, 300)])
+    ours ^= np.array([sum(1 << int(bit) for bit in draws.choice(63, draws.integers(0, 8), replace=False)) for _ in ours])
+    told = Listed(pa.Table.from_pylist([hashed(f"set/{n:03}", int(phash)) | {"name": f"set/{n:03}"} for n, phash in enumerate(theirs)], schema=HASHES), np.ones(500, bool), "")
+    batch = pa.RecordBatch.from_pylist([hashed(f"our{n}", int(phash)) for n, phash in enumerate(ours)])
+    (found,) = overlaps(iter([batch]), told, Limits(4, 256, 255))
+    bits = np.bitwise_count((ours[:, None] ^ theirs).view(np.uint64))
+    expected = {batch["sha256"][row].as_py(): (f"set/{bits[row].argmin():03}", int(bits[row].min())) for row in np.flatnonzero(bits.min(axis=1) <= 4)}
+    assert 100 < len(expected) < 500
+    assert {row["sha256"]: (row["eval_name"], row["eval_bits"]) for row in found.to_pylist()} == expected

@@ -233,3 +233,27 @@ def test_the_captions_of_a_copy_stay_beside_the_picture_that_stays_d6(choose) ->
     assert (measured["b"]["image_of"], measured["b"]["caption_rank"]) == ("image of a", 2)
     assert (measured["far"]["image_of"], measured["far"]["repeated"]) == ("image of far", False)
     assert (ledger["c"]["value"], ledger["c"]["threshold"], ledger["c"]["detail"]) == ("3", "2", "a")
+
+
+def test_a_domain_has_no_more_images_than_its_cap_the_same_ones_in_any_order(choose) -> None:
+    """Ten images of one domain, two of another, two of none; and a duplicate, which takes no place in its domain."""
+    rows = [pair(f"a{number}", f"c{number}") | {"image_domain": "large.example"} for number in range(10)]
+    rows += [pair("a0 again", "c0", side=50, caption="another") | {"image_domain": "large.example"}]
+    rows += [pair(f"b{number}", f"d{number}") | {"image_domain": "small.example"} for number in range(2)]
+    rows += [pair(f"n{number}", f"e{number}") | {"image_domain": ""} for number in range(4)]
+    found, manifest, ledger = choose(rows, images_per_domain=3)
+    assert manifest.dropped == {"duplicate_image": 1, "domain_cap": 7}
+    kept = set(found) - set(ledger)
+    assert kept == {"a0", "a1", "a2", "b0", "b1", "n0", "n1", "n2", "n3"}
+    assert found["a0 again"]["domain_rank"] is None
+    assert (ledger["a5"]["value"], ledger["a5"]["threshold"], ledger["a5"]["detail"]) == ("6", "3", "large.example")
+    again, _, ledger_again = choose(rows[::-1], partitions=5, images_per_domain=3)
+    assert (again, ledger_again) == (found, ledger)
+
+
+def test_captions_of_one_picture_share_its_place_in_the_domain(choose) -> None:
+    rows = [pair(f"{image}{caption}", image, caption=caption) | {"image_domain": "a.example", "sha256": image, "url_id": image}
+            for image in "pq" for caption in ("one", "two")]  # fmt: skip
+    found, manifest, _ = choose(rows, images_per_domain=1, captions_per_image=2)
+    assert manifest.dropped == {"domain_cap": 2}
+    assert {name: row["domain_rank"] for name, row in found.items()} == {"pone": 1, "ptwo": 1, "qone": 2, "qtwo": 2}

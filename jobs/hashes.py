@@ -1,0 +1,31 @@
+"""`pairmill hashes`: lists of pictures that a corpus must not overlap with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+hashes = typer.Typer(name="hashes", no_args_is_help=True, help="Make the list of an evaluation set's pictures.")
+
+
+@hashes.callback()
+def _group() -> None:
+    """Keeps `build` a command of its own: a group with one command would be that command."""
+
+
+@hashes.command()
+def build(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="folders and tars of images")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="the list, for dedup.eval_hashes")],
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """Hash the pictures of evaluation sets, so that dedup.eval_hashes keeps copies of them out of a corpus."""
+    from pipeline.dedup.listed import write_listed
+
+    listed, refused = write_listed(images, output)
+    for name, reason in refused[:3]:
+        print(f"left out: {name} ({reason})")
+    print(f"{listed:,} pictures in {output}; {len(refused):,} files are none")
+
