@@ -221,10 +221,21 @@ def test_equal_bytes_are_one_cluster_though_two_decoders_saw_other_pixels(cluste
 
 
 def test_a_placeholder_is_told_by_its_bytes_over_urls_and_captions(cluster: Cluster) -> None:
+    """F41"""
     images = [hashed(f"{number}", TELLING, "no photo") for number in range(3)] + [hashed("other", TELLING)]
     rows = cluster(images, {"0": ["a", "b"], "1": ["b"], "2": ["c"], "other": ["d"]})
     assert [(rows[name]["same_bytes_images"], rows[name]["same_bytes_captions"]) for name in ("0", "2", "other")] == [(3, 3), (3, 3), (1, 1)]
     assert clusters(rows) == {"0 1 2 other"}
+
+
+def test_bytes_under_enough_urls_beside_enough_captions_are_dropped_whatever_they_show_f41(cluster: Cluster) -> None:
+    """F41"""
+    rules = Dedup().rules(Dedup.Config())
+    (placeholder,) = [rule for rule in rules if rule.reason == Dedup.Reason.PLACEHOLDER_IMAGE]
+    counts = [(20, 10), (19, 10), (20, 9), (1000, 1)]
+    rows = pa.table({"same_bytes_images": [images for images, _ in counts], "same_bytes_captions": [texts for _, texts in counts]})
+    assert placeholder.when.arrow(rows).to_pylist() == [True, False, False, False]
+
 
 
 def test_a_million_rows_of_one_picture_are_one_row_of_work_d3(spark, tmp_path: Path) -> None:
