@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 from pipeline.core.parts import Part
 from pipeline.core.run import Run
 from pipeline.core.storage import Storage, read_pictures
-from pipeline.fetch.blocklist import Blocklist
+from pipeline.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.fetch.config import Config
 from pipeline.fetch.measure import Examiner, image_settings
 from pipeline.fetch.store import STAGE, OpenPart, StoredRow, asked_since
@@ -83,7 +83,7 @@ def measure_all(
 
 def measure_in_place(
     batches: Iterator[pa.RecordBatch], storage: Storage, known: Collection[str], measure_key: str, config: Config,
-    blocklist: Blocklist,
+    blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
     """One task: rows in, parts committed, and how many images that were."""
     done = asked_since(storage, known, measure_key)

@@ -38,6 +38,7 @@ from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file
 from pipeline.demo.flickr8k import read_flickr8k
 from pipeline.fetch import store
+from pipeline.fetch.blocklist import Blocklist
 from pipeline.fetch.config import Config
 from pipeline.fetch.shards import measure_in_place
 from pipeline.fetch.stage import missing
@@ -412,3 +413,17 @@ def test_a_range_that_is_not_there_is_worth_another_try_and_a_large_one_is_never
     assert {row["url_id"]: row["outcome"] for row in found} == {
         "large": "body_too_large", "short": "truncated_body", "gone": "truncated_body", "empty": "empty_body",
     }  # fmt: skip
+
+
+def test_nothing_of_a_blocklisted_picture_is_told_where_it_lies(tmp_path: Path) -> None:
+    tar = tmp_path / "own.tar"
+    tar.write_bytes(b"listed" + b"others")
+    rows = [{"url_id": str(place), "image_file": str(tar), "image_offset": place, "image_bytes": 6} for place in (0, 6)]
+    batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1} for row in rows])
+    lists = Blocklist(key=b"a key of mine", sha256=frozenset([hashlib.sha256(b"listed").digest()]))
+    storage = Storage.at(str(tmp_path / "run"))
+    list(measure_in_place(iter([batch]), storage, (), "key", Config(engine="shards"), lists))
+    (record,) = files_of(committed(storage, store.STAGE), "rows")
+    found = {row["url_id"]: row for row in read_file(storage, record, ["url_id", "outcome", "sha256"]).to_pylist()}
+    assert (found["0"]["outcome"], found["0"]["sha256"]) == ("blocklisted", None)
+    assert found["6"]["outcome"] == "not_an_image"
