@@ -234,7 +234,8 @@ def compare(name: str, count: int, rounds: int) -> dict[str, Any]:
         "peer": "img2dataset", "peer_cpu_ms": round(1000 * median(cpu["img2dataset"]), 2),
         "peer_images_per_s": round(median(speed["img2dataset"]), 1),
         "ratio": round(median(ratios), 2), "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
-        "goal": case.goal, "start_cpu_s": {side: round(seconds, 1) for side, seconds in start.items()},
+        "goal": case.goal, "goal_met": median(ratios) >= case.goal,
+        "start_cpu_s": {side: round(seconds, 1) for side, seconds in start.items()},
         "cores": os.cpu_count(), "python": platform.python_version(),
     }  # fmt: skip
 

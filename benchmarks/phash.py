@@ -35,7 +35,7 @@ from pipeline.vision import jpeg
 from pipeline.vision.child import ImageChild
 from pipeline.vision.measure import ImageSettings, measure_image
 from pipeline.vision.phash import phash, phash_of
-from pipeline.vision.resample import area, lanczos, resized
+from pipeline.vision.resample import area, lanczos, resized, resized_half
 from pipeline.vision.resize import HALVED_FROM, sizes_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -127,20 +127,20 @@ def quality(photos: list[bytes], thumbnails: list[bytes]) -> dict[str, float]:
         if full is None:
             continue
         height, width = full.shape
-        _add(found, "area", full, sizes_of((width, height), SETTINGS).resized, full)
-        for times in (2, 3, 4, HALVED_FROM, 8):
+        _add(found, "area", resized(full, *sizes_of((width, height), SETTINGS).resized, area), full)
+        half = jpeg.decoded(data, 2)
+        for times in (2, 2.5, HALVED_FROM, 3, 4, 8):
             size = max(1, round(width / times)), max(1, round(height / times))
-            _add(found, f"half_decode_{times}x", jpeg.decoded(data, 2), size, full)
+            _add(found, f"half_decode_{times}x", resized_half(half, (width, height), *size), full)
     for data in thumbnails:
         full = jpeg.decoded(data)
-        _add(found, "lanczos_up", full, sizes_of(full.shape[::-1], SETTINGS).resized, full)
+        _add(found, "lanczos_up", resized(full, *sizes_of(full.shape[::-1], SETTINGS).resized, lanczos), full)
     return {name: round(float(np.percentile(ratios, 5)), 1) for name, ratios in found.items()}
 
 
-def _add(found: dict[str, list[float]], name: str, pixels: np.ndarray, size: tuple[int, int], full: np.ndarray) -> None:
-    smaller = size[0] * size[1] < full.size
-    ours = _channels(resized(pixels, *size, area if smaller else lanczos))
-    theirs = cv2.resize(_channels(full), size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
+def _add(found: dict[str, list[float]], name: str, small: np.ndarray, full: np.ndarray) -> None:
+    interpolation = cv2.INTER_AREA if small.size < full.size else cv2.INTER_LANCZOS4
+    ours, theirs = _channels(small), cv2.resize(_channels(full), small.shape[::-1], interpolation=interpolation)
     error = float(np.mean((ours.astype(float) - theirs) ** 2))
     found.setdefault(name, []).append(99.0 if error == 0 else 10 * np.log10(255**2 / error))
 

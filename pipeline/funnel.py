@@ -74,6 +74,7 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
     def check() -> None:
         if BY_NAME["fetch"] in wanted:
             require_fitting_engine(run.config)  # type: ignore[arg-type]
+            require_comparable_hashes(run.config)  # type: ignore[arg-type]
         for stage in wanted:
             if not run.is_off(stage.name):
                 stage.check(run.config_of(stage.name), run)
@@ -98,6 +99,16 @@ def require_fitting_engine(config: Config) -> None:
             "config_invalid",
             f"fetch.engine is {config.fetch.engine}, and extract.inputs has tars of images, which are read in place; "
             "set fetch.engine=shards",
+        )
+
+
+def require_comparable_hashes(config: Config) -> None:
+    """InputError `config_invalid` where stored pictures are cropped or padded, and those of a list are whole."""
+    if config.dedup.eval_hashes and config.fetch.resize_mode in ("center_crop", "border"):
+        raise InputError(
+            "config_invalid",
+            f"fetch.resize_mode is {config.fetch.resize_mode}, and dedup.eval_hashes lists hashes of whole pictures, "
+            "which such copies do not have; set keep_ratio_largest or keep_ratio",
         )
 
 

@@ -35,15 +35,12 @@ DOMAIN_RANKS = table(
     1,
     [
         column("pair_id", STRING, "the pair"),
-        column(
-            "domain_rank",
-            INT64,
-            "place of its image among the images left of its registered domain, by url_id; null: not ranked",
-        ),
+        column("domain", STRING, "registered domain of the picture beside it; null: not ranked"),
+        column("domain_rank", INT64, "place of that picture among those left of its domain, by url_id"),
     ],
 )
 
-ADDS = table(2, [*CHOICES, DOMAIN_RANKS.field("domain_rank"), *_DRAW])
+ADDS = table(2, [*CHOICES, *[DOMAIN_RANKS.field(name) for name in ("domain", "domain_rank")], *_DRAW])
 
 DRAWS = table(1, [column("pair_id", STRING, "the pair"), *_DRAW])
 

@@ -128,6 +128,30 @@ def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: L
     return -1
 
 
+def nearest_listed(
+    keys: np.ndarray, order: np.ndarray, masks: np.ndarray, listed: Signatures, rows: Signatures, limits: Limits,
+    found: np.ndarray, between: np.ndarray,
+) -> None:  # fmt: skip
+    """For each of N rows the nearest of E listed pictures that it is a copy of, the first of equally near ones.
+
+    ``keys`` [M, E] uint64: the phash of all listed pictures under each of ``masks`` [M], sorted; ``order`` [M, E]
+    int64: whose they are. ``found`` [N] int64 receives the listed picture, or -1; ``between`` [N] the distance.
+    """
+    for i in range(len(rows.phash)):
+        best, place = limits.phash + 1, -1
+        for number in range(len(masks)):
+            key = rows.phash[i] & masks[number]
+            at = np.searchsorted(keys[number], key)
+            while at < keys.shape[1] and keys[number, at] == key:
+                other = order[number, at]
+                bits = np.int64(popcount(listed.phash[other] ^ rows.phash[i]))
+                closer = bits < best or (bits == best and other < place)
+                if closer and stands(listed, other, rows, i, limits):
+                    best, place = bits, other
+                at += 1
+        found[i], between[i] = place, best
+
+
 @cache
 def forests_kernel() -> Callable[..., int]:
     """`spanning_forests` as machine code."""
@@ -140,3 +164,12 @@ def forests_kernel() -> Callable[..., int]:
 def first_copy_kernel() -> Callable[..., int]:
     """`first_copy` as machine code."""
     return compiled(first_copy, room_for(1), 0, room_for(1), 0, Limits(0, 0, 0))
+
+
+@cache
+def nearest_listed_kernel() -> Callable[..., None]:
+    """`nearest_listed` as machine code."""
+    keys, order = np.zeros((1, 1), np.uint64), np.zeros((1, 1), np.int64)
+    masks, numbers = np.zeros(1, np.uint64), np.zeros(1, np.int64)
+    limits = Limits(0, 0, 0)
+    return compiled(nearest_listed, keys, order, masks, room_for(1), room_for(1), limits, numbers, numbers)

@@ -11,6 +11,7 @@ A program of this kind imports all it needs and ends with ``serve(answer, ...)``
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -90,10 +91,12 @@ class Child:
             [sys.executable, "-m", self._module, self._argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pipesize=_PIPE_BYTES,
             env=environment() | dict(self._variables),
         )
-        assert child.stdout
+        assert child.stdin and child.stdout  # noqa: PT018
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError, AttributeError):  # a user may have so many large pipes, and some systems have none
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         if _read(child.stdout) != _READY:
             child.kill()
             _end_of(child)

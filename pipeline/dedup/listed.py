@@ -2,7 +2,7 @@
 
 A list is a Parquet file of hashes (schemas/hashes.py), made once by `pairmill hashes build`. An image overlaps with a
 list where its bytes are listed, or where it is a copy of a listed picture by the limits that dedup has. All lists are
-held in memory by each task, 72 bytes a picture and 16 a mask: an image is compared with those that share a mask of
+held in memory by each task, about half a kilobyte a picture: an image is compared with those that share a mask of
 `pipeline.dedup.join.block_masks` with it, and no copy is missed.
 """
 
@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.copies.signature import Limits, Signatures, room_for, signatures_of, telling
+from pipeline.copies.signature import Limits, signatures_of, telling
 from pipeline.core.errors import InputError
 from pipeline.dedup.join import block_masks
 from pipeline.vision.child import ImageChild
@@ -46,8 +45,8 @@ def read_listed(files: Sequence[str]) -> Listed:
     tables = [_read(Path(name)) for name in files]
     table = pa.concat_tables([HASHES.empty_table(), *tables]).sort_by([("name", "ascending"), ("sha256", "ascending")])
     digest = hashlib.sha256()
-    for name in ("name", "sha256"):
-        digest.update("\n".join(table[name].to_pylist()).encode() + b"\0")
+    for name in HASHES.names:
+        digest.update("\n".join(map(str, table[name].to_pylist())).encode() + b"\0")
     return Listed(table.combine_chunks(), telling(table["phash"], table["phash_margin"]), digest.hexdigest())
 
 
@@ -70,6 +69,8 @@ def write_listed(images: Sequence[Path], output: Path) -> tuple[int, list[tuple[
 
     Pictures are measured as fetch does by default, since what is compared are hashes of stored pictures.
     """
+    if not output.parent.is_dir():
+        raise InputError("output_unwritable", f"--output {output}: there is no folder {output.parent}")
     rows, refused = [], []
     with ImageChild(ImageSettings()) as child:
         for name, data in _pictures(images):
@@ -141,38 +142,11 @@ class _Search:
         met, bits = np.full(batch.num_rows, NOT_MET), np.zeros(batch.num_rows, np.int64)
         rows = np.flatnonzero(batch["phash"].is_valid().to_numpy(zero_copy_only=False))
         if len(rows) and len(self._places):
+            from pipeline.copies.kernel import nearest_listed_kernel  # numba, on the workers alone
+
             found, between = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
             pictures = signatures_of(batch.take(pa.array(rows)))
-            find = _nearest_kernel()
+            find = nearest_listed_kernel()
             find(self._keys, self._order, self._masks, self._signatures, pictures, self._limits, found, between)
             met[rows], bits[rows] = np.where(found >= 0, self._places[found], NOT_MET), between
         return met, bits
-
-
-@cache
-def _nearest_kernel() -> Callable[..., None]:
-    """The search as machine code; numba is imported by the workers alone."""
-    from pipeline.copies.kernel import popcount, stands
-    from pipeline.core.compiled import compiled
-
-    def nearest(
-        keys: np.ndarray, order: np.ndarray, masks: np.ndarray, listed: Signatures, rows: Signatures, limits: Limits,
-        found: np.ndarray, between: np.ndarray,
-    ) -> None:  # fmt: skip
-        for i in range(len(rows.phash)):
-            best, place = limits.phash + 1, -1
-            for number in range(len(masks)):
-                key = rows.phash[i] & masks[number]
-                at = np.searchsorted(keys[number], key)
-                while at < keys.shape[1] and keys[number, at] == key:
-                    other = order[number, at]
-                    bits = np.int64(popcount(listed.phash[other] ^ rows.phash[i]))
-                    closer = bits < best or (bits == best and other < place)
-                    if closer and stands(listed, other, rows, i, limits):
-                        best, place = bits, other
-                    at += 1
-            found[i], between[i] = place, best
-
-    some, numbers = np.zeros((1, 1), np.uint64), np.zeros(1, np.int64)
-    return compiled(nearest, some, np.zeros((1, 1), np.int64), np.zeros(1, np.uint64), room_for(1), room_for(1),
-                    Limits(0, 0, 0), numbers, numbers)  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
 from collections.abc import Sequence
@@ -31,24 +30,24 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
     keys = [sample["key"] for sample in samples]
     if keys != sorted(set(keys)):
         raise StageError("key_collision", f"shard {number:05d} has two samples of one key or is not in order of keys")
-    identity = key_of(LAYOUT_VERSION, str(number), *(_json(sample) for sample in samples))
+    texts = [_json(sample) for sample in samples]
+    identity = key_of(LAYOUT_VERSION, str(number), *texts)
     name = key_of("shard", identity)
     if is_committed(storage, STAGE, name):
         return name
     pictures = read_pictures(storage, ((row["image_file"], row["image_offset"], row["image_bytes"]) for row in rows))
-    with (
-        storage.writing(f"{STAGE}/shards", ".tar") as tar_file,
-        tarfile.open(fileobj=tar_file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        for row, sample, picture in zip(rows, samples, pictures, strict=True):
+    with storage.writing(f"{STAGE}/shards", ".tar") as tar_file:
+        for row, sample, text, picture in zip(rows, samples, texts, pictures, strict=True):
             if picture is None or hashlib.sha256(picture).hexdigest() != sample["image_sha256"]:
                 raise StageError(
                     "shard_mismatch",
                     f"{row['image_file']}: the picture of {sample['key']} changed since it was verified; "
                     "remove export/manifest.json and run build again",
                 )
-            for ending, data in zip(ENDINGS, (picture, sample["caption"].encode(), _json(sample)), strict=True):
-                _add(tar, f"{sample['key']}.{ending}", data)
+            members = zip(ENDINGS, (picture, sample["caption"].encode(), text), strict=True)
+            tar_file.write(b"".join(_member(f"{sample['key']}.{ending}", data) for ending, data in members))
+        tar_file.write(bytes(2 * tarfile.BLOCKSIZE))  # the end of a tar, which is a number of whole records
+        tar_file.write(bytes(-tar_file.tell() % tarfile.RECORDSIZE))
     with storage.writing(f"{STAGE}/shards", ".parquet") as parquet_file:
         table = pa.Table.from_pylist(samples, schema=CORPUS)
         pq.write_table(
@@ -68,8 +67,9 @@ def _json(sample: dict[str, Any]) -> bytes:
     return json.dumps(sample, sort_keys=True, ensure_ascii=False, separators=(", ", ": ")).encode()
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _member(name: str, data: bytes) -> bytes:
+    """A member of a tar: header, content, NULs up to a whole block. Pieces of a sample are written at one time."""
     member = tarfile.TarInfo(name)  # mtime 0, uid 0, no owner names: nothing of the machine or moment
     member.size = len(data)
     member.mode = 0o644
-    tar.addfile(member, io.BytesIO(data))
+    return b"".join((member.tobuf(tarfile.USTAR_FORMAT), data, bytes(-len(data) % tarfile.BLOCKSIZE)))

@@ -81,7 +81,7 @@ def read_blocklist(
 
 def _key(path: Path) -> bytes:
     try:
-        key = path.read_bytes().strip()
+        key = path.read_bytes()
     except OSError as error:
         raise InputError("resource_missing", f"fetch.blocklist_key {path}: {error.strerror}") from None
     if len(key) < MIN_KEY_BYTES:

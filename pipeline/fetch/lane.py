@@ -36,12 +36,11 @@ def run_fetch_lane(
     ``known`` names the parts there were when the todo list was made: what has been committed since by an attempt at
     this lane that died is not asked for again.
     """
-    done = asked_since(storage, known, measure_key)
-    items, shares = [], {}
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        if (row["url_id"], row["try_number"]) not in done:
-            items.append(Item(row["url_id"], row["request_url"], row["try_number"]))
-            shares[row["host"]] = row["share"]
+    rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
+    for done in asked_since(storage, known, measure_key, rows.keys()):
+        del rows[done]
+    items = [Item(row["url_id"], row["request_url"], row["try_number"]) for row in rows.values()]
+    shares = {row["host"]: row["share"] for row in rows.values()}
     policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
     examiner = Examiner(image_settings(config), blocklist)
     images = asyncio.run(_fetch(items, policy, examiner, storage, measure_key, config, web)) if items else 0

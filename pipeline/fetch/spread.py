@@ -4,7 +4,8 @@ A lane is chosen by the host's name without ``www.``, since http and https of a 
 redirect to each other more than to any other. A host so large and allowed so fast that one lane could not keep up
 with its rate is split over k lanes; each asks with one k-th of the rate and of the connections. Where a redirect
 leads to a host of another lane, a lane asks it with one over all lanes of what the host's own lane may
-(`pipeline.web.lane`): no host sees as much as twice its rate.
+(`pipeline.web.lane`): no host sees as much as twice its rate. Connections are at least one a lane, so a host behind
+redirects may see as many as there are lanes that meet it.
 """
 
 from __future__ import annotations

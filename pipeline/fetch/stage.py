@@ -50,7 +50,7 @@ class Fetch(Stage[Config]):
     reads = ("text",)
     carries: ClassVar = ("url_id", "request_url")
     retryable = RETRYABLE
-    measure_version = 2  # 2: phash256 and chroma4
+    measure_version = 2  # 2: our own decoding and resizing; phash256, chroma4
     Config, Reason, adds = Config, Reason, ADDS
 
     def check(self, config: Config, run: Run) -> None:
@@ -122,7 +122,7 @@ def hidden(rows: DataFrame, blocklist: Blocklist, run: Run) -> DataFrame:
     told = {name: F.when(~met, F.col(name)) for name in ADDS.names if name not in KEPT_OF_BLOCKLISTED}
     told["outcome"] = F.when(met, ImageReason.BLOCKLISTED.value).otherwise(F.col("outcome"))
     told["detail"] = F.when(met, F.col("trace")).otherwise(F.col("detail"))
-    return rows.join(F.broadcast(traces), "sha256", "left").withColumns(told)
+    return rows.join(traces, "sha256", "left").withColumns(told)
 
 
 def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: bool = False) -> DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection
 from contextlib import ExitStack
 from typing import Any, Generic, Self, TypeVar
 
@@ -30,18 +30,19 @@ STAGE = "fetch"
 FOLDER = f"{STAGE}/store"
 
 
-def asked(storage: Storage, parts: Iterable[Part]) -> set[tuple[str, int]]:
-    """(url_id, try_number) of the rows in these parts."""
-    found: set[tuple[str, int]] = set()
-    for record in files_of(parts, "rows"):
+Try = tuple[str, int]
+"""url_id and try_number: what is asked for once."""
+
+
+def asked_since(storage: Storage, known: Collection[str], measure_key: str, tries: Collection[Try]) -> set[Try]:
+    """Which of ``tries`` an attempt at a task that died has committed since ``known`` parts were listed."""
+    found: set[Try] = set()
+    since = [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key]
+    for record in files_of(since, "rows"):
         keys = read_file(storage, record, ["url_id", "try_number"])
-        found.update(zip(keys["url_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True))
+        stored = zip(keys["url_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True)
+        found.update(each for each in stored if each in tries)
     return found
-
-
-def asked_since(storage: Storage, known: Collection[str], measure_key: str) -> set[tuple[str, int]]:
-    """(url_id, try_number) of what attempts at a task that died have committed since ``known`` parts were listed."""
-    return asked(storage, [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key])
 
 
 class OpenPart:

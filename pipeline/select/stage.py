@@ -1,7 +1,7 @@
 """select: the choices among rows, made once, last, among the pairs that passed everything else.
 
 Reads   clip  scored pairs
-Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; domain_rank;
+Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; domain, domain_rank;
         query, query_count, query_draw, query_p
 Source  order of choice among copies: ours (most pixels as served, then CLIP score, caption length, pair_id);
         balance: WIT (Radford et al., 2021), as MetaCLIP has it (Xu et al., "Demystifying CLIP Data", 2023)
@@ -12,8 +12,8 @@ of ``dedup``; any other stays as a representative of its own. With ``select.whol
 all. Beside a representative's picture stay ``select.captions_per_image`` captions of the pairs that go with it; a
 caption that is already there says nothing new and never stays again.
 
-Then ``select.images_per_domain`` caps the images of one registered domain, drawn by url_id, which is a hash: a site of
-a million photographs is one site.
+Then ``select.images_per_domain`` caps the pictures of one registered domain, drawn by url_id, which is a hash: a site
+of a million photographs is one site. A picture goes with all captions beside it; its copies elsewhere went before.
 
 What this leaves is balanced (`pipeline/select/balance.py`): a pair stays with probability t / max(count, t) for each
 query its caption names, where count is the number of pairs left that name it. So at most about ``select.balance_t``
@@ -62,7 +62,7 @@ class Config(StageConfig):
         False, description="keep one picture a duplicate cluster, though others may be no copies of it"
     )
     images_per_domain: Measure[int] = Field(
-        0, ge=0, description="images kept of a registered domain, drawn by url_id; 0: no cap"
+        0, ge=0, description="pictures kept of a registered domain, drawn by url_id, copies with theirs; 0: no cap"
     )
     balance_t: Measure[int] = Field(
         0, ge=0, description="pairs kept of a query, about (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
@@ -100,7 +100,7 @@ class Select(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
         schema = run.schema(self.name)
-        later = {DOMAIN_RANKS.names[1], *DRAWS.names[1:]}
+        later = {*DOMAIN_RANKS.names[1:], *DRAWS.names[1:]}
         ranked_schema = pa.schema([field for field in schema if field.name not in later])
         choice = Choice(run.config_of("dedup").limits, config.captions_per_image, config.whole_cluster)
         ranked = self._ranked(rows["clip"], choice, ranked_schema)
@@ -148,7 +148,7 @@ class Select(Stage[Config]):
             place = col("domain_rank")
             most = config.images_per_domain
             rules.append(Rule(Reason.DOMAIN_CAP, when=place > most, value=place, threshold=most,
-                              detail=col("image_domain"), nulls_ok=True))  # fmt: skip
+                              detail=col("domain"), nulls_ok=True))  # fmt: skip
         if _is_capped(config):
             lost = Compare(">=", col("query_draw"), col("query_p"))
             rules.append(Rule(Reason.BALANCE_CAP, when=lost, value=col("query_count"), detail=col("query"),
@@ -157,10 +157,14 @@ class Select(Stage[Config]):
 
 
 def domain_ranks(left: DataFrame) -> DataFrame:
-    """DOMAIN_RANKS of the pairs that are left; pairs of one image share a place. Without a domain there is no cap."""
-    by_image = Window.partitionBy("image_domain").orderBy("image_of")
-    named = left.where("image_domain != ''")
-    return named.select("pair_id", F.dense_rank().over(by_image).cast("long").alias("domain_rank"))
+    """DOMAIN_RANKS of the pairs that are left. All pairs beside one picture share its place, in the domain that it came
+    from; a picture without a domain has none.
+    """
+    representatives = left.where("duplicate_of is null and image_domain != ''")
+    pictures = representatives.select("image_of", F.col("image_domain").alias("domain"))
+    place = F.row_number().over(Window.partitionBy("domain").orderBy("image_of"))
+    ranked = pictures.withColumn("domain_rank", place.cast("long"))
+    return left.select("pair_id", "image_of").join(ranked, "image_of").select(*DOMAIN_RANKS.names)
 
 
 def _written(rows: DataFrame, run: Run, folder: str, schema: pa.Schema) -> DataFrame:

@@ -59,8 +59,8 @@ def _chroma4(grid: np.ndarray, height: int, width: int) -> bytes:
     rows, columns = (np.diff((np.arange(CELLS + 1) * size + 2) // CELLS) for size in (height, width))
     pixels = rows[:, None, None] * columns[:, None]
     means = ((2 * grid + pixels) // (2 * pixels)).astype(np.uint8)
-    _, cb, cr = Image.fromarray(means).convert("YCbCr").split()
-    return cb.tobytes() + cr.tobytes()
+    ycbcr = Image.frombytes("RGB", (CELLS, CELLS), means.tobytes()).convert("YCbCr").tobytes()
+    return ycbcr[1::3] + ycbcr[2::3]
 
 
 @cache

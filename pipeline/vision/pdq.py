@@ -3,7 +3,7 @@
 Source: Meta, "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm", 2019. Luma, two passes of a
 box blur, one sample for each cell of a 64x64 grid, the 16x16 lowest frequencies but the constant ones, each against
 their median. Sums are of doubles where the reference adds floats; a coefficient next to the median may fall on the
-other side, so hashes agree to a bit or two. Two pictures are held to match up to 31 bits.
+other side, so hashes agree to a bit or two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 BITS = 256
-MATCH_BITS = 31  # the distance that its authors recommend
+LARGEST = 1024  # pixels of a side that are looked at; Meta's own tools make pictures smaller first, too
 LEAST_QUALITY = 50  # below, a picture has so little to see that its hash matches others by chance
 
 _GRID, _LOW = 64, 16
@@ -24,6 +24,9 @@ _FREQUENCIES = np.sqrt(2 / _GRID) * np.cos(
 
 def pdq(picture: Image.Image) -> tuple[bytes, int]:
     """The hash of an RGB picture (32 bytes, highest frequencies first) and its quality, 0 to 100."""
+    longest = max(picture.size)
+    if longest > LARGEST:  # memory and time are those of pixels, and 64x64 samples are taken
+        picture = picture.reduce(-(-longest // LARGEST))
     luma = (np.asarray(picture) @ _LUMA).astype(np.float64)
     if min(luma.shape) < 5:
         return bytes(BITS // 8), 0

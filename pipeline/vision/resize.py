@@ -1,9 +1,9 @@
 """The stored picture: one decode, one resize, one JPEG.
 
 Smaller by area, larger by Lanczos, as img2dataset does it; a JPEG that needs neither is stored untouched. Where the
-picture becomes at least six times smaller, the JPEG is decoded at half size. Measured against full decode and
-OpenCV's INTER_AREA on the photographs of photos.tar (benchmarks/phash.py): at six times 95 % of them have 35 dB or
-more; at two to four times it would be 28 to 33 dB, for a fifth of the decoder's time, so there it is not done.
+picture becomes at least HALVED_FROM times smaller, the JPEG is decoded at half size. Measured against full decode and
+OpenCV's INTER_AREA on the photographs of photos.tar (benchmarks/phash.py): from there on 95 % of them have 35 dB or
+more; at twice it would be 32 dB, so there it is not done.
 
 The picture is turned (EXIF) and converted to sRGB when it is small, for the price of few pixels.
 """
@@ -19,10 +19,10 @@ from pipeline.vision import jpeg
 from pipeline.vision.decode import decode, is_sideways, orientation_of, to_srgb_transform, turned
 from pipeline.vision.guard import Header, open_picture
 from pipeline.vision.reasons import ImageReason, ImageRefused
-from pipeline.vision.resample import area, lanczos, resized
+from pipeline.vision.resample import area, lanczos, resized, resized_half
 from pipeline.vision.settings import ImageSettings
 
-HALVED_FROM = 6  # reduction
+HALVED_FROM = 2.75  # reduction
 WHITE = 0xFFFFFFFF
 
 Size = tuple[int, int]  # (width, height), pixels
@@ -82,11 +82,12 @@ def _store_jpeg(data: bytes, header: Header, settings: ImageSettings) -> Stored 
     if plain and sizes.framed == upright:
         pixels = jpeg.decoded(data)
         return None if pixels is None else Stored(data, pixels)
-    reduction = 2 if min(upright) >= HALVED_FROM * min(sizes.resized) else 1
-    pixels = jpeg.decoded(data, reduction) if settings.resizer == "native" else None
+    halved = min(upright) >= HALVED_FROM * min(sizes.resized)
+    pixels = jpeg.decoded(data, 2 if halved else 1) if settings.resizer == "native" else None
     if pixels is None:
         return None
-    small = _resized(pixels, sizes.resized[::-1] if sideways else sizes.resized)
+    size = sizes.resized[::-1] if sideways else sizes.resized
+    small = resized_half(pixels, picture.size, *size) if halved else _resized(pixels, size)
     if not plain:
         small = _pixels_of(turned(_converted(small, to_srgb), orientation))
     return _stored(jpeg.encoded(_framed(small, sizes.framed), settings.quality))

@@ -191,7 +191,7 @@ class _Lane:
         try:
             for item in items:
                 try:
-                    self._own.add(split(item.url).host)
+                    self._own.add(_site(split(item.url).host))
                     self._host(item.url).waiting.append(_Errand(item))
                 except UrlError as error:
                     await self._emit(item, refusal(item.url, error.reason, error.detail))
@@ -247,7 +247,9 @@ class _Lane:
                 heapq.heappush(host.retries, (due_at, next(self._entries), errand))
             else:
                 self._count_failures(host, answer)
-                await self._emit(errand.item, replace(answer, tries=errand.tries))
+                await self._emit(
+                    errand.item, answer if answer.tries == errand.tries else replace(answer, tries=errand.tries)
+                )
 
     # -- one URL
 
@@ -279,7 +281,7 @@ class _Lane:
         finally:
             seat.leave()
         self._heed(host, answer)
-        return replace(answer, robots_fetched_at=verdict.fetched_at)
+        return replace(answer, robots_fetched_at=verdict.fetched_at, tries=errand.tries)
 
     async def _allow_hop(self, seat: _Seat, url: str) -> tuple[NetReason, str] | None:
         """Judge where a redirect leads by the manners of that host, and wait for its turn."""
@@ -358,7 +360,7 @@ class _Lane:
     def _manners_of(self, name: str) -> _Manners:
         if name not in self._manners:
             policy = self._policy
-            share = policy.shares.get(name, 1) if name in self._own else policy.lanes
+            share = policy.shares.get(name, 1) if _site(name) in self._own else policy.lanes
             pace = Pace(policy.delay_s, policy.rate_per_host, share)
             if self._over.is_set():
                 pace.end()
@@ -379,6 +381,11 @@ class _Lane:
     async def _emit(self, item: Item, answer: Answer) -> None:
         await self.room.acquire()
         self.done.put_nowait((item, answer))
+
+
+def _site(host: str) -> str:
+    """A name with and without www is one site: its items are in one lane, and they redirect to each other."""
+    return host.removeprefix("www.")
 
 
 def _now() -> float:

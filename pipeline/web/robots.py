@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from protego import Protego
 
@@ -128,7 +128,7 @@ class Robots:
                     await turn()
                 self._learn(site, await self._client.get(f"{name}/robots.txt", self._want))
                 self._forget_oldest(name)
-        return replace(self._judge(site, url, loop.time()), asked_at=site.asked_at)
+        return self._judge(site, url, loop.time())
 
     def _learn(self, site: _Site, answer: Answer) -> None:
         now = asyncio.get_running_loop().time()
@@ -158,15 +158,22 @@ class Robots:
 
     def _judge(self, site: _Site, url: str, now: float) -> Verdict:
         if site.refused:
-            return Verdict(*site.refused)
+            return Verdict(*site.refused, asked_at=site.asked_at)
         if site.rules is None:
-            return Verdict(NetReason.ROBOTS_UNREACHABLE, "to be asked again", retry_in_s=max(site.ask_at - now, 0.0))
+            left_s = max(site.ask_at - now, 0.0)
+            return Verdict(
+                NetReason.ROBOTS_UNREACHABLE, "to be asked again", retry_in_s=left_s, asked_at=site.asked_at
+            )
         rules = site.rules
         if rules.crawl_delay_s > self._web.crawl_delay_max_s:
             delay = f"Crawl-delay {rules.crawl_delay_s:g} s (limit {self._web.crawl_delay_max_s:g} s)"
-            return Verdict(NetReason.CRAWL_DELAY_TOO_LONG, delay, fetched_at=rules.fetched_at)
+            return Verdict(
+                NetReason.CRAWL_DELAY_TOO_LONG, delay, fetched_at=rules.fetched_at, asked_at=site.asked_at
+            )
         reason = None if rules.allows(url) else NetReason.ROBOTS_DISALLOW
-        return Verdict(reason, crawl_delay_s=rules.crawl_delay_s, fetched_at=rules.fetched_at)
+        return Verdict(
+            reason, crawl_delay_s=rules.crawl_delay_s, fetched_at=rules.fetched_at, asked_at=site.asked_at
+        )
 
 
 def _rules_of(answer: Answer) -> Rules | None:

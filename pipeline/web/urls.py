@@ -236,6 +236,7 @@ def _split_scheme(text: str) -> tuple[str, str]:
     return scheme, text[match.end() :]
 
 
+@lru_cache(maxsize=1024)  # many URLs have one host
 def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
     userinfo, _, host_port = authority.rpartition("@")
     if userinfo.strip(":"):

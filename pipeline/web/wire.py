@@ -33,7 +33,7 @@ class GuardedProtocol(ResponseHandler):
         self._restart()
 
     def _restart(self) -> None:
-        self._head: bytearray | None = bytearray()  # None once the final head is complete
+        self._head: bytes | None = b""  # None once the final head is complete
         self._budget_bytes = MAX_HEAD_BYTES
         self._budget_lines = MAX_HEAD_LINES
         self._body_left: int | None = None  # bytes still declared; None where nothing is
@@ -70,10 +70,10 @@ class GuardedProtocol(ResponseHandler):
         """Consume interim heads and the final one; what is left over belongs to the body."""
         while self._head is not None and data and not self.fault:
             seen = max(len(self._head) - 3, 0)
-            self._head += data
-            end = self._head.find(b"\r\n\r\n", seen)
-            head = bytes(self._head[: end + 4] if end >= 0 else self._head)
-            data = bytes(self._head[end + 4 :]) if end >= 0 else b""
+            come = self._head + data  # nothing is copied where a head begins
+            end = come.find(b"\r\n\r\n", seen)
+            head, data = (come[: end + 4], come[end + 4 :]) if end >= 0 else (come, b"")
+            self._head = head
             self.fault = self._fault_of(head, seen)
             if end < 0 or self.fault:
                 break
@@ -97,7 +97,7 @@ class GuardedProtocol(ResponseHandler):
         if status is None:
             self.fault = f"bad status line: {head[:32]!r}"
         elif status[1].startswith(b"1") and status[1] != b"101":
-            self._head = bytearray()
+            self._head = b""
             self._budget_lines -= 1
         else:
             lengths = {length.strip() for length in _LENGTH.findall(head)}

@@ -13,7 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jobs.cli import app
+from pipeline.core.errors import InputError
 from pipeline.dedup.listed import read_listed
+from pipeline.funnel import Config, require_comparable_hashes
 from pipeline.vision.measure import measure_image
 from pipeline.vision.settings import ImageSettings
 from schemas.hashes import HASHES
@@ -62,3 +64,11 @@ def test_nothing_but_files_that_are_no_pictures_is_one_line(tmp_path) -> None:
     result = CliRunner().invoke(app, ["hashes", "build", str(tmp_path / "empty"), "--output", str(output)])
     assert result.exit_code != 0
     assert not output.exists()
+
+
+@pytest.mark.parametrize("mode", ["center_crop", "border"])
+def test_lists_of_whole_pictures_are_not_compared_with_cropped_ones_d8(mode) -> None:
+    """D8"""
+    config = Config.model_validate({"fetch": {"resize_mode": mode}, "dedup": {"eval_hashes": ["list.parquet"]}})
+    with pytest.raises(InputError, match=f"{mode}.*set keep_ratio_largest"):
+        require_comparable_hashes(config)

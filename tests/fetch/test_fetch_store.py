@@ -14,7 +14,7 @@ import pytest
 from pipeline.core.ids import key_of
 from pipeline.core.parts import committed, swept
 from pipeline.core.storage import Storage
-from pipeline.fetch.store import FOLDER, STAGE, OpenPart, asked, fill_parts
+from pipeline.fetch.store import FOLDER, STAGE, OpenPart, asked_since, fill_parts
 from schemas.fetch import STORE
 
 
@@ -103,7 +103,11 @@ def test_what_fails_costs_the_open_part_only_r9(storage) -> None:
     parts = committed(storage, STAGE)
     assert [part.stats["rows"] for part in parts] == [4]
     assert len(storage.names(FOLDER)) == 2
-    assert asked(storage, parts) == {(key_of(str(number)), 1) for number in range(4)}
+    tries = {(key_of(str(number)), 1) for number in range(6)}
+    (measure_key,) = {part.measure_key for part in parts}
+    assert asked_since(storage, (), measure_key, tries) == {(key_of(str(number)), 1) for number in range(4)}
+    assert asked_since(storage, {part.name for part in parts}, measure_key, tries) == set()
+    assert asked_since(storage, (), "another key", tries) == set()
 
 
 def test_a_source_that_is_given_up_is_closed(storage) -> None:

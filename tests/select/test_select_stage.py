@@ -257,3 +257,13 @@ def test_captions_of_one_picture_share_its_place_in_the_domain(choose) -> None:
     found, manifest, _ = choose(rows, images_per_domain=1, captions_per_image=2)
     assert manifest.dropped == {"domain_cap": 2}
     assert {name: row["domain_rank"] for name, row in found.items()} == {"pone": 1, "ptwo": 1, "qone": 2, "qtwo": 2}
+
+
+def test_a_caption_from_a_small_domain_goes_with_its_picture_from_a_large_one(choose) -> None:
+    rows = [pair("rep", "c", side=300) | {"image_domain": "large.example", "url_id": "z"},
+            pair("copy", "c", caption="other") | {"image_domain": "small.example"},
+            pair("first", "d") | {"image_domain": "large.example", "url_id": "a"}]  # fmt: skip
+    _, manifest, ledger = choose(rows, images_per_domain=1, captions_per_image=2)
+    assert manifest.dropped == {"domain_cap": 2}
+    assert set(ledger) == {"rep", "copy"}
+    assert {row["detail"] for row in ledger.values()} == {"large.example"}

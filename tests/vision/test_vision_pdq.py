@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.vision.pdq import BITS, MATCH_BITS, nearest, pdq
+from pipeline.vision.pdq import BITS, nearest, pdq
+
+MATCH_BITS = 31  # the distance that the authors of PDQ recommend
 
 
 def drawn(height: int, width: int, seed: int) -> Image.Image:
@@ -49,3 +53,14 @@ def test_a_smaller_and_brighter_copy_matches_and_another_picture_does_not() -> N
 def test_a_picture_of_one_colour_has_no_quality() -> None:
     assert pdq(Image.new("RGB", (200, 100), "teal"))[1] == 0
     assert pdq(Image.new("RGB", (3, 100), "teal")) == (bytes(32), 0)
+
+
+def test_a_photograph_of_fifty_megapixels_needs_the_memory_of_a_small_one() -> None:
+    small = drawn(420, 300, 7)
+    large = small.resize((300 * 20, 420 * 20), Image.Resampling.BICUBIC)
+    tracemalloc.start()
+    hash_, _ = pdq(large)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    assert bits_between(hash_, pdq(small)[0]) <= MATCH_BITS

@@ -86,7 +86,7 @@ def test_photographs_are_resized_as_by_a_full_decode_and_opencv(shared_data):
     with tarfile.open(shared_data / "photos.tar") as photos:
         members = [member for member in photos if member.name.endswith(".JPEG") or member.name.endswith(".jpg")]
         served = [photos.extractfile(member).read() for member in members[::3]]
-    for size, filter_ in [(256, cv2.INTER_AREA), (50, cv2.INTER_AREA), (700, cv2.INTER_LANCZOS4)]:
+    for size, filter_ in [(256, cv2.INTER_AREA), (120, cv2.INTER_AREA), (50, cv2.INTER_AREA), (700, cv2.INTER_LANCZOS4)]:
         settings = ImageSettings(size, "keep_ratio", quality=100, enlarge=True)
         ratios = []
         for data in served:
