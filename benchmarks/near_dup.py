@@ -21,7 +21,8 @@ The plan for 10^9: m = 6 blocks, 15 masks of 20 to 22 bits (pipeline/dedup/join.
                   photographs are, at 1.6 x 10^9 a second and core 4,000 core-s: 4 s
     hot buckets   only if the web has as many near-blank pictures as this data: 2 x 10^7, of which 40% share the bits of
                   a mask. 8 x 10^6 rows are 250 chunks, 31,000 pairs of them, 9 s each (where most pairs are near, 0.12
-                  x 10^9 a second): 3 x 10^5 core-s a mask, 4 x 10^6 in all, 70 minutes. Skew is what costs
+                  x 10^9 a second): 3 x 10^5 core-s a mask, 4 x 10^6 in all, 70 minutes. A row goes to each pair
+                  of its chunk: 2 x 10^9 rows a mask, 4 TB in all, more than the whole rest. Skew is what costs
     driver        one picture in ten has a copy, as here: 10^8 pictures with edges, 2 x 10^8 edges, 4 GB in files, 16 GB
                   while they are joined
 """

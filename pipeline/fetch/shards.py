@@ -87,17 +87,18 @@ def measure_in_place(
     blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
     """One task: rows in, parts committed, and how many images that were."""
-    rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
-    if is_repeated():  # of thousands of tasks each would read what all before it have written
-        for done in asked_since(storage, known, measure_key, rows.keys()):
-            del rows[done]
-    left, images = iter(rows.values()), 0
+    rows = (row for batch in batches for row in batch.to_pylist())
+    images = 0
     with Examiner(replace(image_settings(config), mode="no"), blocklist) as examiner:
-        while todo := list(islice(left, config.part_images)):
-            with OpenPart(storage, measure_key) as part:
-                for row, picture in _measured(todo, storage, examiner, config.max_bytes):
-                    part.add(row, picture)
-                part.commit()
+        while todo := {(row["url_id"], row["try_number"]): row for row in islice(rows, config.part_images)}:
+            if is_repeated():  # of thousands of tasks each would read what all before it have written
+                for done in asked_since(storage, known, measure_key, todo.keys()):
+                    del todo[done]
+            if todo:
+                with OpenPart(storage, measure_key) as part:
+                    for row, picture in _measured(list(todo.values()), storage, examiner, config.max_bytes):
+                        part.add(row, picture)
+                    part.commit()
             images += len(todo)
     yield pa.RecordBatch.from_pydict({"images": [images]})
 

@@ -70,7 +70,7 @@ def area_of_half(size: int, new_size: int) -> Weights:
     """Weights on the ceil(size / 2) pixels of a half-size decoding for what ``area`` makes of all ``size`` pixels.
 
     Halving in the cosine transform keeps what lies below half the frequencies, so Lanczos gives the large picture back
-    but for its finest detail; means of the half picture alone would blur it (benchmarks/phash.py: 5 dB at three times).
+    but for its finest detail; means of the half picture alone would blur it.
     """
     half = -(-size // 2)
     (first, means), (finer_first, finer) = _area(size, new_size), _lanczos(half, 2 * half)
