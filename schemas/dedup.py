@@ -3,12 +3,14 @@
 from schemas.fields import BINARY, INT32, INT64, STRING, column, table
 
 ADDS = table(
-    2,  # 2: clusters by three hashes; nearest_bits is the distance to a copy
+    3,  # 2: clusters by three hashes; nearest_bits is the distance to a copy. 3: captions beside a picture, not bytes
     [
         column("cluster_id", STRING, "smallest url_id of the images joined by equal sha256 or as copies"),
         column("cluster_images", INT64, "image URLs in the cluster", "images"),
         column("same_bytes_images", INT64, "image URLs with these very bytes, among the rows that entered", "images"),
-        column("same_bytes_captions", INT64, "distinct captions beside these very bytes", "captions"),
+        column("same_picture_images", INT64, "image URLs with these bytes or with equal hashes", "images"),
+        column("same_picture_domains", INT64, "distinct registered domains among them", "domains"),
+        column("same_picture_captions", INT64, "distinct captions beside them", "captions"),
         column("nearest_bits", INT32, "Hamming distance of phash to the nearest other copy; null: no copy", "bits"),
         column("eval_name", STRING, "the listed picture of an evaluation set that this one is a copy of; null: none"),
         column("eval_bits", INT32, "Hamming distance of phash to it; 0 for equal bytes", "bits"),

@@ -2,7 +2,7 @@
 
 Reads   fetch  url_id, sha256, phash, phash_margin, phash256, chroma4
         text   caption_id of the pairs that show an image
-Adds    cluster_id, cluster_images, same_bytes_images, same_bytes_captions, nearest_bits, eval_name, eval_bits
+Adds    cluster_id, cluster_images, same_bytes_images, same_picture_*, nearest_bits, eval_name, eval_bits
 Source  phash: imagehash (Krawetz, "Looks like it"); the join: `pipeline/dedup/join.py`; the limits: ours, measured in
         benchmarks/copies.py (docs/duplicates.md)
 
@@ -57,7 +57,7 @@ class Config(StageConfig):
         [], description="lists of evaluation sets' pictures, as pairmill hashes build writes them: their copies go"
     )
     placeholder_images: Decide[int] = Field(
-        20, ge=2, description="image URLs with the same bytes that make a placeholder"
+        20, ge=2, description="image URLs with one picture (the same bytes, or equal hashes) that make a placeholder"
     )
     placeholder_captions: Decide[int] = Field(
         10, ge=2, description="distinct captions beside them that it takes as well"
@@ -95,8 +95,7 @@ class Dedup(Stage[Config]):
         joined = join_copies(tellable, run.storage, config.limits)
         components = read_table(run.spark, run.storage, [joined.components], COMPONENTS)
         clustered = clusters_of(pictures, components)
-        captions = rows["text"].select("url_id", "caption_id").join(rows["fetch"].select("url_id", "sha256"), "url_id")
-        beside = captions.groupBy("sha256").agg(F.countDistinct("caption_id").alias("same_bytes_captions"))
+        beside = counted(rows["text"], rows["fetch"], pictures)
         met = overlapping(pictures, config)
         measured = rows["fetch"].select(*self.carries).join(clustered, "sha256", "left")
         measured = measured.join(beside, "sha256", "left").join(met, "sha256", "left")
@@ -104,7 +103,7 @@ class Dedup(Stage[Config]):
 
     def rules(self, config: Config) -> list[Rule]:
         """The ledger's detail is the name of the picture that an image overlaps with."""
-        images, captions, bits = col("same_bytes_images"), col("same_bytes_captions"), col("eval_bits")
+        images, captions, bits = col("same_picture_images"), col("same_picture_captions"), col("eval_bits")
         placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
         return [
             Rule(Reason.EVAL_OVERLAP, when=bits <= config.max_distance, value=bits, threshold=config.max_distance,
@@ -123,6 +122,21 @@ def pictures_of(images: DataFrame) -> DataFrame:
     )  # fmt: skip
     number = node(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
     return pictures.withColumn("node", F.when(F.col("signature").isNotNull(), number))
+
+
+def counted(pairs: DataFrame, images: DataFrame, pictures: DataFrame) -> DataFrame:
+    """``sha256`` and the columns same_picture_*: what stands beside a picture, under whatever bytes it is served.
+
+    Equal hashes that say nothing count for nothing: two blank cards are one picture by their bytes alone.
+    """
+    looks = pictures.select("sha256", F.coalesce(F.col("node").cast("string"), "sha256").alias("look"))
+    shown = pairs.select("url_id", "caption_id", "image_domain").join(images.select("url_id", "sha256"), "url_id")
+    counts = shown.join(looks, "sha256").groupBy("look").agg(
+        F.countDistinct("url_id").alias("same_picture_images"),
+        F.countDistinct(F.nullif("image_domain", F.lit(""))).alias("same_picture_domains"),
+        F.countDistinct("caption_id").alias("same_picture_captions"),
+    )  # fmt: skip
+    return looks.join(counts, "look").drop("look")
 
 
 def overlapping(pictures: DataFrame, config: Config) -> DataFrame:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pyspark.sql import DataFrame
 
-from pipeline.copies.signature import Limits
+from pipeline.copies.signature import Limits, telling
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
@@ -28,7 +28,7 @@ from pipeline.core.storage import Storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.dedup.listed import Listed, overlaps
-from pipeline.dedup.stage import Dedup
+from pipeline.dedup.stage import Dedup, says_nothing
 from pipeline.vision.measure import measure_image
 from pipeline.vision.settings import ImageSettings
 from pipeline.web.urls import url_id
@@ -62,7 +62,7 @@ class Fetched(Given):
 
 class Paired(Given):
     name, unit, key, keeps = "text", "pair", "pair_id", ("pair", "pair_id")
-    adds = table(1, [column(name, STRING, name) for name in ("pair_id", "url_id", "caption_id")])
+    adds = table(1, [column(name, STRING, name) for name in ("pair_id", "url_id", "caption_id", "image_domain")])
 
 
 class Config(StageConfig):
@@ -84,7 +84,10 @@ def cluster(spark: object, tmp_path: Path, quiet: Reporter) -> Cluster:
     def run_dedup(images: list[Row], captions: Mapping[str, list[str]] | None = None, partitions: int = 1, **dedup: Any) -> dict[str, Row]:
         Fetched.rows, Fetched.partitions = images, partitions
         pairs = captions or {row["url_id"]: ["one"] for row in images}
-        Paired.rows = [{"pair_id": f"{url} {caption}", "url_id": url, "caption_id": caption} for url in pairs for caption in pairs[url]]
+        Paired.rows = [
+            {"pair_id": f"{url} {caption}", "url_id": url, "caption_id": caption, "image_domain": f"{url[:1]}.example"}
+            for url in pairs for caption in pairs[url]
+        ]  # fmt: skip
         config = Config.model_validate({"dedup": dedup})
         run = Run(Storage.at(str(next(folders))), config, {"fetch": Fetched(), "text": Paired(), "dedup": Dedup()}, quiet)
         with open_for_writing(run):
@@ -220,12 +223,25 @@ def test_equal_bytes_are_one_cluster_though_two_decoders_saw_other_pixels(cluste
     assert rows["a"]["cluster_id"] == rows["b"]["cluster_id"]
 
 
-def test_a_placeholder_is_told_by_its_bytes_over_urls_and_captions(cluster: Cluster) -> None:
+COUNTS = ("same_bytes_images", "same_picture_images", "same_picture_domains", "same_picture_captions")
+
+
+def test_a_placeholder_is_told_by_its_bytes_or_hashes_over_urls_domains_and_captions_f41(cluster: Cluster) -> None:
+    """F41: the same card, served with other bytes by another host, is the same card; one that looks alike is not."""
+    images = [hashed(name, TELLING, "no photo") for name in ("a1", "a2", "b1")]
+    images += [hashed("again", TELLING), hashed("near", TELLING ^ 1)]
+    rows = cluster(images, {"a1": ["x", "y"], "a2": ["y"], "b1": ["z"], "again": ["w"], "near": ["v"]})
+    counts = {name: tuple(row[count] for count in COUNTS) for name, row in rows.items()}
+    assert counts == {
+        "a1": (3, 4, 2, 4), "a2": (3, 4, 2, 4), "b1": (3, 4, 2, 4), "again": (1, 4, 2, 4), "near": (1, 1, 1, 1),
+    }  # fmt: skip
+    assert clusters(rows) == {"a1 a2 again b1 near"}
+
+
+def test_blank_pictures_of_equal_hashes_are_counted_by_their_bytes_f41(cluster: Cluster) -> None:
     """F41"""
-    images = [hashed(f"{number}", TELLING, "no photo") for number in range(3)] + [hashed("other", TELLING)]
-    rows = cluster(images, {"0": ["a", "b"], "1": ["b"], "2": ["c"], "other": ["d"]})
-    assert [(rows[name]["same_bytes_images"], rows[name]["same_bytes_captions"]) for name in ("0", "2", "other")] == [(3, 3), (3, 3), (1, 1)]
-    assert clusters(rows) == {"0 1 2 other"}
+    rows = cluster([hashed("a", 0, "blank"), hashed("b", 0, "blank"), hashed("c", 0)])
+    assert {name: row["same_picture_images"] for name, row in rows.items()} == {"a": 2, "b": 2, "c": 1}
 
 
 def test_bytes_under_enough_urls_beside_enough_captions_are_dropped_whatever_they_show_f41(cluster: Cluster) -> None:
@@ -233,7 +249,7 @@ def test_bytes_under_enough_urls_beside_enough_captions_are_dropped_whatever_the
     rules = Dedup().rules(Dedup.Config())
     (placeholder,) = [rule for rule in rules if rule.reason == Dedup.Reason.PLACEHOLDER_IMAGE]
     counts = [(20, 10), (19, 10), (20, 9), (1000, 1)]
-    rows = pa.table({"same_bytes_images": [images for images, _ in counts], "same_bytes_captions": [texts for _, texts in counts]})
+    rows = pa.table({"same_picture_images": [images for images, _ in counts], "same_picture_captions": [texts for _, texts in counts]})
     assert placeholder.when.arrow(rows).to_pylist() == [True, False, False, False]
 
 
@@ -325,6 +341,17 @@ def test_a_blank_picture_overlaps_by_its_bytes_alone_d8(cluster, listed) -> None
     blank = hashed("set/blank", 0, "blank")
     rows = cluster([hashed("same", 0, "blank"), hashed("other", 0)], eval_hashes=[listed([blank])])
     assert {name: row["eval_bits"] for name, row in rows.items()} == {"same": 0, "other": None}
+
+
+def test_spark_and_arrow_agree_on_which_hashes_tell_something_d1(spark) -> None:
+    """D1: one definition, written twice, since rows of a table and columns of a list are judged by other engines."""
+    hashes = [None, 0, -1, 0b1111, 0b11111, ~0b1111, ~0b11111, TELLING]
+    rows = [(phash, b"", b"", margin) for phash in hashes for margin in (None, 0.0, 1e-7, 1e-6, 1.0)]
+    columns = "phash long, phash256 binary, chroma4 binary, phash_margin double"
+    by_spark = [row[0] for row in spark.createDataFrame(rows, columns).select(~says_nothing()).collect()]
+    phash, margin = (pa.array(values, kind) for values, kind in zip(list(zip(*rows, strict=True))[::3], (pa.int64(), pa.float64()), strict=True))
+    assert telling(phash, margin).tolist() == by_spark
+    assert 0 < sum(by_spark) < len(by_spark)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no parquet"])
