@@ -82,7 +82,7 @@ def ours(urls: list[str], folder: Path) -> None:
     config = Config(image_size=SIDE, resize_mode="keep_ratio", enlarge=True, per_host=32, rate_per_host=0.0)
     port = int(urls[0].split("/")[2].rpartition(":")[2])
     web = WebConfig(contact="mailto:bench@pairmill.example", allow_networks=["127.0.0.0/8"], allow_ports=[port])
-    rows = [{"url_id": f"{n:032x}", "request_url": url, "try_number": 1, "host": "127.0.0.1", "share": 1}
+    rows = [{"url_id": f"{n:032x}", "request_url": url, "try_number": 1, "host": "127.0.0.1", "share": 1, "boxes": None}
             for n, url in enumerate(urls)]  # fmt: skip
     list(run_fetch_lane(iter([pa.RecordBatch.from_pylist(rows)]), storage, frozenset(), "key", config, web))
     stored = [row for record in files_of(committed(storage, "fetch"), "rows")

@@ -1,6 +1,6 @@
 """extract/rows: one row per image with its text on a page; also one per page or record lost whole."""
 
-from schemas.fields import INT32, INT64, STRING, STRINGS, column, table
+from schemas.fields import FLOATS, INT32, INT64, STRING, STRINGS, column, table
 
 ADDS = table(
     1,
@@ -23,6 +23,8 @@ ADDS = table(
         column("image_shard", STRING, "fingerprint of the tar that holds the picture; the manifest says where it lies"),
         column("image_offset", INT64, "where the picture begins in that tar", "bytes"),
         column("image_bytes", INT64, "how many bytes it has there", "bytes"),
+        column("listed_sha256", STRING, "sha256 of the bytes behind the URL, as the input has it"),
+        column("boxes", FLOATS, "left, top, right, bottom of each box to blur, one after another", "share of a side"),
         column("page_optouts", STRINGS, "opt-out signals of the page (meta robots, response headers)"),
     ],
 )

@@ -3,7 +3,7 @@
 fetch/store: every answer ever stored, under whatever settings; rows/ is the newest one for each image of this input.
 """
 
-from schemas.fields import BINARY, FLOAT64, INT32, INT64, STRING, STRINGS, column, table
+from schemas.fields import BINARY, FLOAT64, FLOATS, INT32, INT64, STRING, STRINGS, column, table
 
 ADDS = table(
     1,
@@ -17,11 +17,13 @@ ADDS = table(
         column("try_number", INT32, "1 for the first measurement, raised by each --retry-failed; the highest counts"),
         column("fetched_at", STRING, "when the answer came (UTC, ISO 8601); a fetch fact, enters no key"),
         column("optouts", STRINGS, "opt-out signals of the image's responses, on any hop"),
+        column("expected_sha256", STRING, "the sha256 that the input lists, where the bytes have another one"),
         column("sha256", STRING, "of the bytes as served"),
         column("served_bytes", INT64, "bytes as served", "bytes"),
         column("original_format", STRING, "format by magic bytes: jpeg, png, webp or gif"),
         column("original_width", INT32, "width as served", "pixels"),
         column("original_height", INT32, "height as served", "pixels"),
+        column("boxes", FLOATS, "left, top, right, bottom of each box blurred in what is stored", "share of a side"),
         column("width", INT32, "width as stored", "pixels"),
         column("height", INT32, "height as stored", "pixels"),
         column("short_side", INT32, "shorter side as served", "pixels"),

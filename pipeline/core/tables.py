@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -104,6 +104,12 @@ def read_file(storage: Storage, file: FileRecord, columns: Sequence[str]) -> pa.
 def spark_schema(schema: pa.Schema) -> T.StructType:
     """An Arrow schema as Spark has it."""
     return from_arrow_schema(schema)
+
+
+def each_once(name: str) -> Column:
+    """An aggregate: the distinct values of a column, sorted; null where there is none."""
+    values = F.sort_array(F.collect_set(name))
+    return F.when(F.size(values) > 0, values)
 
 
 def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:

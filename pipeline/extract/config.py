@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipeline.core.config import Field, Measure, Operate, StageConfig
 
@@ -10,6 +10,17 @@ Format = Literal["auto", "warc", "wat", "html", "urls", "webdataset"]
 
 MIB = 2**20
 
+
+class Columns(NamedTuple):
+    """Names of the columns of a URL list, or of the fields of a sample's JSON. Empty: guessed, or not read."""
+
+    url: str = ""
+    caption: str = ""
+    sha256: str = ""
+    boxes: str = ""
+
+
+GUESSED = Columns()
 
 class Config(StageConfig):
     """What is read, and the caps that end a measurement."""
@@ -27,7 +38,19 @@ class Config(StageConfig):
         "", description="column of a URL list, or field of a sample's JSON, that holds the text; empty guesses, and "
         "reads a sample's .txt first"
     )
+    sha256_column: Measure[str] = Field(
+        "", description="column or field with the sha256 that the bytes behind each URL have; others are hash_mismatch"
+    )
+    boxes_column: Measure[str] = Field(
+        "", description="column or field with boxes [left, top, right, bottom], shares of width and height: what is in "
+        "them (faces) is blurred before a picture is stored"
+    )
     max_page_images: Measure[int] = Field(1000, ge=1, description="images taken from one page, in document order")
     max_page_bytes: Measure[int] = Field(10 * MIB, ge=1, description="largest page read, in bytes after unpacking")
     max_url_bytes: Measure[int] = Field(4096, ge=16, description="longest image URL taken, in bytes")
     parse_timeout_s: Operate[float] = Field(5.0, gt=0, description="seconds after which a page is given up")
+
+    @property
+    def columns(self) -> Columns:
+        """What is read of a row or a sample, as far as the settings name it."""
+        return Columns(self.url_column, self.caption_column, self.sha256_column, self.boxes_column)

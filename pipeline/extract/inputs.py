@@ -23,6 +23,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import PICTURES, key_and_ending
+from pipeline.extract.config import GUESSED, Columns
 from pipeline.extract.html_files import INDEX_NAME, SUFFIXES, html_files_in, is_html_file
 from pipeline.extract.url_lists import chosen_columns, columns_of
 
@@ -41,7 +42,7 @@ _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.
 
 @dataclass(frozen=True)
 class Split:
-    """One input: ``asdict`` makes plain JSON of it.
+    """One input.
 
     The fingerprint names all that rows are made of: the format, the bytes and, of an HTML file and of a tar of
     samples, the name (it is in the page's URL, in the sample's source_key); never the folder it lies in.
@@ -51,12 +52,11 @@ class Split:
     path: str
     fingerprint: str  # key of format, container, name where rows have it, and the sha256 of what is read
     container: str = ""  # of a URL list: parquet, csv, tsv or jsonl
-    url_column: str = ""
-    caption_column: str = ""
+    columns: Columns = GUESSED  # of a URL list
     copies: int = 0  # other inputs of the same fingerprint, which are not read
 
 
-def find_inputs(patterns: list[str], format: str, url_column: str = "", caption_column: str = "") -> list[Split]:
+def find_inputs(patterns: list[str], format: str, columns: Columns = GUESSED) -> list[Split]:
     """The splits of all files, folders and globs, in the order of their paths, each path and each fingerprint once.
 
     Of inputs with one fingerprint the smallest path stands and counts the others. Raises InputError for the first
@@ -72,7 +72,7 @@ def find_inputs(patterns: list[str], format: str, url_column: str = "", caption_
             continue
         for path in paths:
             try:
-                splits[str(path)] = _split_of(path, format, url_column, caption_column)
+                splits[str(path)] = _split_of(path, format, columns)
             except InputError as error:
                 faults.append(error)
     if faults:
@@ -115,7 +115,7 @@ def _files_in(folder: Path) -> list[Path]:
     )
 
 
-def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> Split:
+def _split_of(path: Path, format: str, columns: Columns) -> Split:
     try:
         if path.is_dir():
             if format not in ("auto", "html"):
@@ -135,8 +135,8 @@ def _split_of(path: Path, format: str, url_column: str, caption_column: str) -> 
                 _require_plain(path)
             has_name = wanted == "webdataset" or (wanted == "html" and is_html_file(path))
             return Split(wanted, str(path), key_of(wanted, "", path.name if has_name else "", _sha256_of(path)))
-        columns = chosen_columns(columns_of(path, container), url_column, caption_column, str(path))
-        return Split("urls", str(path), key_of("urls", container, "", _sha256_of(path)), container, *columns)
+        chosen = chosen_columns(columns_of(path, container), columns, str(path))
+        return Split("urls", str(path), key_of("urls", container, "", _sha256_of(path)), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
         raise InputError("input_unreadable", f"{path}: {text}") from None

@@ -41,8 +41,7 @@ def _rows(split: Split, config: Config) -> Iterator[Row]:
         case "html":
             return read_html(split.path, split.fingerprint, config)
         case "urls":
-            columns = (split.url_column, split.caption_column)
-            return read_url_list(split.path, split.container, *columns, split.fingerprint, config)
+            return read_url_list(split.path, split.container, split.columns, split.fingerprint, config)
         case "webdataset":
             return read_webdataset(split.path, split.fingerprint, config)
         case other:

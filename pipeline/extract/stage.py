@@ -26,8 +26,8 @@ from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
-from pipeline.core.tables import read_table, write_file
-from pipeline.extract.config import Config
+from pipeline.core.tables import each_once, read_table, write_file
+from pipeline.extract.config import Columns, Config
 from pipeline.extract.inputs import Split, find_inputs
 from pipeline.extract.measure import batched, extract_split
 from pipeline.extract.reasons import OK, Reason
@@ -108,12 +108,12 @@ def shards_of(splits: Iterable[Split]) -> dict[str, str]:
 
 def _splits(config: Config) -> tuple[Split, ...]:
     """The input splits; each input's bytes are hashed once a process."""
-    return _found(tuple(config.inputs), config.format, config.url_column, config.caption_column)
+    return _found(tuple(config.inputs), config.format, config.columns)
 
 
 @lru_cache(maxsize=4)
-def _found(inputs: tuple[str, ...], format_: str, url_column: str, caption_column: str) -> tuple[Split, ...]:
-    return tuple(find_inputs(list(inputs), format_, url_column, caption_column)) if inputs else ()
+def _found(inputs: tuple[str, ...], format_: str, columns: Columns) -> tuple[Split, ...]:
+    return tuple(find_inputs(list(inputs), format_, columns)) if inputs else ()
 
 
 def _crawled_splits(pages: DataFrame) -> DataFrame:
@@ -151,11 +151,13 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
 
 
 def _merged(rows: DataFrame) -> DataFrame:
-    """Equal candidates become one row with the sum of their counts; where they differ, the smallest row stands."""
-    others = [name for name in ADDS.names if name not in ("candidate_id", "count")]
+    """Equal candidates become one row with the sum of their counts and all their boxes; where they differ in anything
+    else, the smallest row stands."""
+    others = [name for name in ADDS.names if name not in ("candidate_id", "count", "boxes")]
     first = F.min(F.struct(*others)).alias("first")
-    merged = rows.groupBy("candidate_id").agg(F.sum("count").alias("count"), first)
-    return merged.select("candidate_id", "count", "first.*").select(*ADDS.names)
+    boxes = F.flatten(each_once("boxes")).alias("boxes")
+    merged = rows.groupBy("candidate_id").agg(F.sum("count").alias("count"), first, boxes)
+    return merged.select("candidate_id", "count", "boxes", "first.*").select(*ADDS.names)
 
 
 __all__ = ["Config", "Extract", "Reason"]

@@ -19,27 +19,21 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import InputError
 from pipeline.extract.candidates import NO_PAGE, Row, candidate, lost
-from pipeline.extract.config import Config
+from pipeline.extract.config import Columns, Config
+from pipeline.extract.listed import of_picture
 from pipeline.extract.reasons import Reason
 
 URL_NAMES = ("url", "image_url", "img_url", "src")  # in this order, whatever their case
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
+_NAMES = Columns(URL_NAMES, CAPTION_NAMES, (), ())._asdict()
 
 BATCH_ROWS = 4096
 MAX_LINE_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
-_Fields = tuple[int, str | None, str | None]  # number of the line or row from 1, URL, caption
+_Values = dict[str, Any]  # by the column's name
+_Numbered = tuple[int, _Values | ValueError]  # number of the line or row from 1; what it holds, or why nobody knows
 
 csv.field_size_limit(MAX_LINE_BYTES)
-
-
-class _BadRow(Exception):
-    """A row that cannot be read; its number and why."""
-
-    def __init__(self, number: int, why: str) -> None:
-        super().__init__(number, why)
-        self.number = number
-        self.why = why
 
 
 def columns_of(path: str | Path, container: str) -> dict[str, str]:
@@ -58,67 +52,80 @@ def columns_of(path: str | Path, container: str) -> dict[str, str]:
         return dict.fromkeys(next(_csv_rows(file, container), []), "string")
 
 
-def chosen_columns(columns: dict[str, str], url_column: str, caption_column: str, name: str) -> tuple[str, str]:
-    """The two columns to read. Raises InputError ``input_schema``, which names those that exist."""
-    chosen = []
-    for wanted, names, what in ((url_column, URL_NAMES, "url"), (caption_column, CAPTION_NAMES, "caption")):
+def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Columns:
+    """The columns to read. Raises InputError ``input_schema``, which names those that exist."""
+    chosen = {}
+    there = ", ".join(columns)[:200] or "none"
+    for what, names in _NAMES.items():
+        wanted = getattr(wished, what)
+        if not (wanted or names):
+            continue
         by_lower_case = {column.lower(): column for column in reversed(columns)}
         column = wanted or next((by_lower_case[name] for name in names if name in by_lower_case), None)
-        there = ", ".join(columns)[:200] or "none"
         if column is None:
             raise InputError(
                 "input_schema", f"{name}: no column for the {what} (columns: {there}); set extract.{what}_column"
             )
         if column not in columns:
             raise InputError("input_schema", f"{name}: no column {column!r} (columns: {there})")
-        if columns[column] != "string":
+        if columns[column] != "string" and not (what == "boxes" and "list" in columns[column]):
             raise InputError("input_schema", f"{name}: column {column!r} is {columns[column]}, wanted string")
-        chosen.append(column)
-    return chosen[0], chosen[1]
+        chosen[what] = column
+    return Columns(**chosen)
 
 
 def read_url_list(
-    path: str | Path, container: str, url_column: str, caption_column: str, fingerprint: str, config: Config
+    path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config
 ) -> Iterator[Row]:
     """A row for each row of the list; those that cannot be read say their line (parquet: row) from 1."""
     name = Path(path).name
     read = {"parquet": _parquet, "jsonl": _jsonl}.get(container, _csv)
     try:
-        for item in read(path, container, url_column, caption_column):
-            if isinstance(item, _BadRow):
-                detail = f"{name}, line {item.number}: {item.why}"
-                yield lost(fingerprint, item.number, Reason.ROW_MALFORMED, detail)
-            else:
-                _, url, caption = item
-                yield candidate(NO_PAGE, None, url or "", caption, config)
+        for number, values in read(path, container, list(dict.fromkeys(filter(None, columns)))):
+            try:
+                row = _row_of(values, columns, config)
+            except ValueError as error:
+                row = lost(fingerprint, number, Reason.ROW_MALFORMED, f"{name}, line {number}: {str(error)[:200]}")
+            yield row
     except EOFError:
         yield lost(fingerprint, "end", Reason.ARCHIVE_TRUNCATED, name)
     except (OSError, zlib.error, pa.ArrowException) as error:
         yield lost(fingerprint, "end", Reason.ARCHIVE_MALFORMED, f"{name}: {str(error)[:200]}")
 
 
-def _parquet(path: str | Path, _: str, url_column: str, caption_column: str) -> Iterator[_Fields | _BadRow]:
+def _row_of(values: _Values | ValueError, columns: Columns, config: Config) -> Row:
+    """ValueError for what cannot be read: half a row is none."""
+    if isinstance(values, ValueError):
+        raise values
+    url, caption = values.get(columns.url), values.get(columns.caption)
+    if not (isinstance(url, str | None) and isinstance(caption, str | None)):
+        raise ValueError(f"{columns.url} or {columns.caption} is no text")
+    listed = of_picture(values.get(columns.sha256), values.get(columns.boxes))
+    return candidate(NO_PAGE, None, url or "", caption, config) | listed
+
+
+def _parquet(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
     number = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=[url_column, caption_column]):
-            # Parquet does not promise that text is UTF-8: read as bytes, so that one bad value costs one row.
-            urls, captions = (_as_bytes(batch.column(column)) for column in (url_column, caption_column))
-            for url, caption in zip(urls, captions, strict=True):
+        for batch in file.iter_batches(BATCH_ROWS, columns=names):
+            columns = [_values(batch.column(name)) for name in names]
+            for row in zip(*columns, strict=True):
                 number += 1
                 try:
-                    yield number, _text(url), _text(caption)
+                    yield number, {name: _text(value) for name, value in zip(names, row, strict=True)}
                 except UnicodeDecodeError:
-                    yield _BadRow(number, "invalid UTF-8")
+                    yield number, ValueError("invalid UTF-8")
 
 
-def _as_bytes(column: pa.Array) -> list[bytes | None]:
+def _values(column: pa.Array) -> list[Any]:
+    """Parquet does not promise that text is UTF-8: it is read as bytes, so that one bad value costs one row."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column.cast(pa.large_binary()).to_pylist()
+    return column.cast(pa.large_binary()).to_pylist() if _is_text(column.type) else column.to_pylist()
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _is_text(type_: pa.DataType) -> bool:
@@ -127,7 +134,7 @@ def _is_text(type_: pa.DataType) -> bool:
     return pa.types.is_string(type_) or pa.types.is_large_string(type_)
 
 
-def _jsonl(path: str | Path, _: str, url_column: str, caption_column: str) -> Iterator[_Fields | _BadRow]:
+def _jsonl(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
     with _opened(path) as file:
         for number, line in enumerate(_lines(file), 1):
             line = line.strip().removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
@@ -135,14 +142,10 @@ def _jsonl(path: str | Path, _: str, url_column: str, caption_column: str) -> It
                 continue
             try:
                 values = msgspec.json.decode(line, type=dict[str, Any])
-                url, caption = values.get(url_column), values.get(caption_column)
             except (msgspec.DecodeError, UnicodeError) as error:
-                yield _BadRow(number, str(error)[:200])
+                yield number, ValueError(str(error))
                 continue
-            if isinstance(url, str | None) and isinstance(caption, str | None):
-                yield number, url, caption
-            else:
-                yield _BadRow(number, f"{url_column} or {caption_column} is no text")
+            yield number, {name: values.get(name) for name in names}
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -153,35 +156,35 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
             line = file.readline(MAX_LINE_BYTES)
 
 
-def _csv(path: str | Path, container: str, url_column: str, caption_column: str) -> Iterator[_Fields | _BadRow]:
+def _csv(path: str | Path, container: str, names: list[str]) -> Iterator[_Numbered]:
     with _opened(path) as file:
         rows = _csv_rows(file, container)
         header = next(rows, [])
-        url_at, caption_at = header.index(url_column), header.index(caption_column)
+        places = {name: header.index(name) for name in names}
         while True:
             number = rows.line_num + 1
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                yield _BadRow(number, str(error))
+                yield number, ValueError(str(error))
                 continue
             if row is None:
                 return
-            if row:
-                yield _checked(number, row, len(header), url_at, caption_at)
+            if len(row) != len(header):
+                if row:
+                    yield number, ValueError(f"{len(row)} columns, the header has {len(header)}")
+                continue
+            values = {name: row[place] for name, place in places.items()}
+            yield number, _fault_of(values) or values
 
 
-def _checked(number: int, row: list[str], n_columns: int, url_at: int, caption_at: int) -> _Fields | _BadRow:
-    if len(row) != n_columns:
-        return _BadRow(number, f"{len(row)} columns, the header has {n_columns}")
-    url, caption = row[url_at], row[caption_at]
-    if "\0" in url or "\0" in caption:
-        return _BadRow(number, "NUL")
+def _fault_of(values: dict[str, str]) -> ValueError | None:
+    text = "".join(values.values())
     try:
-        (url + caption).encode()
+        text.encode()
     except UnicodeEncodeError:  # a byte that was no UTF-8 stands as a lone surrogate
-        return _BadRow(number, "invalid UTF-8")
-    return number, url, caption
+        return ValueError("invalid UTF-8")
+    return ValueError("NUL") if "\0" in text else None
 
 
 def _csv_rows(file: IO[bytes], container: str) -> Any:

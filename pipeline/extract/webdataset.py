@@ -6,6 +6,7 @@ members only texts and JSON are read, and the bytes of a picture where nothing e
     picture   the member KEY.jpg (or another ending of a picture)
     text      KEY.txt, else a field of KEY.json; with ``extract.caption_column`` that field. A list gives several texts
     URL       a field of KEY.json; where there is none that can be used, ``urn:sha256:`` and the sha256 of the picture
+    listed    sha256 and boxes to blur: the fields that the settings name
 
 Neighbours of one key are a sample, as WebDataset has it. Members of a key that lie apart (``tar cf x.tar *.jpg *.txt``)
 are brought together where there is no doubt what belongs to what: each ending once. A tar that is cut off gives the
@@ -27,6 +28,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.extract.candidates import NO_PAGE, Row, candidate, candidate_without_url, lost
 from pipeline.extract.config import Config
+from pipeline.extract.listed import of_picture
 from pipeline.extract.reasons import Reason
 from pipeline.extract.url_lists import CAPTION_NAMES, URL_NAMES
 
@@ -89,7 +91,9 @@ def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, conf
     try:
         if picture is None:
             raise ValueError(f"no picture among {', '.join(sorted(sample.members))}"[:200])
-        url, texts = _url_and_texts(sample, file, config)
+        values = _json_of(sample, file)
+        url, texts = _url_and_texts(sample, values, file, config)
+        listed = of_picture(_field(values, config.sha256_column), _field(values, config.boxes_column))
     except (ValueError, RecursionError) as error:
         first = min(member.offset for member in sample.members.values())
         detail = f"{shard.name}, {_well_formed(sample.key)}: {error}"[:400]
@@ -102,14 +106,21 @@ def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, conf
         if row["url_id"] is None:  # nobody will request it, so an unusable URL costs no picture
             sha256 = sha256 or _sha256(file, picture)
             row = candidate_without_url(sha256, text)
-        yield row | named | place
+        yield row | named | place | listed
 
 
-def _url_and_texts(sample: Sample, file: BinaryIO, config: Config) -> tuple[str, list[str | None]]:
-    """The sample's URL, empty where it has none, and its texts; [None]: it has none. ValueError for broken JSON."""
+def _json_of(sample: Sample, file: BinaryIO) -> dict[str, Any]:
+    """What KEY.json says; empty where there is none, ValueError for broken JSON."""
     values = json.loads(_read(file, sample.members[JSON])) if JSON in sample.members else {}
     if not isinstance(values, dict):
         raise ValueError(f"its JSON is a {type(values).__name__}, no object")
+    return values
+
+
+def _url_and_texts(
+    sample: Sample, values: dict[str, Any], file: BinaryIO, config: Config
+) -> tuple[str, list[str | None]]:
+    """The sample's URL, empty where it has none, and its texts; [None]: it has none."""
     if TEXT in sample.members and not config.caption_column:
         text: Any = _read(file, sample.members[TEXT]).decode("utf-8-sig", "replace")
     else:
@@ -119,7 +130,7 @@ def _url_and_texts(sample: Sample, file: BinaryIO, config: Config) -> tuple[str,
     return _well_formed(url) if isinstance(url, str) else "", [*texts] or [None]
 
 
-def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...]) -> Any:
+def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...] = ()) -> Any:
     """The field that a setting names, else the first that has one of the usual names, whatever its case."""
     if wanted:
         return values.get(wanted)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -39,7 +40,7 @@ def run_fetch_lane(
     rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
     for done in asked_since(storage, known, measure_key, rows.keys()):
         del rows[done]
-    items = [Item(row["url_id"], row["request_url"], row["try_number"]) for row in rows.values()]
+    items = [Item(row["url_id"], row["request_url"], row) for row in rows.values()]
     shares = {row["host"]: row["share"] for row in rows.values()}
     policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
     examiner = Examiner(image_settings(config), blocklist)
@@ -63,8 +64,9 @@ async def _fetch(
 async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncIterator[StoredRow]:
     """One image at a time goes to the child, in a thread that waits for it: requests under way go on meanwhile."""
     async for item, answer in answers:
-        columns, picture = await asyncio.to_thread(measure_answer, answer, examiner)
-        yield {"url_id": item.key, "request_url": item.url, "try_number": item.payload} | columns, picture
+        asked: dict[str, Any] = item.payload
+        columns, picture = await asyncio.to_thread(measure_answer, answer, examiner, asked["boxes"] or ())
+        yield {name: asked[name] for name in ("url_id", "request_url", "try_number")} | columns, picture
 
 
 def _policy(config: Config, web: WebConfig) -> LanePolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -56,11 +57,11 @@ class Examiner:
     def __exit__(self, *error: Any) -> None:
         self._child.__exit__(*error)
 
-    def measure(self, data: bytes) -> MeasuredImage:
+    def measure(self, data: bytes, boxes: Sequence[float] = ()) -> MeasuredImage:
         """What the bytes of one image say, and the stored picture or None. Never raises for what is in them."""
         if self._blocklist.has_bytes(data):
             return self._blocked(data)
-        measured = self._child.measure(data)
+        measured = self._child.measure(data, boxes)
         found = measured.columns.pop("pdq", None)
         return self._blocked(data) if found and self._blocklist.has_picture(*found) else measured
 
@@ -69,7 +70,9 @@ class Examiner:
         return MeasuredImage({"outcome": ImageReason.BLOCKLISTED.value, "detail": trace}, None)
 
 
-def measure_answer(answer: Answer, examiner: Examiner) -> tuple[dict[str, Any], bytes | None]:
+def measure_answer(
+    answer: Answer, examiner: Examiner, boxes: Sequence[float] = ()
+) -> tuple[dict[str, Any], bytes | None]:
     """Known columns of schemas/fetch.py, and the stored picture or None. Never raises for what one answer holds."""
     row: dict[str, Any] = {"tries": answer.tries, "fetched_at": answer.fetched_at, "optouts": list(answer.optouts)}
     content_type = answer.header("content-type")
@@ -80,7 +83,7 @@ def measure_answer(answer: Answer, examiner: Examiner) -> tuple[dict[str, Any], 
     }
     if answer.reason is not None:
         return row | facts | {"outcome": answer.reason.value, "detail": answer.detail or None}, None
-    columns, picture = examiner.measure(answer.body)
+    columns, picture = examiner.measure(answer.body, boxes)
     if columns["outcome"] == ImageReason.BLOCKLISTED:
         return row | columns, None
     return row | facts | columns, picture

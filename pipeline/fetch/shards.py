@@ -65,8 +65,8 @@ def in_place(rows: DataFrame, places: DataFrame) -> DataFrame:
 def measure_all(
     todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str, blocklist: Blocklist
 ) -> None:
-    """Measure all images of ``todo`` (url_id, request_url, try_number, PLACE), tar by tar and from front to back; when
-    this returns, each has a row in a committed part."""
+    """Measure all images of ``todo`` (url_id, request_url, try_number, boxes, PLACE), tar by tar and from front to
+    back; when this returns, each has a row in a committed part."""
     todo = todo.persist()
     measure = partial(
         measure_in_place, storage=run.storage, known=frozenset(part.name for part in before), measure_key=measure_key,
@@ -124,6 +124,6 @@ def _measured(
         elif data is None:
             columns |= {"outcome": NetReason.TRUNCATED_BODY.value, "detail": "its tar ends before the picture does"}
         else:
-            measured, picture = examiner.measure(data)
+            measured, picture = examiner.measure(data, row["boxes"] or ())
             columns |= measured
         yield columns, None if picture == data else picture

@@ -35,6 +35,7 @@ from pipeline.fetch.reasons import OUTCOMES, RETRYABLE, Reason
 from pipeline.fetch.spread import spread
 from pipeline.fetch.store import FOLDER
 from pipeline.vision.reasons import ImageReason
+from pipeline.vision.settings import OK
 from pipeline.web.config import require_contact
 from schemas.fetch import ADDS, STORE
 
@@ -66,12 +67,16 @@ class Fetch(Stage[Config]):
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """Ask for what the store does not have, then read this input's images from the store."""
         before, blocklist = swept(run.storage, self.name, [FOLDER]), _blocklist(config)
-        request_url = F.min("request_url").alias("request_url")  # equal for all rows of a url_id
-        images = rows["text"].groupBy("url_id").agg(request_url)
+        # All three are equal for all rows of a url_id.
+        names = {"request_url": "request_url", "image_boxes": "boxes", "image_sha256s": "listed"}
+        images = rows["text"].groupBy("url_id").agg(*(F.min(old).alias(new) for old, new in names.items()))
         stored = newest(run, _under(measure_key, before))
         if config.reads_shards:
             places = shards.places_of(images, run)
-            todo = missing(places, stored, run.retry_failed, by_place=True).join(places, ["url_id", "request_url"])
+            places = places.join(images.select("url_id", "boxes"), "url_id")
+            todo = missing(places, stored, run.retry_failed, by_place=True).join(
+                places.drop("boxes"), ["url_id", "request_url"]
+            )
             shards.measure_all(todo, before, config, run, measure_key, blocklist)
         else:
             fetch_all(missing(images, stored, run.retry_failed), before, config, run, measure_key)
@@ -80,7 +85,7 @@ class Fetch(Stage[Config]):
         new = [part for part in parts if part.name not in known]
         ours = _under(measure_key, parts)
         stored = newest(run, ours).drop("request_url")
-        measured = images.join(stored, "url_id", "left")
+        measured = as_listed(images.drop("boxes").join(stored, "url_id", "left"))
         if config.reads_shards:
             measured = shards.in_place(measured, places)
         if blocklist.sha256:
@@ -98,6 +103,8 @@ class Fetch(Stage[Config]):
         short_side, aspect, spread, entropy = col("short_side"), col("aspect"), col("spread"), col("entropy")
         return [
             *outcome_rules([*OUTCOMES, CoreReason.RULE_ERROR]),
+            Rule(ImageReason.HASH_MISMATCH, when=~col("expected_sha256").is_null(), value=col("sha256"),
+                 detail=col("expected_sha256"), nulls_ok=True),
             Rule(ImageReason.TOO_SMALL, when=short_side < config.min_side, value=short_side, threshold=config.min_side),
             Rule(ImageReason.ASPECT_RATIO, when=aspect > config.max_aspect, value=aspect, threshold=config.max_aspect),
             Rule(ImageReason.BLANK_IMAGE, when=spread < config.min_spread, value=spread, threshold=config.min_spread),
@@ -114,6 +121,12 @@ def newest(run: Run, parts: Iterable[Part]) -> DataFrame:
     return rows.withColumn("place", F.row_number().over(newest_first)).where("place = 1").drop("place")
 
 
+def as_listed(rows: DataFrame) -> DataFrame:
+    """``rows`` with ``expected_sha256`` where what came is none of ``listed``, their inputs' sha256s."""
+    is_other = F.col("sha256").isNotNull() & ~F.array_contains("listed", F.col("sha256"))
+    return rows.withColumn("expected_sha256", F.when(is_other, F.element_at("listed", 1)))
+
+
 def hidden(rows: DataFrame, blocklist: Blocklist, run: Run) -> DataFrame:
     """``rows`` as if the lists had been there from the first: of a picture whose sha256 is listed nothing is told."""
     listed = [(sha256, blocklist.trace(sha256)) for sha256 in sorted(digest.hex() for digest in blocklist.sha256)]
@@ -128,16 +141,21 @@ def hidden(rows: DataFrame, blocklist: Blocklist, run: Run) -> DataFrame:
 def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: bool = False) -> DataFrame:
     """Images to ask for, with the number of this try: those never measured and, on demand, those worth another try.
 
-    With ``by_place`` request_url names a place, and what was measured at another one counts for nothing.
+    A picture that was stored with other boxes blurred counts for nothing. With ``by_place`` request_url names a place,
+    and what was measured at another one counts for nothing either.
     """
-    known = stored.select("url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"))
-    unmeasured = F.col("tried").isNull()
+    known = stored.select(
+        "url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"),
+        F.col("boxes").alias("blurred"),
+    )  # fmt: skip
+    has_other_boxes = (F.col("outcome") == OK) & ~F.col("boxes").eqNullSafe(F.col("blurred"))
+    unmeasured = F.col("tried").isNull() | has_other_boxes
     if by_place:
         unmeasured = unmeasured | (F.col("asked") != F.col("request_url"))
     wanted = unmeasured | F.col("outcome").isin(*RETRYABLE) if retry_failed else unmeasured
     try_number = F.coalesce("tried", F.lit(0)) + 1
     joined = images.join(known, "url_id", "left").where(wanted)
-    return joined.select("url_id", "request_url", try_number.alias("try_number"))
+    return joined.select("url_id", "request_url", try_number.alias("try_number"), "boxes")
 
 
 def fetch_all(todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str) -> None:

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pipeline.core.rules import CoreReason, Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import conform, read_table, spark_schema, write_table
+from pipeline.core.tables import conform, each_once, read_table, spark_schema, write_table
 from pipeline.text import queries
 from pipeline.text.clean import LONGEST_CLEANED
 from pipeline.text.config import Config
@@ -48,6 +48,7 @@ class Text(Stage[Config]):
     reads = ("extract",)
     carries: ClassVar = (
         "candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "caption_source", "page_url", "page_lang",
+        "listed_sha256", "boxes",
     )  # fmt: skip
     measure_version = 2  # 2: personal data, repetition, domains, lists
     Config, Reason, adds = Config, Reason, ADDS
@@ -198,7 +199,10 @@ def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
     pages = (
         captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
     )
-    requests = captioned.groupBy("url_id").agg(F.min("image_url").alias("request_url"))
+    requests = captioned.groupBy("url_id").agg(
+        F.min("image_url").alias("request_url"), each_once("listed_sha256").alias("image_sha256s"),
+        F.flatten(each_once("boxes")).alias("image_boxes"),
+    )  # fmt: skip
     united = signals.groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
     rank = (
         F.row_number().over(Window.partitionBy("pair_id").orderBy("page_url", "image_url", "candidate_id")).cast("long")

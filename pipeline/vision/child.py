@@ -7,7 +7,9 @@ Import this where pictures are asked about; what decodes them is imported in the
 from __future__ import annotations
 
 import hashlib
+import struct
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -39,13 +41,24 @@ class ImageChild(Child):
     def __init__(self, settings: ImageSettings, module: str = "pipeline.vision.child") -> None:
         super().__init__(module, msgspec.json.encode(settings).decode(), _KEEP_MEMORY)
 
-    def measure(self, data: bytes) -> MeasuredImage:
+    def measure(self, data: bytes, boxes: Sequence[float] = ()) -> MeasuredImage:
         """What the bytes of one image say, and the stored picture or None. Never raises for what is in them."""
         try:
-            return msgspec.msgpack.decode(self.ask(data), type=MeasuredImage)
+            return msgspec.msgpack.decode(self.ask(_packed(data, boxes)), type=MeasuredImage)
         except ChildDied as died:
             columns: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data)}
             return MeasuredImage({"outcome": _REASONS[died.death].value, "detail": died.detail} | columns, None)
+
+
+def _packed(data: bytes, boxes: Sequence[float]) -> bytes:
+    """One message: how many numbers, the numbers, the picture."""
+    return struct.pack(f"<I{len(boxes)}d", len(boxes), *boxes) + data
+
+
+def _unpacked(message: bytes) -> tuple[bytes, tuple[float, ...]]:
+    (count,) = struct.unpack_from("<I", message)
+    begins = struct.calcsize(f"<I{count}d")
+    return message[begins:], struct.unpack_from(f"<{count}d", message, begins - 8 * count)
 
 
 def main() -> None:
@@ -54,9 +67,10 @@ def main() -> None:
 
     settings = msgspec.json.decode(sys.argv[1], type=ImageSettings)
 
-    def answer(data: bytes) -> bytes:
+    def answer(message: bytes) -> bytes:
         try:
-            measured = measure_image(data, settings)
+            data, boxes = _unpacked(message)
+            measured = measure_image(data, settings, boxes)
         except MemoryError:
             raise
         except Exception as error:  # a fault of ours with this one picture never costs the others

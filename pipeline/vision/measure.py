@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -23,13 +24,13 @@ from pipeline.vision.settings import OK, ImageSettings, MeasuredImage
 __all__ = ["OK", "ImageSettings", "MeasuredImage", "measure_image", "warm_up"]
 
 
-def measure_image(data: bytes, settings: ImageSettings) -> MeasuredImage:
+def measure_image(data: bytes, settings: ImageSettings, boxes: Sequence[float] = ()) -> MeasuredImage:
     """Measure the bytes of one image as served; never raises for what is in them.
 
     ``outcome`` is "ok" or an ImageReason, whose ``detail`` says what was met; columns that could not be measured are
     absent. Hashes and levels are those of the *stored* picture as Pillow decodes it, so that whoever holds the corpus
-    can compute them again. An animation is its first frame, and ``detail`` says so. With ``settings.pdq`` there is a
-    column more, of hash and quality, that no table has.
+    can compute them again; what is in ``boxes`` (pipeline.vision.blur) is blurred in it. An animation is its first
+    frame, and ``detail`` says so. With ``settings.pdq`` there is a column more, of hash and quality, that no table has.
     """
     columns: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data)}
     try:
@@ -41,7 +42,7 @@ def measure_image(data: bytes, settings: ImageSettings) -> MeasuredImage:
             "short_side": min(header.width, header.height),
             "aspect": max(header.width, header.height) / min(header.width, header.height),
         }
-        stored = store(data, header, settings)
+        stored = store(data, header, settings, boxes)
         if settings.pdq:
             columns["pdq"] = pdq(decode(data, header).picture)
     except ImageRefused as refused:
@@ -58,6 +59,7 @@ def measure_image(data: bytes, settings: ImageSettings) -> MeasuredImage:
         "phash_margin": hashes.phash_margin,
         "phash256": hashes.phash256,
         "chroma4": levels.chroma4,
+        "boxes": list(boxes) or None,
         "image_sha256": hashlib.sha256(stored.data).hexdigest(),
     }
     detail = "animated: first frame" if header.animated else None

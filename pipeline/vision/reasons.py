@@ -25,6 +25,7 @@ class ImageReason(StrEnum):
 
     # The picture.
     BLOCKLISTED = "blocklisted"
+    HASH_MISMATCH = "hash_mismatch"  # not the bytes whose sha256 the input lists
     BLANK_IMAGE = "blank_image"
     TOO_SMALL = "too_small"
     ASPECT_RATIO = "aspect_ratio"

@@ -10,12 +10,14 @@ The picture is turned (EXIF) and converted to sRGB when it is small, for the pri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from pipeline.vision import jpeg
+from pipeline.vision.blur import blurred
 from pipeline.vision.decode import decode, is_sideways, orientation_of, to_srgb_transform, turned
 from pipeline.vision.guard import Header, open_picture
 from pipeline.vision.reasons import ImageReason, ImageRefused
@@ -42,19 +44,24 @@ class Sizes(NamedTuple):
     framed: Size
 
 
-def store(data: bytes, header: Header, settings: ImageSettings) -> Stored:
-    """``data`` itself where it is a plain JPEG of a fitting size, else a JPEG; ImageRefused where decoding fails."""
-    if header.format == "jpeg" and (stored := _store_jpeg(data, header, settings)):
+def store(data: bytes, header: Header, settings: ImageSettings, boxes: Sequence[float] = ()) -> Stored:
+    """``data`` itself where it is a plain JPEG of a fitting size, else a JPEG; ImageRefused where decoding fails.
+
+    ``boxes`` are those of the upright picture; what is in them is blurred (pipeline.vision.blur).
+    """
+    if header.format == "jpeg" and not boxes and (stored := _store_jpeg(data, header, settings)):
         return stored
     picture, plain = decode(data, header)
     sizes = sizes_of(picture.size, settings)
-    if header.format == "jpeg" and plain and sizes.framed == picture.size:
+    if header.format == "jpeg" and plain and sizes.framed == picture.size and not boxes:
         return Stored(data, _pixels_of(picture))
     if settings.resizer == "img2dataset":
         from pipeline.vision.img2dataset import jpeg_of  # seconds and 250 MB, for those who ask for it
 
-        return _stored(jpeg_of(picture, settings))
+        return _stored(jpeg_of(blurred(picture, boxes), settings))
     small = _resized(_pixels_of(picture), sizes.resized)
+    if boxes:
+        small = _pixels_of(blurred(_converted(small, None), boxes))
     return _stored(jpeg.encoded(_framed(small, sizes.framed), settings.quality))
 
 

@@ -7,14 +7,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.extract.config import Config
+from pipeline.extract.config import Columns, Config
 from pipeline.extract.url_lists import read_url_list
 
 ROWS = [("https://i.example/1.jpg", "a cat"), ("https://i.example/2.jpg", "a, \"dog\"\nin two lines"), ("bad", "x")]
 
+USUAL = Columns("url", "caption")
 
-def read(path, container):
-    return list(read_url_list(path, container, "url", "caption", "f", Config()))
+
+def read(path, container, columns=USUAL):
+    return list(read_url_list(path, container, columns, "f", Config()))
 
 
 def short(rows):
@@ -111,6 +113,45 @@ def test_equal_rows_of_a_list_have_one_key(tmp_path):
     path.write_text("url,caption\nhttps://i.example/1.jpg,x\nhttps://i.example/1.jpg,x\nhttps://i.example/1.jpg,y\n")
     keys = [row["candidate_id"] for row in read(path, "csv")]
     assert keys[0] == keys[1] != keys[2]
+
+
+SHA256 = "ab" * 32
+BOXES = [[0.25, 0.5, 0.75, 1.5], [0, 0, 0.1, 0.1]]
+OF_PICTURE = Columns("url", "caption", "sha256", "face_bboxes")
+
+
+def test_sha256_and_boxes_are_read_from_every_container_f42(tmp_path):
+    """F42"""
+    values = {"url": "https://i.example/1.jpg", "caption": "x", "sha256": SHA256.upper(), "face_bboxes": BOXES}
+    pq.write_table(pa.Table.from_pylist([values, values | {"sha256": None, "face_bboxes": []}]), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text(json.dumps(values) + "\n" + json.dumps(values | {"sha256": None, "face_bboxes": None}))
+    (tmp_path / "a.tsv").write_text(
+        "\t".join(values) + f"\n{values['url']}\tx\t{SHA256}\t{json.dumps(BOXES)}\n{values['url']}\tx\t\t\n"
+    )
+    for name in ("a.parquet", "a.jsonl", "a.tsv"):
+        full, empty = read(tmp_path / name, name[2:], OF_PICTURE)
+        assert (full["listed_sha256"], full["boxes"]) == (SHA256, [0.25, 0.5, 0.75, 1.0, 0, 0, 0.1, 0.1])
+        assert (empty["listed_sha256"], empty["boxes"], empty["outcome"]) == (None, None, "ok")
+
+
+@pytest.mark.parametrize(
+    ("sha256", "boxes", "why"),
+    [
+        ("ab", None, "no sha256 in 64 hex digits"),
+        (5, None, "no sha256 in 64 hex digits"),
+        (None, "[[0, 0, 1", "no list of boxes"),
+        (None, [[0, 0, 1]], "no list of boxes"),
+        (None, [0, 0, 1, 1], "no list of boxes"),
+        (None, [[0.5, 0, 0.1, 1]], "no box"),
+    ],
+)
+def test_a_sha256_or_a_box_that_cannot_be_read_costs_its_row_f42(tmp_path, sha256, boxes, why):
+    """F42"""
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"url": "https://i.example/1.jpg", "caption": "x", "sha256": sha256, "face_bboxes": boxes}))
+    (row,) = read(path, "jsonl", OF_PICTURE)
+    assert row["outcome"] == "row_malformed"
+    assert why in row["detail"]
 
 
 def test_the_real_list_is_read(shared_data):

@@ -109,6 +109,17 @@ def test_a_text_is_the_txt_or_a_field_of_the_json(tar: Write) -> None:
     assert all(row["image_url"].startswith("urn:sha256:") for row in named)
 
 
+def test_sha256_and_boxes_are_fields_that_settings_name_f42(tar: Write) -> None:
+    """F42"""
+    fields = {"caption": "a fox", "sha256": "ab" * 32, "faces": [[0, 0, 0.5, 0.5]], "": "the field without a name"}
+    broken = json.dumps(fields | {"faces": [[1, 2]]}).encode()
+    path = tar([("a.jpg", JPEG), ("a.json", json.dumps(fields).encode()), ("b.jpg", JPEG), ("b.json", broken)])
+    assert {(row["listed_sha256"], row["boxes"]) for row in rows_of(path)} == {(None, None)}
+    read, lost = rows_of(path, sha256_column="sha256", boxes_column="faces")
+    assert (read["listed_sha256"], read["boxes"]) == ("ab" * 32, [0, 0, 0.5, 0.5])
+    assert lost["outcome"] == "record_malformed"
+
+
 def test_a_picture_without_a_url_is_named_by_its_bytes(tar: Write) -> None:
     """Whatever the tar, its folder or the key; two pictures of one key are two."""
     here = by_key(rows_of(tar(sample("a", "a fox") + sample("b", "a fox"))))

@@ -299,10 +299,12 @@ def test_an_engine_that_does_not_fit_the_inputs_is_refused_with_the_way_out(buil
 
 
 def test_what_was_measured_at_another_place_counts_for_nothing(spark: SparkSession) -> None:
-    places = spark.createDataFrame([(name, f"shard b {name}") for name in "kmn"], "url_id string, request_url string")
-    known = [("k", "shard b k", "ok", 1), ("m", "shard a m", "decode_failed", 2)]
-    stored = spark.createDataFrame(known, "url_id string, request_url string, outcome string, try_number int")
-    todo = [tuple(row) for row in missing(places, stored, retry_failed=False, by_place=True).collect()]
+    boxes = "boxes array<double>"
+    rows = [(name, f"shard b {name}", None) for name in "kmn"]
+    places = spark.createDataFrame(rows, f"url_id string, request_url string, {boxes}")
+    known = [("k", "shard b k", "ok", 1, None), ("m", "shard a m", "decode_failed", 2, None)]
+    stored = spark.createDataFrame(known, f"url_id string, request_url string, outcome string, try_number int, {boxes}")
+    todo = [(row.url_id, row.request_url, row.try_number) for row in missing(places, stored, retry_failed=False, by_place=True).collect()]
     assert sorted(todo) == [("m", "shard b m", 3), ("n", "shard b n", 1)]
 
 
@@ -373,7 +375,7 @@ def test_a_killed_reader_of_tars_loses_only_the_part_in_flight_r9(built: Built, 
     """R9: the next attempt measures what no committed part has, and no file of the open part is left."""
     places = [row for row in rows_of(opened(built.folder)).values() if row["image_file"] == str(built.tars[0])]
     names = ("url_id", "image_file", "image_offset", "image_bytes")
-    todo = [{name: row[name] for name in names} | {"request_url": "shard", "try_number": 1} for row in places]
+    todo = [{name: row[name] for name in names} | {"request_url": "shard", "try_number": 1, "boxes": None} for row in places]
     storage, config = Storage.at(str(tmp_path)), Config(engine="shards", part_images=4)
 
     def batches(fails: bool) -> Iterator[pa.RecordBatch]:
@@ -405,7 +407,7 @@ def test_a_range_that_is_not_there_is_worth_another_try_and_a_large_one_is_never
         {"url_id": "gone", "image_file": str(tmp_path / "gone.tar"), "image_offset": 512, "image_bytes": 100},
         {"url_id": "empty", "image_file": str(tmp_path / "short.tar"), "image_offset": 512, "image_bytes": 0},
     ]
-    batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1} for row in rows])
+    batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1, "boxes": None} for row in rows])
     storage = Storage.at(str(tmp_path / "run"))
     list(measure_in_place(iter([batch]), storage, (), "key", Config(engine="shards")))
     (record,) = files_of(committed(storage, store.STAGE), "rows")
@@ -419,7 +421,7 @@ def test_nothing_of_a_blocklisted_picture_is_told_where_it_lies(tmp_path: Path) 
     tar = tmp_path / "own.tar"
     tar.write_bytes(b"listed" + b"others")
     rows = [{"url_id": str(place), "image_file": str(tar), "image_offset": place, "image_bytes": 6} for place in (0, 6)]
-    batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1} for row in rows])
+    batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1, "boxes": None} for row in rows])
     lists = Blocklist(key=b"a key of mine", sha256=frozenset([hashlib.sha256(b"listed").digest()]))
     storage = Storage.at(str(tmp_path / "run"))
     list(measure_in_place(iter([batch]), storage, (), "key", Config(engine="shards"), lists))

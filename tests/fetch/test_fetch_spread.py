@@ -18,7 +18,7 @@ def lanes_of(spark) -> Spread:
     """``lanes_of(images, lanes, ...)``: by host, the images in each lane; and the one share that all its rows have."""
 
     def run(images: dict[str, int], lanes: int, **settings: object):
-        rows = [(f"{host}{number}", f"http://{host}/{number}.jpg", 1) for host, count in images.items() for number in range(count)]
+        rows = [(f"{host}{number}", f"http://{host}/{number}.jpg", 1, None) for host, count in images.items() for number in range(count)]
         table = spread(spark.createDataFrame(rows, TO_ASK), lanes, Config(**settings))
         found: dict[str, dict[int, int]] = defaultdict(dict)
         shares: dict[str, set[int]] = defaultdict(set)
@@ -59,5 +59,5 @@ def test_a_host_has_no_more_lanes_than_its_rate_and_its_connections_allow(lanes_
 
 
 def test_what_is_never_asked_for_has_a_lane_too(spark) -> None:
-    rows = spread(spark.createDataFrame([("id", "http://[broken", 1)], TO_ASK), 4, Config()).collect()
+    rows = spread(spark.createDataFrame([("id", "http://[broken", 1, None)], TO_ASK), 4, Config()).collect()
     assert [(row.host, row.share) for row in rows] == [("", 1)]

@@ -32,13 +32,15 @@ from pipeline.core.runner import make_plan, run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage
+from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.demo.image_web import Fault, fault_of, images_of, serving_images
+from pipeline.fetch.spread import TO_ASK
 from pipeline.fetch.stage import Fetch, fetch_all
 from pipeline.vision.pdq import pdq
 from pipeline.web.config import WebConfig
 from pipeline.web.urls import url_id
-from schemas.fields import INT64, STRING, column, table
+from schemas.fields import FLOATS, INT64, STRING, STRINGS, column, table
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -49,6 +51,8 @@ class PairReason(StrEnum):
 
 class PairConfig(StageConfig):
     urls: Operate[list[str]] = Field([], description="one pair each")
+    sha256s: Operate[dict[str, list[str]]] = Field({}, description="of a URL, as the input lists them")
+    boxes: Operate[dict[str, list[float]]] = Field({}, description="of a URL")
     first: Decide[int] = Field(1_000_000, description="pairs kept")
 
 
@@ -57,14 +61,19 @@ class Pairs(Stage[PairConfig]):
 
     name, unit, key, keeps, fans_out = "text", "pair", "pair_id", ("pair", "pair_id"), True
     Config, Reason = PairConfig, PairReason
-    adds = table(1, [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url")] + [column("place", INT64, "n")])
+    adds = table(1, [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url")] + [
+        column("place", INT64, "n"), column("image_sha256s", STRINGS, "listed"), column("image_boxes", FLOATS, "boxes"),
+    ])  # fmt: skip
 
     def source_fingerprint(self, config: PairConfig, run: Run) -> str:
-        return " ".join(config.urls)
+        return f"{config.urls} {config.sha256s} {config.boxes}"
 
     def measure(self, rows: Mapping[str, DataFrame], config: PairConfig, run: Run, measure_key: str) -> Measured:
-        values = [(hashlib.md5(b"%d" % n).hexdigest(), url_id(url), url, n) for n, url in enumerate(config.urls)]
-        return Measured(run.spark.createDataFrame(values, "pair_id string, url_id string, request_url string, place long"))
+        values = [
+            (hashlib.md5(b"%d" % n).hexdigest(), url_id(url), url, n, config.sha256s.get(url), config.boxes.get(url))
+            for n, url in enumerate(config.urls)
+        ]
+        return Measured(run.spark.createDataFrame(values, spark_schema(self.adds)))
 
     def rules(self, config: PairConfig) -> list[Rule]:
         return [Rule(PairReason.LATE, when=col("place") >= config.first, value=col("place"), threshold=config.first)]
@@ -95,8 +104,8 @@ def build(tmp_path: Path, hosts, quiet: Reporter) -> Build:
 
 
 def builder(folder: Path, port: int, reporter: Reporter) -> Build:
-    def build(urls: list[str], first: int = 1_000_000, retry_failed: bool = False, **fetch: object) -> tuple[Run, Manifest]:
-        run = new_run(folder, port, reporter, urls, first, retry_failed, **fetch)
+    def build(urls: list[str], first: int = 1_000_000, retry_failed: bool = False, **more: object) -> tuple[Run, Manifest]:
+        run = new_run(folder, port, reporter, urls, first, retry_failed, **more)
         with open_for_writing(run):
             return run, [run_stage(stage, run) for stage in run.stages.values()][-1]
 
@@ -105,10 +114,10 @@ def builder(folder: Path, port: int, reporter: Reporter) -> Build:
 
 def new_run(
     folder: Path, port: int, reporter: Reporter, urls: list[str], first: int = 1_000_000, retry_failed: bool = False,
-    **fetch: object,
+    sha256s: dict[str, list[str]] | None = None, boxes: dict[str, list[float]] | None = None, **fetch: object,
 ) -> Run:  # fmt: skip
     sections = {
-        "text": {"urls": urls, "first": first}, "web": web_settings(port),
+        "text": {"urls": urls, "first": first, "sha256s": sha256s or {}, "boxes": boxes or {}}, "web": web_settings(port),
         "fetch": {"timeout_s": 5.0, "rate_per_host": 0.0, **fetch},
     }  # fmt: skip
     return Run(Storage.at(str(folder / "run")), Config.model_validate(sections), STAGES, reporter, retry_failed)
@@ -391,6 +400,39 @@ def test_a_list_that_grows_hides_what_was_fetched_before_and_asks_nobody(build: 
     assert {row[name] for name in ("sha256", "phash", "image_file", "final_url")} == {None}
 
 
+def test_bytes_that_are_not_those_the_input_lists_go_f42(build: Build, picture, hosts) -> None:
+    """F42: the hash is that of the body as received, what stands after the picture's end included."""
+    for path in ("/as-listed.jpg", "/other.jpg", "/one-of-two.jpg", "/more.jpg"):
+        hosts.pages[path] = 200, {}, picture(1) + (b"trailing" if path == "/more.jpg" else b"")
+    sha256, other = hashlib.sha256(picture(1)).hexdigest(), "ab" * 32
+    listed = {"/as-listed.jpg": [sha256], "/other.jpg": [other], "/one-of-two.jpg": sorted([sha256, other]), "/more.jpg": [sha256]}
+    urls = {path: f"http://img.example{path}" for path in listed}
+    run, manifest = build(list(urls.values()), sha256s={urls[path]: hashes for path, hashes in listed.items()})
+    assert (manifest.kept, manifest.dropped) == (2, {"hash_mismatch": 2})
+    assert not manifest.dropped.keys() & set(Fetch.retryable)
+    rows = rows_of(run)
+    assert {path: row["expected_sha256"] for path, row in rows.items()} == {
+        "/as-listed.jpg": None, "/other.jpg": other, "/one-of-two.jpg": None, "/more.jpg": sha256,
+    }  # fmt: skip
+
+
+def test_boxes_are_blurred_before_anything_is_stored_and_other_boxes_fetch_again(build: Build, picture, hosts) -> None:
+    hosts.pages["/1.jpg"] = 200, {}, picture(1)
+    url = "http://img.example/1.jpg"
+    run, _ = build([url], boxes={url: [0.0, 0.0, 0.5, 1.0]})
+    (row,) = rows_of(run).values()
+    assert row["boxes"] == [0.0, 0.0, 0.5, 1.0]
+    assert row["sha256"] == hashlib.sha256(picture(1)).hexdigest() != row["image_sha256"]
+    kept = b"".join(path.read_bytes() for path in run.storage.path("fetch/store").iterdir())
+    assert picture(1) not in kept
+    hosts.log.clear()
+    build([url], boxes={url: [0.0, 0.0, 0.5, 1.0]})
+    assert hosts.log == []
+    run, again = build([url])
+    (row,) = rows_of(run).values()
+    assert (again.measured, row["boxes"], row["image_sha256"]) == (1, None, row["sha256"])
+
+
 KILLED_LANE = """
 import json, sys
 import pyarrow as pa
@@ -400,7 +442,7 @@ from pipeline.fetch.lane import run_fetch_lane
 from pipeline.web.config import WebConfig
 
 root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
-batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32())]))
+batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32()), ("boxes", pa.list_(pa.float64()))]))
 config = Config(part_images=2, per_host=1, rate_per_host=0.0)
 list(run_fetch_lane(iter([batch]), Storage.at(root), frozenset(), key, config, WebConfig(**web)))
 """
@@ -414,7 +456,8 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
     with open_for_writing(run):
         run_stage(run.stages["text"], run)
         key = make_plan(run.stages["fetch"], run).measure_key
-    rows = [{"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1} for url in urls]
+    rows = [{"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1, "boxes": None}
+            for url in urls]  # fmt: skip
     arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), rows)]
     lane = subprocess.Popen([sys.executable, "-c", KILLED_LANE, *arguments])
     deadline = time.monotonic() + 60
@@ -440,8 +483,8 @@ def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(
     urls = urls_of(6, hosts=2)
     run, first = build(urls)
     hosts.log.clear()
-    todo = run.spark.createDataFrame([(url_id(url), url, 1) for url in [*urls, *urls_of(9, hosts=1)[6:]]],
-                                     "url_id string, request_url string, try_number int")  # fmt: skip
+    todo = run.spark.createDataFrame([(url_id(url), url, 1, None) for url in [*urls, *urls_of(9, hosts=1)[6:]]],
+                                     TO_ASK)  # fmt: skip
     fetch_all(todo, [], run.config_of("fetch"), run, first.measure_key)  # a list made before any of it was committed
     assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
     assert sum(part.stats["rows"] for part in committed(run.storage, "fetch")) == 9

@@ -138,3 +138,20 @@ def test_the_raw_text_goes_no_further_than_extract(run) -> None:
     assert "alt_text" in run.schema("extract").names
     for stage in list(run.stages)[2:]:
         assert "alt_text" not in run.schema(stage).names
+
+
+def test_what_lists_say_of_a_picture_is_united_over_all_its_rows_f42(spark, tmp_path) -> None:
+    """F42: one URL under two captions; a box of either row is blurred, a sha256 of either row will do. Equal rows too."""
+    url, other = "http://a.test/1.jpg", "http://a.test/2.jpg"
+    rows = [
+        {"url": url, "caption": "A wooden boat on a quiet lake", "sha256": "ab" * 32, "face_bboxes": [[0.5, 0.5, 1.0, 1.0]]},
+        {"url": url, "caption": "A wooden boat on a quiet lake", "sha256": "ab" * 32, "face_bboxes": None},
+        {"url": url, "caption": "A white hare in the snow at dusk", "sha256": "cd" * 32, "face_bboxes": [[0.0, 0.0, 0.1, 0.1]]},
+        {"url": other, "caption": "A white hare in the snow at dusk", "sha256": None, "face_bboxes": None},
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
+    sets = [f"extract.inputs={json.dumps([str(tmp_path / 'list.parquet')])}", "extract.sha256_column=sha256", "extract.boxes_column=face_bboxes"]
+    opened = funnel.open_run(str(tmp_path / "run"), load_config(funnel.Config, sets=sets), Reporter(quiet=True))
+    funnel.build(opened, until="text")
+    kept = {(row.request_url, tuple(row.image_sha256s or ()), tuple(row.image_boxes or ())) for row in opened.kept("text").collect()}
+    assert kept == {(url, ("ab" * 32, "cd" * 32), (0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 1.0)), (other, (), ())}

@@ -92,7 +92,7 @@ def test_memory_that_ends_outside_the_decoder_ends_the_child(tmp_path, monkeypat
     (tmp_path / "hungry.py").write_text(
         "from pipeline.vision import child, measure\n"
         "def store(data, *_): return [bytearray(1 << 24) for _ in range(1 << 20)]\n"
-        "real, measure.store = measure.store, lambda data, header, settings: "
+        "real, measure.store = measure.store, lambda data, header, settings, boxes: "
         "store(data) if header.height == 101 else real(data, header, settings)\n"
         "child.main()\n"
     )
