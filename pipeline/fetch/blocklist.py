@@ -12,13 +12,14 @@ import hmac
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.lists import entries
-from pipeline.vision.pdq import BITS, LEAST_QUALITY, nearest
+from pipeline.vision.pdq import BITS, LEAST_QUALITY, Index
 
 MIN_KEY_BYTES = 16
 _SEPARATORS = re.compile(r"[\s,;]")
@@ -47,7 +48,12 @@ class Blocklist:
 
     def has_picture(self, pdq: bytes, quality: int) -> bool:
         """Whether a listed picture looks like it; one with next to nothing to see is held to look like none."""
-        return quality >= LEAST_QUALITY and nearest(pdq, self.pdq) <= self.pdq_bits
+        return quality >= LEAST_QUALITY and self._by_pdq.has_near(pdq)
+
+    @cached_property
+    def _by_pdq(self) -> Index:
+        """Made by the task that asks first; a list travels to the tasks without it."""
+        return Index(self.pdq, self.pdq_bits)
 
     def trace(self, sha256: str) -> str:
         """What the ledger may keep of the picture with this sha256 (hex)."""

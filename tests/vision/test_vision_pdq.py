@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.vision.pdq import BITS, nearest, pdq
+from pipeline.vision.pdq import Index, pdq
 
 MATCH_BITS = 31  # the distance that the authors of PDQ recommend
 
@@ -45,9 +45,25 @@ def test_a_smaller_and_brighter_copy_matches_and_another_picture_does_not() -> N
     original = drawn(420, 300, 7).resize((150, 210), Image.Resampling.BOX).resize((300, 420), Image.Resampling.BICUBIC)
     copy = original.resize((200, 280), Image.Resampling.BICUBIC).point(lambda level: min(255, level + 12))
     listed = np.frombuffer(pdq(original)[0] + pdq(drawn(420, 300, 8))[0], np.uint64).reshape(-1, 4)
-    assert nearest(pdq(copy)[0], listed) <= MATCH_BITS
-    assert nearest(pdq(drawn(420, 300, 9))[0], listed) > MATCH_BITS
-    assert nearest(pdq(copy)[0], listed[:0]) == BITS
+    assert Index(listed, MATCH_BITS).has_near(pdq(copy)[0])
+    assert not Index(listed, MATCH_BITS).has_near(pdq(drawn(420, 300, 9))[0])
+    assert not Index(listed[:0], MATCH_BITS).has_near(pdq(copy)[0])
+
+
+@pytest.mark.parametrize("bits", [0, 15, 16, MATCH_BITS, 32, 63, 127])
+def test_the_index_finds_what_comparing_all_finds(bits) -> None:
+    draws = np.random.default_rng(bits)
+    listed = draws.integers(0, 2**64, (3000, 4), dtype=np.uint64)
+    index, near = Index(listed, bits), 0
+    for number in range(200):
+        changed = np.unpackbits(listed[number].view(np.uint8))
+        flips = max(0, bits + int(draws.integers(-3, 4)))
+        changed[draws.choice(256, flips, replace=False)] ^= 1
+        asked = np.packbits(changed).view(np.uint64)
+        expected = bool(np.bitwise_count(listed ^ asked).sum(axis=1).min() <= bits)
+        assert index.has_near(asked.tobytes()) == expected
+        near += expected
+    assert 0 < near < 200 or bits == 127  # as far from one another as any two hashes are
 
 
 def test_a_picture_of_one_colour_has_no_quality() -> None:
