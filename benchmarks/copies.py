@@ -32,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from pipeline.copies.signature import SIGNATURE_COLUMNS, Limits, Signatures, signatures_of, telling
+from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures, signatures_of, telling
 from pipeline.dedup.stage import Config
 from pipeline.vision.measure import measure_image
 from pipeline.vision.settings import ImageSettings
@@ -41,8 +41,8 @@ from schemas.fetch import ADDS
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETTINGS = ImageSettings()
 UNLIMITED = {"phash256": 256, "chroma": 255}
-GREY = [Limits(bits, **UNLIMITED) for bits in (0, 2, 4, 6, 8, 10)]
-SECOND = [Limits(*limits) for limits in (
+GREY = [CopyLimits(bits, **UNLIMITED) for bits in (0, 2, 4, 6, 8, 10)]
+SECOND = [CopyLimits(*limits) for limits in (
     (4, 16, 16), (4, 24, 12), (4, 24, 16), (4, 24, 24), (4, 28, 16), (4, 32, 16), (6, 24, 16), (6, 32, 16), (8, 32, 16),
 )]  # fmt: skip
 COLOURS = {"red": 0.0, "orange": 0.08, "green": 0.33, "cyan": 0.5, "blue": 0.64, "purple": 0.8}
@@ -244,7 +244,7 @@ def files_of(tar: Path) -> list[bytes]:
         return [members.extractfile(member).read() for member in members if not member.name.endswith(".tsv")]
 
 
-def label(limits: Limits) -> str:
+def label(limits: CopyLimits) -> str:
     return "/".join(map(str, limits[: 1 if limits.phash256 == UNLIMITED["phash256"] else 3]))
 
 
@@ -253,7 +253,7 @@ def shares(found: np.ndarray) -> dict[str, float]:
     return {label(limits): float((found <= np.array(limits)).all(1).mean()) for limits in GREY + SECOND}
 
 
-def table(results: dict[str, Result], limits: list[Limits]) -> str:
+def table(results: dict[str, Result], limits: list[CopyLimits]) -> str:
     """In Markdown, in percent."""
     lines = [f"| pairs | n | {' | '.join(map(label, limits))} |", f"| --- | ---: |{' ---: |' * len(limits)}"]
     for name, result in results.items():

@@ -50,7 +50,7 @@ from pyspark.sql import SparkSession
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.copies.signature import SIGNATURE_COLUMNS, Limits, Signatures
+from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures
 from pipeline.core.spark import SparkConfig, spark_session
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file
@@ -58,7 +58,7 @@ from pipeline.dedup.components import join_copies, node
 from schemas.dedup import COMPONENTS
 
 GOAL_S = {1_000_000: 60}
-LIMITS = Limits(phash=4, phash256=24, chroma=16)
+LIMITS = CopyLimits(phash=4, phash256=24, chroma=16)
 SIZES = (100_000, 1_000_000)
 BRUTE_FORCE = 100_000
 FAISS_MOST = 1_000_000

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from pipeline.copies.signature import Limits, Signatures, room_for
+from pipeline.copies.signature import CopyLimits, Signatures, room_for
 from pipeline.core.compiled import OPTIONS, compiled
 
 inlined = njit(**OPTIONS, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -35,7 +35,7 @@ def popcount(typing_context: Any, bits: Any) -> Any:
 
 
 @inlined
-def stands(ours: Signatures, i: int, theirs: Signatures, j: int, limits: Limits) -> bool:
+def stands(ours: Signatures, i: int, theirs: Signatures, j: int, limits: CopyLimits) -> bool:
     """The second look at two pictures whose phash is near."""
     bits = np.uint64(0)
     for word in range(4):
@@ -86,7 +86,7 @@ def distances_met(phash: np.ndarray, i: int, first: int, end: int, most: int) ->
 
 def spanning_forests(
     starts: np.ndarray, splits: np.ndarray, numbers: np.ndarray,
-    signatures: Signatures, masks: np.ndarray, limits: Limits, edges: np.ndarray,
+    signatures: Signatures, masks: np.ndarray, limits: CopyLimits, edges: np.ndarray,
 ) -> int:  # fmt: skip
     """Forests of B buckets over N rows; returns how many edges were written.
 
@@ -120,7 +120,7 @@ def spanning_forests(
     return count
 
 
-def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: Limits) -> int:
+def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: CopyLimits) -> int:
     """The first of the ``count`` kept pictures that row ``i`` is a copy of, or -1."""
     for k in range(count):
         if popcount(kept.phash[k] ^ rows.phash[i]) <= np.uint64(limits.phash) and stands(kept, k, rows, i, limits):
@@ -129,7 +129,7 @@ def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: L
 
 
 def nearest_listed(
-    keys: np.ndarray, order: np.ndarray, masks: np.ndarray, listed: Signatures, rows: Signatures, limits: Limits,
+    keys: np.ndarray, order: np.ndarray, masks: np.ndarray, listed: Signatures, rows: Signatures, limits: CopyLimits,
     found: np.ndarray, between: np.ndarray,
 ) -> None:  # fmt: skip
     """For each of N rows the nearest of E listed pictures that it is a copy of, the first of equally near ones.
@@ -157,13 +157,13 @@ def forests_kernel() -> Callable[..., int]:
     """`spanning_forests` as machine code."""
     numbers = np.zeros(1, np.int64)
     masks, edges = np.zeros(1, np.uint64), np.zeros((1, 3), np.int64)
-    return compiled(spanning_forests, numbers, numbers, numbers, room_for(1), masks, Limits(0, 0, 0), edges)
+    return compiled(spanning_forests, numbers, numbers, numbers, room_for(1), masks, CopyLimits(0, 0, 0), edges)
 
 
 @cache
 def first_copy_kernel() -> Callable[..., int]:
     """`first_copy` as machine code."""
-    return compiled(first_copy, room_for(1), 0, room_for(1), 0, Limits(0, 0, 0))
+    return compiled(first_copy, room_for(1), 0, room_for(1), 0, CopyLimits(0, 0, 0))
 
 
 @cache
@@ -171,5 +171,5 @@ def nearest_listed_kernel() -> Callable[..., None]:
     """`nearest_listed` as machine code."""
     keys, order = np.zeros((1, 1), np.uint64), np.zeros((1, 1), np.int64)
     masks, numbers = np.zeros(1, np.uint64), np.zeros(1, np.int64)
-    limits = Limits(0, 0, 0)
+    limits = CopyLimits(0, 0, 0)
     return compiled(nearest_listed, keys, order, masks, room_for(1), room_for(1), limits, numbers, numbers)

@@ -19,7 +19,7 @@ OCTETS = 32  # of phash256, and of chroma4
 SIGNATURE_COLUMNS = ("phash", "phash256", "chroma4")
 
 
-class Limits(NamedTuple):
+class CopyLimits(NamedTuple):
     """Two pictures are copies where all three hold."""
 
     phash: int  # bits of 64 in which they differ, at most

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.copies.signature import PHASH_BITS, SIGNATURE_COLUMNS, Limits
+from pipeline.copies.signature import PHASH_BITS, SIGNATURE_COLUMNS, CopyLimits
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.core.tables import read_file, read_table, write_file, write_table
 from pipeline.dedup.join import near_edges
@@ -41,7 +41,7 @@ def node(*columns: str) -> Column:
     return F.xxhash64(*columns)
 
 
-def join_copies(pictures: DataFrame, storage: Storage, limits: Limits) -> Joined:
+def join_copies(pictures: DataFrame, storage: Storage, limits: CopyLimits) -> Joined:
     """The components of all pictures within ``limits`` of one another. ``pictures`` has the columns of a signature,
     none of them null. Equal signatures are one from here on; what has no copy with another is in no component."""
     distinct = pictures.groupBy(*SIGNATURE_COLUMNS).agg(node(*SIGNATURE_COLUMNS).alias("node"))

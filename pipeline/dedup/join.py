@@ -32,7 +32,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.copies.signature import PHASH_BITS, SIGNATURE_COLUMNS, Limits, signatures_of
+from pipeline.copies.signature import PHASH_BITS, SIGNATURE_COLUMNS, CopyLimits, signatures_of
 from pipeline.core.tables import spark_schema
 from schemas.dedup import EDGES
 
@@ -64,7 +64,7 @@ def block_masks(pictures: int, max_distance: int) -> list[int]:
     return [sum(chosen) for chosen in combinations(parts, blocks - max_distance)]
 
 
-def near_edges(signatures: DataFrame, limits: Limits, pictures: int) -> DataFrame:
+def near_edges(signatures: DataFrame, limits: CopyLimits, pictures: int) -> DataFrame:
     """Edges (schema EDGES) that join all copies among ``signatures`` (node, phash, phash256, chroma4; no nulls).
 
     A node must have one row. The edges have the components that all pairs within the limits have, and at each node
@@ -115,7 +115,7 @@ def whole_buckets(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def forest_edges(rows: pa.Table, masks: np.ndarray, limits: Limits) -> pa.RecordBatch:
+def forest_edges(rows: pa.Table, masks: np.ndarray, limits: CopyLimits) -> pa.RecordBatch:
     """The edges among rows of whole buckets, sorted by BUCKET and own."""
     from pipeline.copies.kernel import forests_kernel  # numba, on the workers alone
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.copies.signature import Limits, signatures_of, telling
+from pipeline.copies.signature import CopyLimits, signatures_of, telling
 from pipeline.core.errors import InputError
 from pipeline.dedup.join import block_masks
 from pipeline.vision.child import ImageChild
@@ -102,7 +102,7 @@ def _pictures(images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
             raise InputError("input_unreadable", f"{path} is neither a folder nor a tar: {error}") from None
 
 
-def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: Limits) -> Iterator[pa.RecordBatch]:
+def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: CopyLimits) -> Iterator[pa.RecordBatch]:
     """``sha256``, ``eval_name`` and ``eval_bits`` of each picture of ``batches`` that overlaps with ``listed``.
 
     ``batches`` have sha256 and a signature, null where it tells nothing: then bytes alone count, at 0 bits.
@@ -128,7 +128,7 @@ def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: Limits) 
 class _Search:
     """Finds the nearest listed picture among those within the limits."""
 
-    def __init__(self, listed: Listed, limits: Limits) -> None:
+    def __init__(self, listed: Listed, limits: CopyLimits) -> None:
         self._places = np.flatnonzero(listed.telling)
         self._signatures = signatures_of(listed.hashes.take(pa.array(self._places)))
         self._limits = limits

@@ -24,7 +24,7 @@ from typing import ClassVar
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.copies.signature import DEGENERATE_BITS, DEGENERATE_MARGIN, PHASH_BITS, SIGNATURE_COLUMNS, Limits
+from pipeline.copies.signature import DEGENERATE_BITS, DEGENERATE_MARGIN, PHASH_BITS, SIGNATURE_COLUMNS, CopyLimits
 from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run
@@ -64,9 +64,9 @@ class Config(StageConfig):
     )
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> CopyLimits:
         """What select takes for a copy as well."""
-        return Limits(self.max_distance, self.max_distance256, self.max_chroma)
+        return CopyLimits(self.max_distance, self.max_distance256, self.max_chroma)
 
 
 class Dedup(Stage[Config]):

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.copies.signature import SIGNATURE_COLUMNS, Limits, Signatures, signatures_of
+from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures, signatures_of
 from schemas.select import CHOICES
 
 
 class Choice(NamedTuple):
     """How to choose: settings of select, and the limits of dedup."""
 
-    limits: Limits
+    limits: CopyLimits
     captions_per_image: int
     whole_cluster: bool  # one representative a cluster, however far the others are from it
 

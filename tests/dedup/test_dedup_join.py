@@ -15,7 +15,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.copies.signature import SIGNATURE_COLUMNS, Limits, Signatures, signatures_of
+from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures, signatures_of
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, spark_schema
 from pipeline.dedup import join as joining
@@ -23,7 +23,7 @@ from pipeline.dedup.components import join_copies, node
 from pipeline.dedup.join import block_masks, forest_edges, near_edges, whole_buckets
 from schemas.dedup import COMPONENTS, EDGES, SIGNATURES
 
-LIMITS = Limits(phash=4, phash256=24, chroma=16)
+LIMITS = CopyLimits(phash=4, phash256=24, chroma=16)
 MASK = 2**64 - 1
 
 
@@ -69,7 +69,7 @@ def table_of(pictures: list[Picture]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema([SIGNATURES.field(name) for name in SIGNATURE_COLUMNS]))
 
 
-def compared(pictures: list[Picture], limits: Limits) -> tuple[list[int], list[int | None]]:
+def compared(pictures: list[Picture], limits: CopyLimits) -> tuple[list[int], list[int | None]]:
     """(component, least distance to a copy) of each picture, by comparing all with all."""
     signatures = signatures_of(table_of(pictures))
     bits = np.bitwise_count(signatures.phash[:, None] ^ signatures.phash).astype(int)
@@ -88,7 +88,7 @@ def joined(spark, tmp_path: Path) -> Callable[..., tuple[list[int], list[int | N
     """joined(pictures, limits): what `compared` gives, by the join; and the edges."""
     runs = (str(tmp_path / f"run{number}") for number in range(100))
 
-    def run_join(pictures: list[Picture], limits: Limits = LIMITS, partitions: int = 2):
+    def run_join(pictures: list[Picture], limits: CopyLimits = LIMITS, partitions: int = 2):
         storage, table = Storage.at(next(runs)), table_of(pictures)
         frame = spark.createDataFrame([tuple(row.values()) for row in table.to_pylist()], spark_schema(table.schema))
         found = join_copies(frame.repartition(partitions), storage, limits)
@@ -123,7 +123,7 @@ def test_the_kernel_is_exact_for_any_masks_and_limits(seed: int) -> None:
     """Without Spark: buckets of every mask, small or cut into chunks, against all pairs."""
     dice = random.Random(seed)
     most = dice.choice([0, 1, 2, 3, 4, 5, 7, 11, 15])
-    limits = Limits(most, dice.choice([0, 24, 256]), dice.choice([0, 16, 255]))
+    limits = CopyLimits(most, dice.choice([0, 24, 256]), dice.choice([0, 16, 255]))
     pictures = list(dict.fromkeys(dice.choice([uniform, skewed, low_bits])(dice.randint(2, 60), most, dice)))
     table, masks = table_of(pictures), block_masks(dice.choice([10, 10**6, 10**9]), min(most, 5))
     masks = masks if most <= 5 else block_masks(10**6, most)

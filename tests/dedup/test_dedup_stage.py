@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pyspark.sql import DataFrame
 
-from pipeline.copies.signature import Limits, telling
+from pipeline.copies.signature import CopyLimits, telling
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
@@ -374,7 +374,7 @@ def test_a_list_is_found_exactly_against_brute_force_d8() -> None:
     ours ^= np.array([sum(1 << int(bit) for bit in draws.choice(63, draws.integers(0, 8), replace=False)) for _ in ours])
     told = Listed(pa.Table.from_pylist([hashed(f"set/{n:03}", int(phash)) | {"name": f"set/{n:03}"} for n, phash in enumerate(theirs)], schema=HASHES), np.ones(500, bool), "")
     batch = pa.RecordBatch.from_pylist([hashed(f"our{n}", int(phash)) for n, phash in enumerate(ours)])
-    (found,) = overlaps(iter([batch]), told, Limits(4, 256, 255))
+    (found,) = overlaps(iter([batch]), told, CopyLimits(4, 256, 255))
     bits = np.bitwise_count((ours[:, None] ^ theirs).view(np.uint64))
     expected = {batch["sha256"][row].as_py(): (f"set/{bits[row].argmin():03}", int(bits[row].min())) for row in np.flatnonzero(bits.min(axis=1) <= 4)}
     assert 100 < len(expected) < 500

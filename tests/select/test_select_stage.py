@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import DataFrame
 
 from pipeline.clip.stage import Clip
-from pipeline.copies.signature import Limits
+from pipeline.copies.signature import CopyLimits
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
@@ -189,7 +189,7 @@ def test_a_whole_cluster_goes_but_for_one_where_that_is_wanted_d2(choose) -> Non
 def test_batches_may_end_inside_a_cluster(chunk: int) -> None:
     rows = pa.RecordBatch.from_pylist(CHAIN, schema=Scored.adds)
     batches = (rows.slice(start, chunk) for start in range(0, len(CHAIN), chunk))
-    answered = pa.Table.from_batches(choose_in_batches(batches, Choice(Limits(4, 24, 16), 1, whole_cluster=False)))
+    answered = pa.Table.from_batches(choose_in_batches(batches, Choice(CopyLimits(4, 24, 16), 1, whole_cluster=False)))
     assert answered["image_of"].to_pylist() == [f"image of {'adgjmp'[step // 3]}" for step in range(16)]
 
 
