@@ -23,7 +23,7 @@ ADDS = table(
         column("image_shard", STRING, "fingerprint of the tar that holds the picture; the manifest says where it lies"),
         column("image_offset", INT64, "where the picture begins in that tar", "bytes"),
         column("image_bytes", INT64, "how many bytes it has there", "bytes"),
-        column("listed_sha256", STRING, "sha256 of the bytes behind the URL, as the input has it"),
+        column("listed_sha256s", STRINGS, "sha256 of the bytes behind the URL, as the input has it; of equal rows all"),
         column("boxes", FLOATS, "left, top, right, bottom of each box to blur, one after another", "share of a side"),
         column("page_optouts", STRINGS, "opt-out signals of the page (meta robots, response headers)"),
     ],

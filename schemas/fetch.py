@@ -23,7 +23,7 @@ ADDS = table(
         column("original_format", STRING, "format by magic bytes: jpeg, png, webp or gif"),
         column("original_width", INT32, "width as served", "pixels"),
         column("original_height", INT32, "height as served", "pixels"),
-        column("boxes", FLOATS, "left, top, right, bottom of each box blurred in what is stored", "share of a side"),
+        column("blurred_boxes", FLOATS, "left, top, right, bottom of each box blurred in it", "share of a side"),
         column("width", INT32, "width as stored", "pixels"),
         column("height", INT32, "height as stored", "pixels"),
         column("short_side", INT32, "shorter side as served", "pixels"),

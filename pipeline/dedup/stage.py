@@ -63,6 +63,10 @@ class Config(StageConfig):
         10, ge=2, description="distinct captions beside them that it takes as well"
     )
 
+    placeholder_domains: Decide[int] = Field(
+        1, ge=1, description="registered domains that they are spread over; 1: one shop's card is one too"
+    )
+
     @property
     def limits(self) -> CopyLimits:
         """What select takes for a copy as well."""
@@ -105,6 +109,7 @@ class Dedup(Stage[Config]):
         """The ledger's detail is the name of the picture that an image overlaps with."""
         images, captions, bits = col("same_picture_images"), col("same_picture_captions"), col("eval_bits")
         placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
+        placeholder = placeholder & (col("same_picture_domains") >= config.placeholder_domains)
         return [
             Rule(Reason.EVAL_OVERLAP, when=bits <= config.max_distance, value=bits, threshold=config.max_distance,
                  detail=col("eval_name"), nulls_ok=True),
@@ -133,7 +138,7 @@ def counted(pairs: DataFrame, images: DataFrame, pictures: DataFrame) -> DataFra
     shown = pairs.select("url_id", "caption_id", "image_domain").join(images.select("url_id", "sha256"), "url_id")
     counts = shown.join(looks, "sha256").groupBy("look").agg(
         F.countDistinct("url_id").alias("same_picture_images"),
-        F.countDistinct(F.nullif("image_domain", F.lit(""))).alias("same_picture_domains"),
+        F.countDistinct("image_domain").alias("same_picture_domains"),
         F.countDistinct("caption_id").alias("same_picture_captions"),
     )  # fmt: skip
     return looks.join(counts, "look").drop("look")

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
@@ -35,6 +35,8 @@ from pipeline.extract.warc import read_warc
 from schemas.extract import ADDS
 
 ROWS_FOLDER = "extract/parts/rows"
+LISTED = ("listed_sha256s", "boxes")
+WITH_FIELDS = ("urls", "webdataset")  # formats of rows that may say something of their pictures
 
 
 class Extract(Stage[Config]):
@@ -50,6 +52,7 @@ class Extract(Stage[Config]):
 
     def check(self, config: Config, run: Run) -> None:
         """All inputs are opened before any work starts."""
+        _require_fields(config)
         if copies := sum(split.copies for split in _splits(config)):
             run.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
 
@@ -106,6 +109,15 @@ def shards_of(splits: Iterable[Split]) -> dict[str, str]:
     return {split.fingerprint: str(Path(split.path).absolute()) for split in splits if split.format == "webdataset"}
 
 
+def _require_fields(config: Config) -> None:
+    """What is to be blurred, and what is to be checked, is named by lists and samples alone."""
+    formats = {split.format for split in _splits(config)} or {"the crawl"}
+    if (config.sha256_column or config.boxes_column) and (others := formats.difference(WITH_FIELDS)):
+        name = "boxes_column" if config.boxes_column else "sha256_column"
+        text = f"extract.{name} names a column, and {', '.join(sorted(others))} has none; leave it empty"
+        raise InputError("config_invalid", text)
+
+
 def _splits(config: Config) -> tuple[Split, ...]:
     """The input splits; each input's bytes are hashed once a process."""
     return _found(tuple(config.inputs), config.format, config.columns)
@@ -151,13 +163,13 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
 
 
 def _merged(rows: DataFrame) -> DataFrame:
-    """Equal candidates become one row with the sum of their counts and all their boxes; where they differ in anything
-    else, the smallest row stands."""
-    others = [name for name in ADDS.names if name not in ("candidate_id", "count", "boxes")]
+    """Equal candidates become one row with the sum of their counts and all that lists say of the picture; where they
+    differ in anything else, the smallest row stands."""
+    others = [name for name in ADDS.names if name not in ("candidate_id", "count", *LISTED)]
     first = F.min(F.struct(*others)).alias("first")
-    boxes = F.flatten(each_once("boxes")).alias("boxes")
-    merged = rows.groupBy("candidate_id").agg(F.sum("count").alias("count"), first, boxes)
-    return merged.select("candidate_id", "count", "boxes", "first.*").select(*ADDS.names)
+    listed = [F.flatten(each_once(name)).alias(name) for name in LISTED]
+    merged = rows.groupBy("candidate_id").agg(F.sum("count").alias("count"), first, *listed)
+    return merged.select("candidate_id", "count", *LISTED, "first.*").select(*ADDS.names)
 
 
 __all__ = ["Config", "Extract", "Reason"]

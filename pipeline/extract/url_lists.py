@@ -20,12 +20,15 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import InputError
 from pipeline.extract.candidates import NO_PAGE, Row, candidate, lost
 from pipeline.extract.config import Columns, Config
-from pipeline.extract.listed import of_picture
+from pipeline.extract.listed import with_listed
 from pipeline.extract.reasons import Reason
 
+BOXES = "list of lists of numbers"
 URL_NAMES = ("url", "image_url", "img_url", "src")  # in this order, whatever their case
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
-_NAMES = Columns(URL_NAMES, CAPTION_NAMES, (), ())._asdict()
+_NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
+
+_ALSO = {"sha256": ("null",), "boxes": (BOXES, "null")}  # kinds of columns beside text
 
 BATCH_ROWS = 4096
 MAX_LINE_BYTES = 2**20
@@ -43,12 +46,13 @@ def columns_of(path: str | Path, container: str) -> dict[str, str]:
             schema = pq.read_schema(path)
         except pa.ArrowException as error:
             raise ValueError(str(error).splitlines()[0]) from None
-        return {field.name: "string" if _is_text(field.type) else str(field.type) for field in schema}
+        return {field.name: _kind(field.type) for field in schema}
     with _opened(path) as file:
         if container == "jsonl":
             line = file.readline(MAX_LINE_BYTES).removeprefix(b"\xef\xbb\xbf")
             values = msgspec.json.decode(line, type=dict[str, Any]).items()
-            return {name: "string" if isinstance(value, str | None) else type(value).__name__ for name, value in values}
+            kinds = {str: "string", type(None): "string", list: BOXES}
+            return {name: kinds.get(type(value), type(value).__name__) for name, value in values}
         return dict.fromkeys(next(_csv_rows(file, container), []), "string")
 
 
@@ -68,8 +72,10 @@ def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Colum
             )
         if column not in columns:
             raise InputError("input_schema", f"{name}: no column {column!r} (columns: {there})")
-        if columns[column] != "string" and not (what == "boxes" and "list" in columns[column]):
-            raise InputError("input_schema", f"{name}: column {column!r} is {columns[column]}, wanted string")
+        kinds = ("string", *_ALSO[what]) if what in _ALSO else ("string",)
+        if columns[column] not in kinds:
+            text = f"{name}: column {column!r} is {columns[column]}, wanted {' or '.join(kinds)}"
+            raise InputError("input_schema", text)
         chosen[what] = column
     return Columns(**chosen)
 
@@ -83,7 +89,7 @@ def read_url_list(
     try:
         for number, values in read(path, container, list(dict.fromkeys(filter(None, columns)))):
             try:
-                row = _row_of(values, columns, config)
+                row = _row_of(values, columns, config, f"{name}, line {number}")
             except ValueError as error:
                 row = lost(fingerprint, number, Reason.ROW_MALFORMED, f"{name}, line {number}: {str(error)[:200]}")
             yield row
@@ -93,15 +99,15 @@ def read_url_list(
         yield lost(fingerprint, "end", Reason.ARCHIVE_MALFORMED, f"{name}: {str(error)[:200]}")
 
 
-def _row_of(values: _Values | ValueError, columns: Columns, config: Config) -> Row:
+def _row_of(values: _Values | ValueError, columns: Columns, config: Config, where: str) -> Row:
     """ValueError for what cannot be read: half a row is none."""
     if isinstance(values, ValueError):
         raise values
     url, caption = values.get(columns.url), values.get(columns.caption)
     if not (isinstance(url, str | None) and isinstance(caption, str | None)):
         raise ValueError(f"{columns.url} or {columns.caption} is no text")
-    listed = of_picture(values.get(columns.sha256), values.get(columns.boxes))
-    return candidate(NO_PAGE, None, url or "", caption, config) | listed
+    row = candidate(NO_PAGE, None, url or "", caption, config)
+    return with_listed(row, values, columns, Reason.ROW_MALFORMED, where)
 
 
 def _parquet(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
@@ -128,13 +134,27 @@ def _text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def _kind(type_: pa.DataType) -> str:
+    """What a column of a parquet file holds, in words."""
+    if _is_text(type_):
+        return "string"
+    inner = type_
+    for _ in range(2):
+        inner = inner.value_type if _is_list(inner) else pa.null()
+    return BOXES if pa.types.is_floating(inner) or pa.types.is_integer(inner) else str(type_)
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
+
+
 def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     return pa.types.is_string(type_) or pa.types.is_large_string(type_)
 
 
-def _jsonl(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
+def _jsonl(path: str | Path, _: str, _names: list[str]) -> Iterator[_Numbered]:
     with _opened(path) as file:
         for number, line in enumerate(_lines(file), 1):
             line = line.strip().removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
@@ -142,10 +162,10 @@ def _jsonl(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
                 continue
             try:
                 values = msgspec.json.decode(line, type=dict[str, Any])
-            except (msgspec.DecodeError, UnicodeError) as error:
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
                 yield number, ValueError(str(error))
                 continue
-            yield number, {name: values.get(name) for name in names}
+            yield number, values
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.extract.candidates import NO_PAGE, Row, candidate, candidate_without_url, lost
 from pipeline.extract.config import Config
-from pipeline.extract.listed import of_picture
+from pipeline.extract.listed import with_listed
 from pipeline.extract.reasons import Reason
 from pipeline.extract.url_lists import CAPTION_NAMES, URL_NAMES
 
@@ -93,20 +93,19 @@ def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, conf
             raise ValueError(f"no picture among {', '.join(sorted(sample.members))}"[:200])
         values = _json_of(sample, file)
         url, texts = _url_and_texts(sample, values, file, config)
-        listed = of_picture(_field(values, config.sha256_column), _field(values, config.boxes_column))
     except (ValueError, RecursionError) as error:
         first = min(member.offset for member in sample.members.values())
         detail = f"{shard.name}, {_well_formed(sample.key)}: {error}"[:400]
         yield lost(fingerprint, first, Reason.RECORD_MALFORMED, _well_formed(detail)) | named
         return
     place = {"image_shard": fingerprint, "image_offset": picture.offset, "image_bytes": picture.size}
-    sha256 = None
+    where, sha256 = _well_formed(f"{shard.name}, {sample.key}"), None
     for text in texts:
         row = candidate(NO_PAGE, None, url, text, config)
         if row["url_id"] is None:  # nobody will request it, so an unusable URL costs no picture
             sha256 = sha256 or _sha256(file, picture)
             row = candidate_without_url(sha256, text)
-        yield row | named | place | listed
+        yield with_listed(row, values, config.columns, Reason.RECORD_MALFORMED, where) | named | place
 
 
 def _json_of(sample: Sample, file: BinaryIO) -> dict[str, Any]:
@@ -130,7 +129,7 @@ def _url_and_texts(
     return _well_formed(url) if isinstance(url, str) else "", [*texts] or [None]
 
 
-def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...] = ()) -> Any:
+def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...]) -> Any:
     """The field that a setting names, else the first that has one of the usual names, whatever its case."""
     if wanted:
         return values.get(wanted)

@@ -38,7 +38,7 @@ def run_fetch_lane(
     this lane that died is not asked for again.
     """
     rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
-    for done in asked_since(storage, known, measure_key, rows.keys()):
+    for done in asked_since(storage, known, measure_key, rows):
         del rows[done]
     items = [Item(row["url_id"], row["request_url"], row) for row in rows.values()]
     shares = {row["host"]: row["share"] for row in rows.values()}

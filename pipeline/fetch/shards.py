@@ -92,7 +92,7 @@ def measure_in_place(
     with Examiner(replace(image_settings(config), mode="no"), blocklist) as examiner:
         while todo := {(row["url_id"], row["try_number"]): row for row in islice(rows, config.part_images)}:
             if is_repeated():  # of thousands of tasks each would read what all before it have written
-                for done in asked_since(storage, known, measure_key, todo.keys()):
+                for done in asked_since(storage, known, measure_key, todo):
                     del todo[done]
             if todo:
                 with OpenPart(storage, measure_key) as part:

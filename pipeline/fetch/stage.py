@@ -70,7 +70,7 @@ class Fetch(Stage[Config]):
         # All three are equal for all rows of a url_id.
         names = {"request_url": "request_url", "image_boxes": "boxes", "image_sha256s": "listed"}
         images = rows["text"].groupBy("url_id").agg(*(F.min(old).alias(new) for old, new in names.items()))
-        stored = newest(run, _under(measure_key, before))
+        stored = newest(run, _under(measure_key, before), images)
         if config.reads_shards:
             places = shards.places_of(images, run)
             places = places.join(images.select("url_id", "boxes"), "url_id")
@@ -84,8 +84,8 @@ class Fetch(Stage[Config]):
         known = {part.name for part in before}
         new = [part for part in parts if part.name not in known]
         ours = _under(measure_key, parts)
-        stored = newest(run, ours).drop("request_url")
-        measured = as_listed(images.drop("boxes").join(stored, "url_id", "left"))
+        stored = newest(run, ours, images).drop("request_url")
+        measured = as_listed(images.join(stored, "url_id", "left"))
         if config.reads_shards:
             measured = shards.in_place(measured, places)
         if blocklist.sha256:
@@ -114,11 +114,15 @@ class Fetch(Stage[Config]):
         ]
 
 
-def newest(run: Run, parts: Iterable[Part]) -> DataFrame:
-    """The row that counts for each url_id: of the highest try_number; of equal ones that in the smallest part."""
+def newest(run: Run, parts: Iterable[Part], images: DataFrame) -> DataFrame:
+    """The row that counts for each url_id: of the highest try_number; of equal ones a picture before a failure, then
+    that in the smallest part. A picture in which other boxes are blurred than ``images`` wants is not there."""
     rows = read_table(run.spark, run.storage, files_of(parts, "rows"), STORE)
-    newest_first = Window.partitionBy("url_id").orderBy(F.col("try_number").desc(), "part")
-    return rows.withColumn("place", F.row_number().over(newest_first)).where("place = 1").drop("place")
+    wanted = images.where("boxes is not null").select("url_id", F.col("boxes").alias("wanted"))  # few, mostly none
+    is_picture = F.col("outcome") == OK
+    rows = rows.join(wanted, "url_id", "left").where(~is_picture | F.col("blurred_boxes").eqNullSafe(F.col("wanted")))
+    newest_first = Window.partitionBy("url_id").orderBy(F.col("try_number").desc(), is_picture.desc(), "part")
+    return rows.withColumn("place", F.row_number().over(newest_first)).where("place = 1").drop("place", "wanted")
 
 
 def as_listed(rows: DataFrame) -> DataFrame:
@@ -141,15 +145,10 @@ def hidden(rows: DataFrame, blocklist: Blocklist, run: Run) -> DataFrame:
 def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: bool = False) -> DataFrame:
     """Images to ask for, with the number of this try: those never measured and, on demand, those worth another try.
 
-    A picture that was stored with other boxes blurred counts for nothing. With ``by_place`` request_url names a place,
-    and what was measured at another one counts for nothing either.
+    With ``by_place`` request_url names a place, and what was measured at another one counts for nothing.
     """
-    known = stored.select(
-        "url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"),
-        F.col("boxes").alias("blurred"),
-    )  # fmt: skip
-    has_other_boxes = (F.col("outcome") == OK) & ~F.col("boxes").eqNullSafe(F.col("blurred"))
-    unmeasured = F.col("tried").isNull() | has_other_boxes
+    known = stored.select("url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"))
+    unmeasured = F.col("tried").isNull()
     if by_place:
         unmeasured = unmeasured | (F.col("asked") != F.col("request_url"))
     wanted = unmeasured | F.col("outcome").isin(*RETRYABLE) if retry_failed else unmeasured

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import ExitStack
 from typing import Any, Generic, Self, TypeVar
 
@@ -34,14 +34,20 @@ Try = tuple[str, int]
 """url_id and try_number: what is asked for once."""
 
 
-def asked_since(storage: Storage, known: Collection[str], measure_key: str, tries: Collection[Try]) -> set[Try]:
-    """Which of ``tries`` an attempt at a task that died has committed since ``known`` parts were listed."""
+def asked_since(
+    storage: Storage, known: Collection[str], measure_key: str, todo: Mapping[Try, Mapping[str, Any]]
+) -> set[Try]:
+    """What of ``todo`` an attempt at a task that died has committed since ``known`` parts were listed.
+
+    A picture in which other boxes are blurred is of another build's task, and none of ours.
+    """
     found: set[Try] = set()
     since = [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key]
     for record in files_of(since, "rows"):
-        keys = read_file(storage, record, ["url_id", "try_number"])
-        stored = zip(keys["url_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True)
-        found.update(each for each in stored if each in tries)
+        for row in read_file(storage, record, ["url_id", "try_number", "outcome", "blurred_boxes"]).to_pylist():
+            asked = todo.get((row["url_id"], row["try_number"]))
+            if asked is not None and (row["outcome"] != OK or row["blurred_boxes"] == asked["boxes"]):
+                found.add((row["url_id"], row["try_number"]))
     return found
 
 
@@ -76,7 +82,7 @@ class OpenPart:
 
     def commit(self) -> None:
         """Finish both files and make the part count. Named by what it measures: of two equal ones the first counts."""
-        measured = key_of(*sorted(f"{row['url_id']} {row['try_number']}" for row in self.rows))
+        measured = key_of(*sorted(_name_of(row) for row in self.rows))
         name = part_name(self._measure_key, measured)
         good = sum(row["outcome"] == OK for row in self.rows)
         self._stack.close()
@@ -92,6 +98,12 @@ class OpenPart:
         }
         commit(self._storage, STAGE, Part(name, self._measure_key, measured, files, stats))
         self._images = None
+
+
+def _name_of(row: dict[str, Any]) -> str:
+    """What a row measures. Most have no boxes."""
+    boxes = row.get("blurred_boxes")
+    return f"{row['url_id']} {row['try_number']}" + (f" {boxes}" if boxes else "")
 
 
 class Arrivals(Generic[T]):

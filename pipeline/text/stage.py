@@ -48,7 +48,6 @@ class Text(Stage[Config]):
     reads = ("extract",)
     carries: ClassVar = (
         "candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "caption_source", "page_url", "page_lang",
-        "listed_sha256", "boxes",
     )  # fmt: skip
     measure_version = 2  # 2: personal data, repetition, domains, lists
     Config, Reason, adds = Config, Reason, ADDS
@@ -75,7 +74,8 @@ class Text(Stage[Config]):
         # Written before it is counted: several counts read it, and Spark would detect every language once for each.
         written = write_table(captioned, run.storage, CAPTIONS_FOLDER, captioned_schema)
         run.storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
-        counted = _with_counts(read_table(run.spark, run.storage, written, captioned_schema), _signals(run))
+        captioned = read_table(run.spark, run.storage, written, captioned_schema)
+        counted = _with_counts(captioned, _signals(run), _listed(run))
         capped = queries.with_first_cap(counted, config, run)
         return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, queries.INDEX_FOLDER))
 
@@ -184,7 +184,16 @@ def _signals(run: Run) -> DataFrame:
     return said.union(shown.join(hops, "page_id").select("url_id", "signal")).distinct()
 
 
-def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
+def _listed(run: Run) -> DataFrame:
+    """url_id, image_sha256s, image_boxes: what lists say of a picture, in rows without a usable text too."""
+    said = run.rows("extract").where("url_id is not null and (listed_sha256s is not null or boxes is not null)")
+    return said.groupBy("url_id").agg(
+        F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
+        F.flatten(each_once("boxes")).alias("image_boxes"),
+    )  # fmt: skip
+
+
+def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) -> DataFrame:
     """Counts and unions over all rows that entered: measurements, never moved by what survives."""
     images = (
         captioned.select("caption_id", "url_id")
@@ -199,10 +208,7 @@ def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
     pages = (
         captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
     )
-    requests = captioned.groupBy("url_id").agg(
-        F.min("image_url").alias("request_url"), each_once("listed_sha256").alias("image_sha256s"),
-        F.flatten(each_once("boxes")).alias("image_boxes"),
-    )  # fmt: skip
+    requests = captioned.groupBy("url_id").agg(F.min("image_url").alias("request_url"))
     united = signals.groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
     rank = (
         F.row_number().over(Window.partitionBy("pair_id").orderBy("page_url", "image_url", "candidate_id")).cast("long")
@@ -211,6 +217,7 @@ def _with_counts(captioned: DataFrame, signals: DataFrame) -> DataFrame:
     return (
         captioned.join(images, "caption_id", "left").join(in_domain, ["caption_id", "image_domain"], "left")
         .join(pages, "pair_id", "left").join(requests, "url_id", "left").join(united, "url_id", "left")
+        .join(listed, "url_id", "left")
         .withColumns({
             "image_optouts": F.coalesce("image_optouts", nothing),
             "caption_domain_images": F.coalesce("caption_domain_images", F.lit(0)),

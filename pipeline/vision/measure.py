@@ -59,7 +59,7 @@ def measure_image(data: bytes, settings: ImageSettings, boxes: Sequence[float] =
         "phash_margin": hashes.phash_margin,
         "phash256": hashes.phash256,
         "chroma4": levels.chroma4,
-        "boxes": list(boxes) or None,
+        "blurred_boxes": list(boxes) or None,
         "image_sha256": hashlib.sha256(stored.data).hexdigest(),
     }
     detail = "animated: first frame" if header.animated else None

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from pipeline.vision import jpeg
-from pipeline.vision.blur import blurred
+from pipeline.vision.blur import blur
 from pipeline.vision.decode import decode, is_sideways, orientation_of, to_srgb_transform, turned
 from pipeline.vision.guard import Header, open_picture
 from pipeline.vision.reasons import ImageReason, ImageRefused
@@ -52,16 +52,15 @@ def store(data: bytes, header: Header, settings: ImageSettings, boxes: Sequence[
     if header.format == "jpeg" and not boxes and (stored := _store_jpeg(data, header, settings)):
         return stored
     picture, plain = decode(data, header)
+    blur(picture, boxes)
     sizes = sizes_of(picture.size, settings)
     if header.format == "jpeg" and plain and sizes.framed == picture.size and not boxes:
         return Stored(data, _pixels_of(picture))
     if settings.resizer == "img2dataset":
         from pipeline.vision.img2dataset import jpeg_of  # seconds and 250 MB, for those who ask for it
 
-        return _stored(jpeg_of(blurred(picture, boxes), settings))
+        return _stored(jpeg_of(picture, settings))
     small = _resized(_pixels_of(picture), sizes.resized)
-    if boxes:
-        small = _pixels_of(blurred(_converted(small, None), boxes))
     return _stored(jpeg.encoded(_framed(small, sizes.framed), settings.quality))
 
 

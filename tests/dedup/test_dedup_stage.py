@@ -249,7 +249,9 @@ def test_bytes_under_enough_urls_beside_enough_captions_are_dropped_whatever_the
     rules = Dedup().rules(Dedup.Config())
     (placeholder,) = [rule for rule in rules if rule.reason == Dedup.Reason.PLACEHOLDER_IMAGE]
     counts = [(20, 10), (19, 10), (20, 9), (1000, 1)]
-    rows = pa.table({"same_picture_images": [images for images, _ in counts], "same_picture_captions": [texts for _, texts in counts]})
+    rows = pa.table({"same_picture_images": [images for images, _ in counts], "same_picture_captions": [texts for _, texts in counts], "same_picture_domains": [1] * 4})
+    (spread,) = [rule for rule in Dedup().rules(Dedup.Config(placeholder_domains=2)) if rule.reason == Dedup.Reason.PLACEHOLDER_IMAGE]
+    assert not any(spread.when.arrow(rows).to_pylist())
     assert placeholder.when.arrow(rows).to_pylist() == [True, False, False, False]
 
 

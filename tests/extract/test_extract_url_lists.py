@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.extract.config import Columns, Config
-from pipeline.extract.url_lists import read_url_list
+from pipeline.extract.url_lists import chosen_columns, columns_of, read_url_list
 
 ROWS = [("https://i.example/1.jpg", "a cat"), ("https://i.example/2.jpg", "a, \"dog\"\nin two lines"), ("bad", "x")]
 
@@ -130,8 +131,8 @@ def test_sha256_and_boxes_are_read_from_every_container_f42(tmp_path):
     )
     for name in ("a.parquet", "a.jsonl", "a.tsv"):
         full, empty = read(tmp_path / name, name[2:], OF_PICTURE)
-        assert (full["listed_sha256"], full["boxes"]) == (SHA256, [0.25, 0.5, 0.75, 1.0, 0, 0, 0.1, 0.1])
-        assert (empty["listed_sha256"], empty["boxes"], empty["outcome"]) == (None, None, "ok")
+        assert (full["listed_sha256s"], full["boxes"]) == ([SHA256], [0.25, 0.5, 0.75, 1.0, 0, 0, 0.1, 0.1])
+        assert (empty["listed_sha256s"], empty["boxes"], empty["outcome"]) == (None, None, "ok")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,9 @@ def test_sha256_and_boxes_are_read_from_every_container_f42(tmp_path):
         (None, [[0, 0, 1]], "no list of boxes"),
         (None, [0, 0, 1, 1], "no list of boxes"),
         (None, [[0.5, 0, 0.1, 1]], "no box"),
+        (None, [[10, 20, 50, 60]], "no box"),
+        (None, [[1.2, 0, 1.5, 1]], "no box"),
+        (None, "[" * 3000, "no list of boxes"),
     ],
 )
 def test_a_sha256_or_a_box_that_cannot_be_read_costs_its_row_f42(tmp_path, sha256, boxes, why):
@@ -150,8 +154,40 @@ def test_a_sha256_or_a_box_that_cannot_be_read_costs_its_row_f42(tmp_path, sha25
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"url": "https://i.example/1.jpg", "caption": "x", "sha256": sha256, "face_bboxes": boxes}))
     (row,) = read(path, "jsonl", OF_PICTURE)
-    assert row["outcome"] == "row_malformed"
+    assert (row["outcome"], row["pair_id"]) == ("row_malformed", None)
+    assert row["detail"].startswith("a.jsonl, line 1: ")
     assert why in row["detail"]
+    assert row["boxes"] == (None if boxes is None else [0.0, 0.0, 1.0, 1.0])
+
+
+def test_a_line_without_the_field_that_a_setting_names_is_lost_and_null_is_none(tmp_path):
+    path = tmp_path / "a.jsonl"
+    values = {"url": "https://i.example/1.jpg", "caption": "x", "sha256": None}
+    path.write_text("\n".join(json.dumps(line) for line in (values | {"face_bboxes": "null"}, values, values | {"face_bboxes": []})))
+    rows = read(path, "jsonl", OF_PICTURE)
+    assert [row["outcome"] for row in rows] == ["ok", "row_malformed", "ok"]
+    assert rows[1]["boxes"] == [0.0, 0.0, 1.0, 1.0]
+    assert rows[1]["candidate_id"] != rows[0]["candidate_id"] == rows[2]["candidate_id"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "fits"),
+    [
+        (pa.list_(pa.list_(pa.float32())), True), (pa.large_list(pa.list_(pa.float64(), 4)), True), (pa.null(), True), (pa.string(), True),
+        (pa.list_(pa.list_(pa.int64())), True), (pa.list_(pa.float64()), False), (pa.list_(pa.string()), False),
+        (pa.struct([("list", pa.string())]), False),
+    ],
+)  # fmt: skip
+def test_a_column_of_boxes_has_a_type_that_can_hold_them(tmp_path, type_, fits):
+    table = pa.table({"url": ["https://i.example/1.jpg"], "caption": ["x"], "faces": pa.nulls(1, type_)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    columns = columns_of(tmp_path / "a.parquet", "parquet")
+    if fits:
+        chosen = chosen_columns(columns, Columns(boxes="faces"), "a.parquet")
+        assert [row["outcome"] for row in read(tmp_path / "a.parquet", "parquet", chosen)] == ["ok"]
+    else:
+        with pytest.raises(InputError, match="wanted string or list of lists of numbers"):
+            chosen_columns(columns, Columns(boxes="faces"), "a.parquet")
 
 
 def test_the_real_list_is_read(shared_data):

@@ -114,10 +114,11 @@ def test_sha256_and_boxes_are_fields_that_settings_name_f42(tar: Write) -> None:
     fields = {"caption": "a fox", "sha256": "ab" * 32, "faces": [[0, 0, 0.5, 0.5]], "": "the field without a name"}
     broken = json.dumps(fields | {"faces": [[1, 2]]}).encode()
     path = tar([("a.jpg", JPEG), ("a.json", json.dumps(fields).encode()), ("b.jpg", JPEG), ("b.json", broken)])
-    assert {(row["listed_sha256"], row["boxes"]) for row in rows_of(path)} == {(None, None)}
+    assert {(row["listed_sha256s"], row["boxes"]) for row in rows_of(path)} == {(None, None)}
     read, lost = rows_of(path, sha256_column="sha256", boxes_column="faces")
-    assert (read["listed_sha256"], read["boxes"]) == ("ab" * 32, [0, 0, 0.5, 0.5])
-    assert lost["outcome"] == "record_malformed"
+    assert (read["listed_sha256s"], read["boxes"]) == (["ab" * 32], [0, 0, 0.5, 0.5])
+    assert (lost["outcome"], lost["boxes"]) == ("record_malformed", [0.0, 0.0, 1.0, 1.0])
+    assert {row["outcome"] for row in rows_of(path, boxes_column="face_bboxes")} == {"record_malformed"}
 
 
 def test_a_picture_without_a_url_is_named_by_its_bytes(tar: Write) -> None:

@@ -100,13 +100,13 @@ def pictures(picture: Callable[..., bytes]) -> list[Owned]:
     return owned + [Owned(51 + number, data, reason=reason) for number, (data, reason) in enumerate(bad)]
 
 
-def write_tar(path: Path, owned: list[Owned]) -> Path:
-    """As img2dataset writes it."""
+def write_tar(path: Path, owned: list[Owned], **more: object) -> Path:
+    """As img2dataset writes it; ``more`` fields are in every sample's JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for one in owned:
             url = {"url": one.url} if one.has_url else {}
-            fields = json.dumps({"caption": one.text, "key": f"{one.number:09d}"} | url).encode()
+            fields = json.dumps({"caption": one.text, "key": f"{one.number:09d}"} | url | more).encode()
             for ending, data in ((one.ending, one.data), ("json", fields), ("txt", one.text.encode())):
                 info = tarfile.TarInfo(f"{one.number:09d}.{ending}")
                 info.size = len(data)
@@ -320,6 +320,23 @@ def test_another_picture_under_a_known_url_is_measured_at_its_new_place(built: B
     assert served >= {hashlib.sha256(one.data).hexdigest() for one in mended}
     assert not served & {hashlib.sha256(one.data).hexdigest() for one in built.owned[::2]}
     assert {row["try_number"] for row in rows_of(run).values()} == {1, 2}
+
+
+def test_a_picture_with_boxes_leaves_its_tar_blurred_and_new_boxes_measure_it_again(spark: object, tmp_path: Path, picture: Any) -> None:
+    owned = [Owned(number, picture(number)) for number in range(2)]
+    boxed = write_tar(tmp_path / "00000.tar", owned[:1], faces=[[0.0, 0.0, 0.5, 1.0]])
+    plain = write_tar(tmp_path / "00001.tar", owned[1:], faces=None)
+    listed = {"extract.inputs": [str(boxed), str(plain)], "fetch.engine": "shards"}
+    run = opened(tmp_path / "run", **listed, **{"extract.boxes_column": "faces"})
+    funnel.build(run, until="fetch")
+    rows = {row["sha256"]: row for row in rows_of(run).values()}
+    blurred, left = (rows[hashlib.sha256(one.data).hexdigest()] for one in owned)
+    assert (left["image_file"], left["blurred_boxes"]) == (str(plain), None)
+    assert blurred["image_file"].startswith("fetch/store/")
+    assert blurred["blurred_boxes"] == [0.0, 0.0, 0.5, 1.0]
+    run = opened(tmp_path / "run", **listed)
+    assert funnel.build(run, until="fetch")[-1].measured == 1
+    assert {row["image_file"] for row in rows_of(run).values()} == {str(boxed), str(plain)}
 
 
 IMG2DATASET = """

@@ -103,11 +103,13 @@ def test_what_fails_costs_the_open_part_only_r9(storage) -> None:
     parts = committed(storage, STAGE)
     assert [part.stats["rows"] for part in parts] == [4]
     assert len(storage.names(FOLDER)) == 2
-    tries = {(key_of(str(number)), 1) for number in range(6)}
+    tries = {(key_of(str(number)), 1): {"boxes": None} for number in range(6)}
     (measure_key,) = {part.measure_key for part in parts}
     assert asked_since(storage, (), measure_key, tries) == {(key_of(str(number)), 1) for number in range(4)}
     assert asked_since(storage, {part.name for part in parts}, measure_key, tries) == set()
     assert asked_since(storage, (), "another key", tries) == set()
+    other = {each: {"boxes": [0.0, 0.0, 1.0, 1.0]} for each in tries}  # only failures, which have no picture, will do
+    assert asked_since(storage, (), measure_key, other) == {(key_of("2"), 1)}
 
 
 def test_a_source_that_is_given_up_is_closed(storage) -> None:

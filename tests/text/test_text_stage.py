@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import funnel
+from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import verdicts
 from pipeline.core.settings import load_config
@@ -141,17 +142,32 @@ def test_the_raw_text_goes_no_further_than_extract(run) -> None:
 
 
 def test_what_lists_say_of_a_picture_is_united_over_all_its_rows_f42(spark, tmp_path) -> None:
-    """F42: one URL under two captions; a box of either row is blurred, a sha256 of either row will do. Equal rows too."""
-    url, other = "http://a.test/1.jpg", "http://a.test/2.jpg"
-    rows = [
-        {"url": url, "caption": "A wooden boat on a quiet lake", "sha256": "ab" * 32, "face_bboxes": [[0.5, 0.5, 1.0, 1.0]]},
-        {"url": url, "caption": "A wooden boat on a quiet lake", "sha256": "ab" * 32, "face_bboxes": None},
-        {"url": url, "caption": "A white hare in the snow at dusk", "sha256": "cd" * 32, "face_bboxes": [[0.0, 0.0, 0.1, 0.1]]},
-        {"url": other, "caption": "A white hare in the snow at dusk", "sha256": None, "face_bboxes": None},
+    """F42: a box of any row is blurred and a sha256 of any row will do, though the row has no text or is equal to
+    another one; where the boxes of a row cannot be read, all of its picture is a box."""
+    boat, hare = "A wooden boat on a quiet lake", "A white hare in the snow at dusk"
+    said = [
+        ("1", boat, "ab", [[0.5, 0.5, 1.0, 1.0]]), ("1", boat, "cd", None), ("1", None, "ef", [[0.0, 0.0, 0.1, 0.1]]),
+        ("2", hare, None, None), ("3", hare, None, "[["), ("3", boat, None, None),
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
-    sets = [f"extract.inputs={json.dumps([str(tmp_path / 'list.parquet')])}", "extract.sha256_column=sha256", "extract.boxes_column=face_bboxes"]
+    lines = [
+        json.dumps({"url": f"http://a.test/{name}.jpg", "caption": text, "sha256": digits and digits * 32, "faces": boxes})
+        for name, text, digits, boxes in said
+    ]
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    sets = [f"extract.inputs={json.dumps([str(tmp_path / 'list.jsonl')])}", "extract.sha256_column=sha256", "extract.boxes_column=faces"]
     opened = funnel.open_run(str(tmp_path / "run"), load_config(funnel.Config, sets=sets), Reporter(quiet=True))
-    funnel.build(opened, until="text")
-    kept = {(row.request_url, tuple(row.image_sha256s or ()), tuple(row.image_boxes or ())) for row in opened.kept("text").collect()}
-    assert kept == {(url, ("ab" * 32, "cd" * 32), (0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 1.0)), (other, (), ())}
+    extract = funnel.build(opened, until="text")[1]
+    assert extract.dropped == {"alt_missing": 1, "row_malformed": 1}
+    kept = {row.request_url[-5]: (row.image_sha256s, row.image_boxes) for row in opened.kept("text").collect()}
+    assert kept == {
+        "1": (["ab" * 32, "cd" * 32, "ef" * 32], [0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 1.0]),
+        "2": (None, None), "3": (None, [0.0, 0.0, 1.0, 1.0]),
+    }  # fmt: skip
+
+
+def test_boxes_of_pages_are_refused_in_one_line(tmp_path) -> None:
+    (tmp_path / "a.html").write_text("<p>")
+    sets = [f"extract.inputs={json.dumps([str(tmp_path / 'a.html')])}", "extract.boxes_column=faces"]
+    opened = funnel.open_run(str(tmp_path / "run"), load_config(funnel.Config, sets=sets), Reporter(quiet=True))
+    with pytest.raises(InputError, match=r"extract\.boxes_column names a column, and html has none; leave it empty"):
+        funnel.build(opened, until="text")

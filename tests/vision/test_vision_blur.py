@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.vision.blur import blurred
+from pipeline.vision.blur import blur
+from pipeline.vision.child import ImageChild
 from pipeline.vision.measure import measure_image
 from pipeline.vision.settings import ImageSettings
 
@@ -23,24 +24,30 @@ def spread(pixels: np.ndarray) -> float:
     return float(pixels.astype(float).std(axis=(0, 1)).mean())
 
 
+def blurred(picture: Image.Image, boxes: tuple[float, ...]) -> np.ndarray:
+    copy = picture.copy()
+    blur(copy, boxes)
+    return np.asarray(copy)
+
+
 def stored(picture: Image.Image, format_: str, boxes: tuple[float, ...], settings: ImageSettings, **save: object) -> np.ndarray:
     stream = io.BytesIO()
     picture.save(stream, format_, **save)
     measured = measure_image(stream.getvalue(), settings, boxes)
     assert measured.columns["outcome"] == "ok"
-    assert measured.columns["boxes"] == list(boxes)
+    assert measured.columns["blurred_boxes"] == list(boxes)
     assert measured.data is not None
     return np.asarray(Image.open(io.BytesIO(measured.data)))
 
 
 def test_a_picture_without_boxes_is_itself() -> None:
     picture = noise()
-    assert blurred(picture, ()) is picture
+    assert (blurred(picture, ()) == np.asarray(picture)).all()
 
 
 def test_what_is_in_a_box_is_gone_and_what_is_far_from_it_is_untouched() -> None:
     picture = noise()
-    before, after = np.asarray(picture), np.asarray(blurred(picture, (0.1, 0.2, 0.3, 0.6)))
+    before, after = np.asarray(picture), blurred(picture, (0.1, 0.2, 0.3, 0.6))
     inside = np.s_[20:60, 20:60]
     assert spread(after[inside]) < spread(before[inside]) / 8
     assert abs(after[inside].mean() - before[inside].mean()) < 4
@@ -49,15 +56,29 @@ def test_what_is_in_a_box_is_gone_and_what_is_far_from_it_is_untouched() -> None
 
 
 def test_every_box_counts_and_one_at_the_edge_is_cut_there() -> None:
-    after = np.asarray(blurred(noise(), (0.0, 0.0, 0.2, 0.4, 0.8, 0.6, 1.0, 1.0)))
+    after = blurred(noise(), (0.0, 0.0, 0.2, 0.4, 0.8, 0.6, 1.0, 1.0))
     assert spread(after[:35, :35]) < 12
     assert spread(after[65:, 165:]) < 12
     assert spread(after[60:, :100]) > 60
 
 
+@pytest.mark.parametrize("side", [30, 80, 200, 400])
+def test_a_small_box_is_blurred_beside_a_large_one_as_if_it_were_alone(side) -> None:
+    """A share of a picture is what is left of its own levels: with one blur for all boxes it was up to 0.8."""
+    picture = noise(900, 600)
+    large = (400 / 900, 100 / 600, (400 + side) / 900, (100 + side) / 600)
+    small = (100 / 900, 100 / 600, 120 / 900, 120 / 600)
+    before, inside = np.asarray(picture).astype(float), np.s_[100:120, 100:120]
+    levels = before[inside] - before[inside].mean()
+    for boxes in ((*small, *large), (*large, *small)):
+        after = blurred(picture, boxes).astype(float)[inside]
+        left = ((after - after.mean()) * levels).sum() / (levels**2).sum()
+        assert left < 0.12
+
+
 def test_a_box_without_extent_changes_nothing_and_fails_nothing() -> None:
     picture = noise()
-    difference = np.asarray(blurred(picture, (0.5, 0.5, 0.5, 0.5))).astype(int) - np.asarray(picture)
+    difference = blurred(picture, (0.5, 0.5, 0.5, 0.5)).astype(int) - np.asarray(picture)
     assert np.count_nonzero(difference) <= 3
 
 
@@ -74,6 +95,13 @@ def test_the_stored_picture_is_blurred_whatever_its_format_and_its_size(resizer,
 def test_a_jpeg_that_would_be_stored_untouched_is_blurred_too() -> None:
     pixels = stored(noise(), "JPEG", LEFT_HALF, ImageSettings())
     assert spread(pixels[:, :70]) < spread(pixels[:, 130:]) / 3
+
+
+def test_a_box_over_fifty_megapixels_needs_no_more_memory_than_a_picture_may() -> None:
+    with ImageChild(ImageSettings(mode="no")) as child:
+        stream = io.BytesIO()
+        Image.new("RGB", (8600, 5800), "teal").save(stream, "JPEG")
+        assert child.measure(stream.getvalue(), (0.0, 0.0, 1.0, 1.0, 0.4, 0.4, 0.6, 0.6)).columns["outcome"] == "ok"
 
 
 def test_boxes_are_those_of_the_upright_picture() -> None:

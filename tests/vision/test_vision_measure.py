@@ -63,7 +63,7 @@ def test_all_columns_of_the_fetch_table_are_measured():
     of_the_picture = dict.fromkeys(("spread", "mean", "entropy", "phash", "phash_margin", "phash256", "chroma4"))
     assert columns | of_the_picture == of_the_picture | {
         "outcome": "ok", "detail": None, "sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data),
-        "original_format": "jpeg", "original_width": 90, "original_height": 70, "boxes": None, "width": 90, "height": 70, "short_side": 70,
+        "original_format": "jpeg", "original_width": 90, "original_height": 70, "blurred_boxes": None, "width": 90, "height": 70, "short_side": 70,
         "aspect": 90 / 70, "image_sha256": hashlib.sha256(kept).hexdigest(),
     }  # fmt: skip
 
