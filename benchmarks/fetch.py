@@ -127,6 +127,7 @@ def run_side(side: str, count: int, port: int, scheme: str) -> None:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print("\n" + json.dumps({
         "cpu_s": sum(usage.ru_utime + usage.ru_stime for usage in usages), "wall_s": wall,
+        "child_cpu_s": usages[1].ru_utime + usages[1].ru_stime,
         "rss_mb": [round(usage.ru_maxrss / 1024) for usage in usages],
     }))  # fmt: skip
 
@@ -220,17 +221,21 @@ def compare(name: str, count: int, rounds: int) -> dict[str, Any]:
     cpu: dict[str, list[float]] = {"ours": [], "img2dataset": []}
     speed: dict[str, list[float]] = {"ours": [], "img2dataset": []}
     start: dict[str, float] = {}
+    of_child: list[float] = []  # ours: what decoding, resizing and measuring takes
     with serving(case) as (port, bundle):
         for _ in range(rounds):
             for side in cpu:
                 few, many = (measured(side, n, port, case.tls, bundle) for n in (FEW, FEW + count))
                 cpu[side].append((many["cpu_s"] - few["cpu_s"]) / count)
                 speed[side].append(count / (many["wall_s"] - few["wall_s"]))
+                if side == "ours":
+                    of_child.append((many["child_cpu_s"] - few["child_cpu_s"]) / count)
                 start[side] = few["cpu_s"] - FEW * cpu[side][-1]
     ratios = [theirs / mine for mine, theirs in zip(cpu["ours"], cpu["img2dataset"], strict=True)]
     return {
         "benchmark": "fetch", "case": name, "images": count, "rounds": rounds,
-        "cpu_ms": round(1000 * median(cpu["ours"]), 2), "images_per_s": round(median(speed["ours"]), 1),
+        "cpu_ms": round(1000 * median(cpu["ours"]), 2), "child_cpu_ms": round(1000 * median(of_child), 2),
+        "images_per_s": round(median(speed["ours"]), 1),
         "peer": "img2dataset", "peer_cpu_ms": round(1000 * median(cpu["img2dataset"]), 2),
         "peer_images_per_s": round(median(speed["img2dataset"]), 1),
         "ratio": round(median(ratios), 2), "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],

@@ -7,6 +7,7 @@ Progress goes to stderr, results to stdout.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -20,7 +21,7 @@ from rich.console import Console
 from jobs.hashes import hashes
 from jobs.queries import queries
 from jobs.signals import Stopped, StopSignals
-from pipeline.core.errors import InputError, PairmillError, StageError
+from pipeline.core.errors import InputError, PairmillError, ProcessLost, StageError
 from pipeline.core.progress import Reporter
 from pipeline.core.settings import load_config
 
@@ -219,6 +220,9 @@ def main(command: str | None = None) -> NoReturn:
     try:
         app(args=arguments, standalone_mode=False)
         code = 0
+    except ProcessLost as error:
+        _fail(error.code, error.text, error.exit_code, debug)
+        _end_at_once(error.exit_code)
     except PairmillError as error:
         code = _fail(error.code, error.text, error.exit_code, debug)
     except (Stopped, KeyboardInterrupt, typer.Abort):
@@ -231,6 +235,12 @@ def main(command: str | None = None) -> NoReturn:
         code = _fail_stopped(signals.number, debug) if signals.number else _fail_inside(error, debug)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _only(data: list[str]) -> str:

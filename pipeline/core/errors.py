@@ -3,6 +3,7 @@
     PairmillError
     ├── InputError       bad run-level input: fix the config, the data or the machine; exit code 2
     └── StageError       a stage failed inside: finished work is kept, the next run resumes; exit code 1
+        └── ProcessLost  another process of a training is gone
 
 Bad *rows* are verdicts, never exceptions. The message is one line; jobs print it as
 ``pairmill: error: CODE: TEXT`` and show a traceback only with ``--debug``.
@@ -37,3 +38,10 @@ class StageError(PairmillError):
     """A stage failed inside. What is committed stays; the same command goes on from there."""
 
     exit_code = 1
+
+
+class ProcessLost(StageError):
+    """Another process of this training is gone.
+
+    Threads of torch's may wait for it for an hour, and the interpreter's own end for them: end by ``os._exit``.
+    """

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ProcessLost, StageError
 
 STALLED_AFTER = datetime.timedelta(seconds=120)  # a process that answers none for so long has died (N13)
 SAVED_WITHIN = datetime.timedelta(seconds=3600)  # the others wait so long for the one that writes (N20)
@@ -44,24 +44,30 @@ class World:
 
     @contextlib.contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """The processes can talk to each other while the block runs. StageError ``rank_failed`` where one is gone."""
+        """The processes can talk to each other while the block runs.
+
+        ProcessLost where one is gone. The group is then left as it is: taking it down may wait for the dead one.
+        """
         if self.size == 1:
             yield
             return
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=STALLED_AFTER)
         self._patient = dist.new_group(backend="gloo", timeout=SAVED_WITHIN)
+        is_lost = False
         try:
             yield
         except RuntimeError as error:
-            if isinstance(error, dist.DistError) or "gloo" in str(error).lower():
-                raise StageError(
+            is_lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+            if is_lost:
+                raise ProcessLost(
                     "rank_failed",
                     f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0][:120]}); "
                     "start them again, the last checkpoint is whole",
                 ) from error
             raise
         finally:
-            dist.destroy_process_group()
+            if not is_lost:
+                dist.destroy_process_group()
 
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network, its gradients averaged over all processes."""

@@ -85,6 +85,25 @@ def test_a_process_that_dies_takes_the_others_with_it(settings, tmp_path):
     assert "Traceback" not in errors
 
 
+STILL_WAITING = """
+import threading, time
+from jobs import cli
+from pipeline.core.errors import ProcessLost
+
+def lost(**_): raise ProcessLost("rank_failed", "process 0 of 2 lost another one")
+
+threading.Thread(target=time.sleep, args=(600,)).start()
+cli.app = lost
+cli.main("train")
+"""
+
+
+def test_a_process_that_lost_another_one_ends_though_its_threads_wait_for_that_one_n13():
+    """N13: gloo's threads may wait as long as a save may take; the line is said and the process is gone."""
+    done = subprocess.run([sys.executable, "-c", STILL_WAITING], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (1, "pairmill: error: rank_failed: process 0 of 2 lost another one\n")
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(settings, tmp_path):
     """N11"""
     with two_processes(settings(tmp_path / "out", batch_size=9)) as ranks:
