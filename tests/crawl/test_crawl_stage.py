@@ -142,14 +142,14 @@ def test_a_killed_crawl_asks_nothing_again(site, crawl, whole, tmp_path):
         crawl(seeds=[f"{SITE}/", f"{TWIN}/"], storage=dying, part_pages=1)
     before = committed(LocalStorage(dying.root), "crawl")
     answered = {pq.read_table(dying.path(file.path))["page_url"][0].as_py() for file in files_of(before, "rows")}
-    assert len(answered) == 3
+    assert 3 <= len(answered) <= 4  # two lanes may look at the same moment
     site.requests.clear()
 
     result = crawl(seeds=[f"{SITE}/", f"{TWIN}/"])
     assert result.outcomes == undisturbed.outcomes
     assert result.manifest.dropped == undisturbed.manifest.dropped
     assert not answered & set(site.asked())
-    assert result.manifest.measured == len(result.outcomes) - 3
+    assert result.manifest.measured == len(result.outcomes) - len(answered)
     assert all(subprocess.run(["gzip", "-t", str(path)], check=False).returncode == 0 for path in result.warcs)
     on_disk = {f"crawl/warc/{name}" for name in result.run.storage.names("crawl/warc")}
     assert on_disk == {file.path for file in result.manifest.files["warc"]}
