@@ -86,8 +86,8 @@ def read_webdataset(path: str | Path, fingerprint: str, config: Config) -> Itera
 
 
 def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, config: Config) -> Iterator[Row]:
-    named = {"source_key": f"{shard.stem}/{_well_formed(sample.key)}"}
-    picture = sample.picture
+    key, picture = _well_formed(sample.key), sample.picture
+    named, where = {"source_key": f"{shard.stem}/{key}"}, f"{shard.name}, {key}"
     try:
         if picture is None:
             raise ValueError(f"no picture among {', '.join(sorted(sample.members))}"[:200])
@@ -95,11 +95,11 @@ def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, conf
         url, texts = _url_and_texts(sample, values, file, config)
     except (ValueError, RecursionError) as error:
         first = min(member.offset for member in sample.members.values())
-        detail = f"{shard.name}, {_well_formed(sample.key)}: {error}"[:400]
-        yield lost(fingerprint, first, Reason.RECORD_MALFORMED, _well_formed(detail)) | named
+        detail = _well_formed(f"{where}: {error}"[:400])
+        yield lost(fingerprint, first, Reason.RECORD_MALFORMED, detail) | named
         return
     place = {"image_shard": fingerprint, "image_offset": picture.offset, "image_bytes": picture.size}
-    where, sha256 = _well_formed(f"{shard.name}, {sample.key}"), None
+    sha256 = None
     for text in texts:
         row = candidate(NO_PAGE, None, url, text, config)
         if row["url_id"] is None:  # nobody will request it, so an unusable URL costs no picture
