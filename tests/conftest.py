@@ -33,6 +33,11 @@ SMALL_JOBS = {
 os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED_JVM)  # inherited by the builds that tests start
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their parameter: what a packer writes (gzip's clock) must not enter the id of a test."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = spark_session(SparkConfig(master="local[2]", driver_memory="2g"))

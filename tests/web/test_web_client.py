@@ -1,6 +1,7 @@
 """One GET against servers that do what servers do."""
 
 import asyncio
+import functools
 import gzip
 import resource
 import socket
@@ -111,15 +112,20 @@ def test_a_cut_body_is_kept_up_to_the_cap(ask, http):
 ZEROS = bytes(64 << 20)
 
 
-@pytest.mark.parametrize(("coding", "bomb"), [
-    ("gzip", gzip.compress(ZEROS)),
-    ("deflate", zlib.compress(ZEROS)),
-    ("br", brotli.compress(ZEROS, quality=5)),
-    ("gzip, gzip", gzip.compress(gzip.compress(ZEROS))),
-    ("gzip, br", brotli.compress(gzip.compress(ZEROS), quality=5)),
+def brotli_fast(data):
+    return brotli.compress(data, quality=5)
+
+
+@pytest.mark.parametrize(("coding", "packers"), [
+    ("gzip", [gzip.compress]),
+    ("deflate", [zlib.compress]),
+    ("br", [brotli_fast]),
+    ("gzip, gzip", [gzip.compress, gzip.compress]),
+    ("gzip, br", [gzip.compress, brotli_fast]),
 ], ids=lambda value: value if isinstance(value, str) else "")
-def test_a_bomb_is_counted_as_it_unpacks(ask, http, coding, bomb):
+def test_a_bomb_is_counted_as_it_unpacks(ask, http, coding, packers):
     """C17, F8"""
+    bomb = functools.reduce(lambda data, pack: pack(data), packers, ZEROS)
     tracemalloc.start()
     answer, _ = ask(http(bomb, Content_Encoding=coding), max_body_bytes=1 << 20)
     grown = tracemalloc.get_traced_memory()[1]
