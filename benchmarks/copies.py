@@ -33,8 +33,8 @@ import pyarrow as pa
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures, signatures_of, telling
-from pipeline.dedup.stage import Config
-from pipeline.vision.measure import measure_image
+from pipeline.stages.dedup.stage import Config
+from pipeline.vision.image import measure_image
 from pipeline.vision.settings import ImageSettings
 from schemas.fetch import ADDS
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.extract.config import Config
-from pipeline.extract.guard import PageParser
-from pipeline.extract.html import URN_PREFIX, candidates_of_page
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.html import URN_PREFIX, candidates_of_page
+from pipeline.stages.extract.page_parser import PageParser
 
 PAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "html_pages.tar.gz"
 ROUNDS = 9

@@ -1,9 +1,10 @@
 """Fetching images: a lane of ours against img2dataset, the same addresses, the same resize mode, a tar of each.
 
 Images come from a server on loopback, on a core of its own; the client has the other core. Ours is a fetch lane as
-Spark runs it (`pipeline.fetch.lane`), robots.txt, opt-outs, vetting of every byte, sha256, perceptual hashes and the
-decoding child included, followed by packing what it stored into a tar (`pipeline.export.shard`). The peer is
-img2dataset's own Downloader on img2dataset's own shards, called without its process pool so that its CPU can be read.
+Spark runs it (`pipeline.stages.fetch.image_lane`): robots.txt, opt-outs, vetting of every byte, sha256, perceptual
+hashes and the decoding child included, then what it stored is packed into a tar (`pipeline.stages.export.shard`). The
+peer is img2dataset's own Downloader on img2dataset's own shards, called without its
+process pool so that its CPU can be read.
 
 Each side runs in a fresh process, for FEW and for MANY images; what is printed is the slope between the two: the
 start of a process, of imports and of the child cancel out (they are printed as ``start_cpu_s``). CPU is user and
@@ -71,9 +72,9 @@ def ours(urls: list[str], folder: Path) -> None:
     from pipeline.core.parts import committed, files_of
     from pipeline.core.storage import Storage
     from pipeline.core.tables import read_file
-    from pipeline.export.shard import write_shard
-    from pipeline.fetch.config import Config
-    from pipeline.fetch.lane import run_fetch_lane
+    from pipeline.stages.export.shard import write_shard
+    from pipeline.stages.fetch.config import Config
+    from pipeline.stages.fetch.image_lane import run_fetch_lane
     from pipeline.web.config import WebConfig
     from schemas.export import CORPUS
     from schemas.fetch import STORE
@@ -206,7 +207,7 @@ def measured(side: str, count: int, port: int, tls: str, bundle: Path | None) ->
 @contextmanager
 def serving(case: Case) -> Iterator[tuple[int, Path | None]]:
     """The server of a case: its port, and the bundle that its clients trust."""
-    from pipeline.demo.image_web import serving_images
+    from pipeline.smallweb.image_web import serving_images
 
     with tempfile.TemporaryDirectory() as folder, images(case.images) as tar:
         cert, key, bundle = certificates(Path(folder), case.tls) if case.tls else (None, None, None)

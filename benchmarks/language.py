@@ -38,11 +38,11 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from pipeline.text import language
-from pipeline.text.config import Config
-from pipeline.text.language import fasttext, reference
-from pipeline.text.measure import UNDETERMINED, languages
-from pipeline.text.scripts import script_of
+from pipeline.stages.text import language
+from pipeline.stages.text.captions import UNDETERMINED, languages
+from pipeline.stages.text.config import Config
+from pipeline.stages.text.language import fasttext, reference
+from pipeline.stages.text.scripts import script_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CAPTIONS, TEXTS = DATA / "laion_urls_10k.parquet", DATA / "language_texts.tsv.gz"
@@ -58,7 +58,7 @@ LENGTHS = (3, 5, 8, 10, 15, 20, 40, 80)
 SHORT = 20
 
 FIRST_ANSWER = """
-from pipeline.text.language import detect
+from pipeline.stages.text.language import detect
 assert detect(["A man in a blue shirt is standing on a ladder"])[0][0] == "en"
 from pathlib import Path
 status = Path("/proc/self/status")  # Linux; getrusage would also count the process that started this one

@@ -13,7 +13,7 @@ all planted copies must be found. faiss (IndexBinaryMultiHash, 5 tables of 12 bi
 core, adding and searching) is no dependency of ours: where it is not installed its figures are null, at 10^7 it is
 left out. It looks at phash alone, and 5 tables of 12 bits leave out 4 of the 64, so that it misses pairs.
 
-The plan for 10^9: m = 6 blocks, 15 masks of 20 to 22 bits (pipeline/dedup/join.py), 1,000 cores on 100 machines.
+The plan for 10^9: m = 6 blocks, 15 masks of 20 to 22 bits (pipeline/stages/dedup/join.py), 1,000 cores on 100 machines.
 
     shuffle       15 x 10^9 rows of some 130 bytes, 64 of them without any pattern: 2 TB, 20 GB a machine. At 6 us a row
                   (two cores take some 15 s for the 5 x 10^6 of 10^6 pictures) 9 x 10^4 core-s: 90 s
@@ -54,7 +54,7 @@ from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures
 from pipeline.core.spark import SparkConfig, spark_session
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file
-from pipeline.dedup.components import join_copies, node
+from pipeline.stages.dedup.components import join_copies, node
 from schemas.dedup import COMPONENTS
 
 GOAL_S = {1_000_000: 60}

@@ -33,7 +33,7 @@ from PIL import Image
 
 from pipeline.vision import jpeg
 from pipeline.vision.child import ImageChild
-from pipeline.vision.measure import ImageSettings, measure_image
+from pipeline.vision.image import ImageSettings, measure_image
 from pipeline.vision.phash import phash, phash_of
 from pipeline.vision.resample import area, lanczos, resized, resized_half
 from pipeline.vision.resize import HALVED_FROM, sizes_of

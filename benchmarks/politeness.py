@@ -35,10 +35,10 @@ from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
 from pipeline.core.spark import SparkConfig, spark_session
 from pipeline.core.storage import Storage
-from pipeline.demo.image_web import serving_images
-from pipeline.fetch.spread import TO_ASK
-from pipeline.fetch.stage import fetch_all
 from pipeline.funnel import STAGES, Config
+from pipeline.smallweb.image_web import serving_images
+from pipeline.stages.fetch.spread import TO_ASK
+from pipeline.stages.fetch.stage import fetch_all
 
 HOSTS, IMAGES = 13, 360
 RATE, PER_HOST = 20.0, 3

@@ -31,15 +31,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.rules import verdicts
-from pipeline.text import boilerplate, measure
-from pipeline.text.clean import repaired
-from pipeline.text.config import Config
-from pipeline.text.language import reference
-from pipeline.text.measure import measure_batch
-from pipeline.text.pii import redact
-from pipeline.text.repetition import repetition_of
-from pipeline.text.stage import Text
-from pipeline.text.terms import Lists, read_lists
+from pipeline.stages.text import boilerplate
+from pipeline.stages.text.captions import measure_batch, weight
+from pipeline.stages.text.clean import repaired
+from pipeline.stages.text.config import Config
+from pipeline.stages.text.language import reference
+from pipeline.stages.text.pii import redact
+from pipeline.stages.text.repetition import repetition_of
+from pipeline.stages.text.stage import Text
+from pipeline.stages.text.terms import Lists, read_lists
 from schemas.text import ADDS
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "laion_urls_10k.parquet"
@@ -56,7 +56,7 @@ def plainly(captions: Sequence[str], config: Config, lists: Lists) -> None:
         boilerplate.kind_of(caption)
         repetition_of(caption)
         lists.adult_term(caption)
-        measure.weight(caption)
+        weight(caption)
         reference.detect([caption.lower() if caption.isupper() else caption])
 
 

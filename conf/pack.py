@@ -86,8 +86,8 @@ def _asked_for(distribution: metadata.Distribution) -> list[str]:
 
 def compile_kernels(site_packages: Path) -> None:
     """Let the pairmill in ``site_packages`` judge a text and a picture; that leaves machine code beside its source."""
-    first_text = "from pipeline.text.language import detect; detect([''])"
-    first_picture = "from pipeline.vision.measure import ImageSettings, warm_up; warm_up(ImageSettings())"
+    first_text = "from pipeline.stages.text.language import detect; detect([''])"
+    first_picture = "from pipeline.vision.image import ImageSettings, warm_up; warm_up(ImageSettings())"
     env = {**os.environ, "NUMBA_CACHE_DIR": "", "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", f"{first_text}; {first_picture}"], cwd=site_packages, env=env, check=True)
 

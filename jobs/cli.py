@@ -21,9 +21,9 @@ from rich.console import Console
 from jobs.hashes import hashes
 from jobs.queries import queries
 from jobs.signals import Stopped, StopSignals
+from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError, PairmillError, ProcessLost, StageError
 from pipeline.core.progress import Reporter
-from pipeline.core.settings import load_config
 
 app = typer.Typer(
     name="pairmill", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,

@@ -22,7 +22,7 @@ def build(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
     """Hash the pictures of evaluation sets, so that dedup.eval_hashes keeps copies of them out of a corpus."""
-    from pipeline.dedup.listed import write_listed
+    from pipeline.stages.dedup.eval_lists import write_listed
 
     listed, refused = write_listed(images, output)
     for name, reason in refused[:3]:

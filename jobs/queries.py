@@ -48,9 +48,9 @@ def build(
     from pipeline.balance import build as building
     from pipeline.balance.entries import require_writable_name, write_queries
     from pipeline.balance.wordnet import read_lemmas
-    from pipeline.core.settings import load_config
+    from pipeline.core.config_files import load_config
     from pipeline.core.spark import spark_session
-    from pipeline.text.pii import NO_WORD, TOKEN
+    from pipeline.stages.text.pii import NO_WORD, TOKEN
 
     if not (wordnet or texts or run or titles or numbers):
         raise InputError("config_invalid", "no source: give --wordnet, --texts, --run, --titles or --numbers")

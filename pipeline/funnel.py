@@ -6,26 +6,26 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from pipeline.attach.stage import Attach
-from pipeline.clip.stage import Clip
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
-from pipeline.core.settings import load_config
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Stage
 from pipeline.core.storage import Storage
 from pipeline.core.user_rules import UserRule
-from pipeline.crawl.stage import Crawl
-from pipeline.dedup.stage import Dedup
-from pipeline.export.stage import Export
-from pipeline.extract.stage import Extract, input_formats
-from pipeline.fetch.stage import Fetch
-from pipeline.select.stage import Select
-from pipeline.text.stage import Text
+from pipeline.stages.attach.stage import Attach
+from pipeline.stages.clip.stage import Clip
+from pipeline.stages.crawl.stage import Crawl
+from pipeline.stages.dedup.stage import Dedup
+from pipeline.stages.export.stage import Export
+from pipeline.stages.extract.stage import Extract, input_formats
+from pipeline.stages.fetch.stage import Fetch
+from pipeline.stages.select.stage import Select
+from pipeline.stages.text.stage import Text
 from pipeline.web.config import WebConfig
 
 STAGES: tuple[Stage[Any], ...] = (

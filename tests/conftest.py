@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import SHARED
 from pyspark.sql import SparkSession
 
 from pipeline.core.progress import Reporter
@@ -21,7 +22,6 @@ from pipeline.core.spark import SparkConfig, spark_session
 if TYPE_CHECKING:
     import torch
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SMALL_JOBS = {
     "spark.sql.shuffle.partitions": "2",

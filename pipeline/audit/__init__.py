@@ -1,7 +1,7 @@
 """Audit: what was filtered and why, read back from manifests, rows and ledgers. It changes nothing but RUN/audit."""
 
+from pipeline.audit.counts import Code, Finding, Funnel, as_json, funnel_table
 from pipeline.audit.fate import Why, why
-from pipeline.audit.funnel import Code, Finding, Funnel, as_json, funnel_table
 from pipeline.audit.proof import check
 from pipeline.audit.report import write_report
 from pipeline.audit.terminal import print_funnel, print_why

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.audit.corpus import corpus_shards
-from pipeline.audit.funnel import published
+from pipeline.audit.counts import published
 from pipeline.core.errors import InputError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from pipeline.core.storage import FileRecord
 from pipeline.core.tables import scan
-from pipeline.extract.candidates import URN_SHA256
+from pipeline.stages.extract.candidates import URN_SHA256
 from pipeline.web.urls import UrlError, url_id
 from schemas.export import CORPUS
 from schemas.ledger import LEDGER

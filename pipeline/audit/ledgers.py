@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.audit.funnel import Finding, closed_set
+from pipeline.audit.counts import Finding, closed_set
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run

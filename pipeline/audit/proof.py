@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.audit.corpus import MANIFEST, corpus_shards
-from pipeline.audit.funnel import Finding, funnel_table, published
+from pipeline.audit.counts import Finding, funnel_table, published
 from pipeline.audit.ledgers import UNREADABLE, counts_by_reason, ledger_findings, recorded, require_tables
 from pipeline.audit.masking import shown
 from pipeline.core import verdict

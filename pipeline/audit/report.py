@@ -24,15 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from pipeline.audit.balance import Balance, balance_of
 from pipeline.audit.corpus import Kept, kept_samples
-from pipeline.audit.funnel import Finding, Funnel, StageCount, as_json, closed_set, published
+from pipeline.audit.counts import Finding, Funnel, StageCount, as_json, closed_set, published
 from pipeline.audit.ledgers import ReasonCount, ledger_findings, reasons_of, require_tables
 from pipeline.audit.masking import shown
+from pipeline.audit.query_spread import Balance, balance_of
+from pipeline.core.config_files import dump_yaml
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
-from pipeline.core.settings import dump_yaml
 from schemas.audit import BALANCE, FUNNEL, REASONS
 
 FOLDER = "audit"

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.audit.counts import Funnel, StageCount
 from pipeline.audit.fate import Station, Why
-from pipeline.audit.funnel import Funnel, StageCount
 from pipeline.audit.masking import shown
 
 COLUMNS = ("stage", "unit", "in", "kept", "kept %", "dropped", "s", "top reasons")

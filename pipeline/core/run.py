@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.core import verdict
+from pipeline.core.config_files import dump_yaml
 from pipeline.core.errors import InputError
 from pipeline.core.lock import run_lock
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.parts import Part, committed
 from pipeline.core.progress import Done, Reporter
 from pipeline.core.rules import Rule
-from pipeline.core.settings import dump_yaml
 from pipeline.core.spark import spark_session
 from pipeline.core.stage import Stage, rows_schema
 from pipeline.core.storage import PROBE, Storage, meant

@@ -25,8 +25,8 @@ from pyspark.sql import SparkSession
 
 from pipeline.core.config import Field as Setting
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.config_files import conf_folder
 from pipeline.core.errors import InputError
-from pipeline.core.settings import conf_folder
 
 MINIMUM_JAVA = 17
 TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.clip.measure import embed_images, embed_texts, scores
 from pipeline.core.run import Run
 from pipeline.core.storage import read_pictures
 from pipeline.core.verdict import REASON
-from pipeline.demo.truth import Kind, Truth
+from pipeline.smallweb.truth import Kind, Truth
+from pipeline.stages.clip.similarity import embed_images, embed_texts, scores
 from pipeline.vision.clip_model import ClipModel
 
 

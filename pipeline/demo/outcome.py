@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.core.manifest import Manifest
-from pipeline.demo.held_out import Measured
 from pipeline.demo.judge import Judged
+from pipeline.demo.models import Measured
 from pipeline.demo.score import FilterScore
 from pipeline.evaluation.separation import separation
 

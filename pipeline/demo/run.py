@@ -24,23 +24,24 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from pipeline import audit, funnel
+from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
-from pipeline.core.settings import load_config
 from pipeline.core.storage import LocalStorage, Storage, meant
 from pipeline.demo import show
-from pipeline.demo.held_out import HELD_OUT, measure
 from pipeline.demo.judge import scored_by_build, scored_now
+from pipeline.demo.models import measure
 from pipeline.demo.outcome import Filter, Model, Outcome, steps_between
 from pipeline.demo.score import FilterScore, score
-from pipeline.demo.server import serving
-from pipeline.demo.site import SiteSpec
-from pipeline.demo.truth import Truth, read_truth
 from pipeline.demo.web import LOG, demo_spec, judge_host, new_hosts, old_hosts, require_site
 from pipeline.evaluation.separation import separation
+from pipeline.smallweb.held_out import HELD_OUT
+from pipeline.smallweb.server import serving
+from pipeline.smallweb.site import SiteSpec
+from pipeline.smallweb.truth import Truth, read_truth
 from pipeline.training.account import TrainResult
 from pipeline.training.config import TrainConfig
 from pipeline.training.loop import train

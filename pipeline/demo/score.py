@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core.run import Run
 from pipeline.core.verdict import REASON, VALUE
-from pipeline.demo.truth import Truth
+from pipeline.smallweb.truth import Truth
 
 KEPT = "kept"
 UNSEEN = "never seen"

@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.storage import disk_errors
-from pipeline.demo.site import Quarter, SiteSpec, build_site
+from pipeline.smallweb.site import Quarter, SiteSpec, build_site
 
 SCENES = 1500  # good ones of the old hosts; the other figures grow with it
 CONCEPTS = 100  # each recurs in some thirty scenes

@@ -16,8 +16,8 @@ from pipeline.core.errors import StageError
 from pipeline.training.sources import Index
 from pipeline.vision.clip_model import ClipModel
 from pipeline.vision.decode import decode
-from pipeline.vision.guard import Limits, inspect
 from pipeline.vision.reasons import ImageRefused
+from pipeline.vision.untrusted import Limits, inspect
 
 MAX_UNREADABLE = 0.01  # of the pictures (V4)
 

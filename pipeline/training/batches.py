@@ -27,8 +27,8 @@ from torch import Tensor
 from pipeline.training.sources import Index
 from pipeline.vision.clip_model import tokenize
 from pipeline.vision.decode import decode
-from pipeline.vision.guard import Limits, inspect
 from pipeline.vision.reasons import ImageRefused
+from pipeline.vision.untrusted import Limits, inspect
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)  # openai/CLIP, clip.py: of RGB in 0..1
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)

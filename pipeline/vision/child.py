@@ -63,7 +63,7 @@ def _unpacked(message: bytes) -> tuple[bytes, tuple[float, ...]]:
 
 def main() -> None:
     """The child's program: settings as its argument, then bytes in, columns and bytes out."""
-    from pipeline.vision.measure import measure_image, warm_up
+    from pipeline.vision.image import measure_image, warm_up
 
     settings = msgspec.json.decode(sys.argv[1], type=ImageSettings)
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.Image import Transpose
 
-from pipeline.vision.guard import Header, open_picture, refusal
+from pipeline.vision.untrusted import Header, open_picture, refusal
 
 _ORIENTATION = 0x0112
 _TURNS = {

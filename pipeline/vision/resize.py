@@ -19,10 +19,10 @@ from PIL import Image, ImageCms
 from pipeline.vision import jpeg
 from pipeline.vision.blur import blur
 from pipeline.vision.decode import decode, is_sideways, orientation_of, to_srgb_transform, turned
-from pipeline.vision.guard import Header, open_picture
 from pipeline.vision.reasons import ImageReason, ImageRefused
 from pipeline.vision.resample import area, lanczos, resized, resized_half
 from pipeline.vision.settings import ImageSettings
+from pipeline.vision.untrusted import Header, open_picture
 
 HALVED_FROM = 2.75  # reduction
 WHITE = 0xFFFFFFFF

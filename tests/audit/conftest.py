@@ -32,7 +32,7 @@ from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
-from pipeline.export.stage import Export
+from pipeline.stages.export.stage import Export
 from pipeline.web.urls import url_id
 from schemas.export import PICTURE
 from schemas.fields import FLOAT64, INT32, INT64, STRING, column, table

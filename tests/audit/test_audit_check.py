@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.audit.funnel import Finding
+from pipeline.audit.counts import Finding
 from pipeline.audit.proof import check
 from pipeline.core.errors import InputError
 from pipeline.core.run import Run

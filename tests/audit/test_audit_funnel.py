@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.audit.funnel import Code, funnel_table
+from pipeline.audit.counts import Code, funnel_table
 from pipeline.audit.terminal import print_funnel
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import publish

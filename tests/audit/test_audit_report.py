@@ -14,7 +14,7 @@ from PIL import Image
 from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.audit.corpus import THUMBNAIL_BYTES, thumbnail
-from pipeline.audit.funnel import Finding, StageCount, funnel_table
+from pipeline.audit.counts import Finding, StageCount, funnel_table
 from pipeline.audit.report import charts, write_report
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import publish

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from checkout import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +18,6 @@ from pipeline.balance.folding import fold_texts
 from pipeline.balance.index import MAGIC, Index, build_index, open_index, write_index
 from pipeline.core.errors import InputError
 from pipeline.core.storage import Storage
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def index_of(entries: list[str]) -> Index:

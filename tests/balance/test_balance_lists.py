@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checkout import ROOT
 
 from pipeline.balance.build import Origin, Thresholds, build_queries, by_origin, counted_ngrams, read_titles
 from pipeline.balance.entries import read_queries, write_queries
@@ -20,7 +21,6 @@ from pipeline.core.errors import InputError
 from schemas.queries import QUERIES
 
 PAIRMILL = [sys.executable, "-m", "jobs.cli", "queries", "build"]
-ROOT = Path(__file__).resolve().parents[2]
 
 LICENCE = "  1 This software and database is being provided to you, the LICENSEE, by  \n  2 Princeton University  \n"
 INDEX = {

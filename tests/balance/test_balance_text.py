@@ -18,10 +18,10 @@ from jobs.queries import build
 from pipeline import funnel
 from pipeline.balance.cap import counted, decided, drawn, let_through
 from pipeline.balance.entries import read_queries
+from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.runner import make_plan
-from pipeline.core.settings import load_config
 
 ENTRIES = ["red fox", "fox", "lighthouse", "the", "phone"]
 CAPTIONS = [

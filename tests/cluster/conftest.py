@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 
 import pyspark
 import pytest
+from checkout import ROOT
 
-from pipeline.demo.server import serving
-from pipeline.demo.site import Quarter, SiteSpec, build_site
+from pipeline.smallweb.server import serving
+from pipeline.smallweb.site import Quarter, SiteSpec, build_site
 
-ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = ROOT / "dist" / "env.tar.gz"
 HOMES = {
     "4.3": Path(pyspark.__file__).parent,

@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from pyspark.sql import SparkSession
 
 from pipeline.core import spark as factory
 from pipeline.core.errors import InputError
 from pipeline.core.spark import OURS, SparkConfig, code_digest, is_submitted, require_same_code
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["PYSPARK_GATEWAY_PORT", "SPARK_ENV_LOADED"])

@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.extract.config import Config as ExtractConfig
-from pipeline.extract.html import candidates_of_page
 from pipeline.funnel import BY_NAME
-from pipeline.text.config import Config as TextConfig
-from pipeline.text.measure import COLUMNS, measure_batch
-from pipeline.vision.measure import ImageSettings, measure_image
+from pipeline.stages.extract.config import Config as ExtractConfig
+from pipeline.stages.extract.html import candidates_of_page
+from pipeline.stages.text.captions import COLUMNS, measure_batch
+from pipeline.stages.text.config import Config as TextConfig
+from pipeline.vision.image import ImageSettings, measure_image
 from schemas.extract import ADDS
 
 GOLDEN = Path(__file__).with_name("golden.json")

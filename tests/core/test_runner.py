@@ -14,12 +14,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+from pipeline.core.config_files import dump_yaml, load_config
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import CoreReason, Rule, col
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
-from pipeline.core.settings import dump_yaml, load_config
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage

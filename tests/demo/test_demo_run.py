@@ -12,14 +12,14 @@ from rich.console import Console
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
-from pipeline.demo.held_out import HELD_OUT, PAIRS, PICTURES, SINGLES
 from pipeline.demo.judge import Judged
 from pipeline.demo.outcome import Cut, cut
 from pipeline.demo.run import run_demo
-from pipeline.demo.site import Quarter, SiteSpec, build_site
-from pipeline.demo.truth import Kind, read_truth
 from pipeline.demo.web import demo_spec, judge_host, new_hosts, old_hosts, require_site
 from pipeline.evaluation.separation import separation
+from pipeline.smallweb.held_out import HELD_OUT, PAIRS, PICTURES, SINGLES
+from pipeline.smallweb.site import Quarter, SiteSpec, build_site
+from pipeline.smallweb.truth import Kind, read_truth
 
 FEW = Quarter(scenes=5, defects_each=1, wrong_captions=1, slow=1, rate_limited=1)
 TINY = SiteSpec((FEW,), concepts=10, images_per_page=4)

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from checkout import ROOT
 from pydantic import BaseModel
 
 from jobs.cli import app
@@ -18,14 +19,13 @@ from pipeline.audit import Code
 from pipeline.core.config import kind_of
 from pipeline.funnel import STAGES, Config
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 REFRESH = "run `python -m pipeline.stages_doc docs`"
 
 FAULT = re.compile(r"\b[COXTFDLERNVA]\d{1,2}\b")
 FAULT_IN_NAME = re.compile(r"_([coxtfdlernva]\d{1,2})(?=_|$)")
-ABOUT_THE_SMALL_WEB = {"test_demo_server.py", "test_demo_site.py"}  # what it plants, not what pairmill makes of it
+ABOUT_THE_SMALL_WEB = {"test_smallweb_server.py", "test_smallweb_site.py"}  # what it plants, not what pairmill makes of it
 
 
 def text_of(name: str) -> str:
@@ -118,7 +118,7 @@ def test_every_file_and_folder_that_is_named_exists(page: Path) -> None:
 
 
 def test_the_architecture_walks_through_the_stages_in_order() -> None:
-    steps = re.findall(r"^\d+\. `pipeline/(\w+)/stage\.py`", text_of("docs/ARCHITECTURE.md"), re.MULTILINE)
+    steps = re.findall(r"^\d+\. `pipeline/stages/(\w+)/stage\.py`", text_of("docs/ARCHITECTURE.md"), re.MULTILINE)
     assert steps == [stage.name for stage in STAGES]
 
 

@@ -24,12 +24,12 @@ import pyarrow.dataset as ds
 import pytest
 
 from pipeline import funnel
+from pipeline.core.config_files import load_config
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
-from pipeline.core.settings import load_config
-from pipeline.demo.server import serving
-from pipeline.demo.site import Quarter, SiteSpec, build_site, seed_urls
+from pipeline.smallweb.server import serving
+from pipeline.smallweb.site import Quarter, SiteSpec, build_site, seed_urls
 
 QUARTER = Quarter(hosts=3, scenes=70, defects_each=5, wrong_captions=5, slow=2, rate_limited=1)
 SPEC = SiteSpec((QUARTER,), seed=7, concepts=60, images_per_page=6)

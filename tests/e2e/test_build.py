@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline import audit
 from pipeline.demo.score import score
-from pipeline.demo.truth import Kind, read_truth
+from pipeline.smallweb.truth import Kind, read_truth
 from pipeline.vision.phash import phash_of
 
 MEASURING = ("crawl", "extract", "text", "fetch", "dedup", "attach", "clip")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.demo.truth import Kind, read_truth
+from pipeline.smallweb.truth import Kind, read_truth
 
 # master, partitions, lanes, images a part, order of the inputs; the undisturbed run has local[2], 2, as many, 250
 WAY = ("local[1]", 1, 1, 7, -1)

@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkout import ROOT
 from scipy.sparse import csr_array
 
 from pipeline.core.errors import InputError, StageError
@@ -20,7 +20,6 @@ from pipeline.evaluation.retrieval import CUTS, recalls, retrieval
 from pipeline.evaluation.zero_shot import class_embeddings, zero_shot
 from pipeline.vision.clip_model import clip, load
 
-ROOT = Path(__file__).resolve().parents[2]
 CAPTIONS = ["a red fox", "two dogs", "one cat", "ein Haus", "the sea", "a boat", "snow", "some bread", "a lamp", "grass"]
 
 

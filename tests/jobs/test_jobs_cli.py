@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from pyspark.errors import PythonException
 
 from jobs import cli
 from pipeline import funnel
-from pipeline.core.settings import load_config
+from pipeline.core.config_files import load_config
 
 PAIRMILL = [sys.executable, "-m", "jobs.cli"]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -19,8 +19,8 @@ import pytest
 
 from pipeline.core.object_store import ObjectStorage
 from pipeline.core.storage import Storage
-from pipeline.demo.server import serving
-from pipeline.demo.site import Quarter, SiteSpec, build_site, seed_urls
+from pipeline.smallweb.server import serving
+from pipeline.smallweb.site import Quarter, SiteSpec, build_site, seed_urls
 
 SECRET = "only-for-loopback"
 

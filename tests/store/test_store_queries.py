@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from checkout import ROOT
 
 from pipeline.balance.index import open_index, write_index
 from pipeline.core.storage import Storage
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKER = """
 import sys
 import pyarrow as pa

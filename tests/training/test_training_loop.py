@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkout import ROOT
 from PIL import Image
 
 from pipeline.core.errors import InputError, StageError
@@ -29,7 +30,6 @@ from pipeline.training.model import PRESETS, Clip
 from pipeline.training.signals import Stopped
 from pipeline.vision.clip_model import clip, load
 
-ROOT = Path(__file__).resolve().parents[2]
 PIXELS = np.random.default_rng(0).integers(0, 255, (4, 80, 70, 3), np.uint8)
 PICTURES = [Image.fromarray(pixels) for pixels in PIXELS]
 TEXTS = ["a red stripe on blue paper", "nothing", "ein roter Streifen", "a " * 50]

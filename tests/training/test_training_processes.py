@@ -11,14 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from pipeline.core.progress import Reporter
 from pipeline.training.loop import train
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from checkout import ROOT
 
 from pipeline.core.config import kind_of
+from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
-from pipeline.core.settings import load_config
 from pipeline.stages_doc import as_text
 from pipeline.training.config import TrainConfig
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+PAGE = ROOT / "docs" / "training.md"
 
 
 def test_every_setting_stands_on_the_page_with_kind_default_and_meaning() -> None:

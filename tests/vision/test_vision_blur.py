@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.vision.blur import blur
 from pipeline.vision.child import ImageChild
-from pipeline.vision.measure import measure_image
+from pipeline.vision.image import measure_image
 from pipeline.vision.settings import ImageSettings
 
 LEFT_HALF = (0.0, 0.0, 0.5, 1.0)

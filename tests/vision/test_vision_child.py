@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.vision.child import ImageChild
-from pipeline.vision.measure import measure_image
+from pipeline.vision.image import measure_image
 from pipeline.vision.settings import ImageSettings
 
 SETTINGS = ImageSettings()
@@ -20,7 +20,7 @@ SETTINGS = ImageSettings()
 NASTY = """
 import ctypes, os, sys
 import numpy as np
-from pipeline.vision import child, guard
+from pipeline.vision import child, untrusted
 
 def load(self):
     held = []
@@ -37,7 +37,7 @@ def load(self):
         os._exit(7)
     return decoded(self)
 
-decoded, guard.GifImageFile.load = guard.GifImageFile.load, load
+decoded, untrusted.GifImageFile.load = untrusted.GifImageFile.load, load
 child.CPU_S = 1.0
 if len(sys.argv) > 1:
     child.main()
@@ -90,9 +90,9 @@ def test_a_decoder_that_eats_memory_costs_its_picture_alone(nasty):
 def test_memory_that_ends_outside_the_decoder_ends_the_child(tmp_path, monkeypatch):
     """F31"""
     (tmp_path / "hungry.py").write_text(
-        "from pipeline.vision import child, measure\n"
+        "from pipeline.vision import child, image\n"
         "def store(data, *_): return [bytearray(1 << 24) for _ in range(1 << 20)]\n"
-        "real, measure.store = measure.store, lambda data, header, settings, boxes: "
+        "real, image.store = image.store, lambda data, header, settings, boxes: "
         "store(data) if header.height == 101 else real(data, header, settings)\n"
         "child.main()\n"
     )

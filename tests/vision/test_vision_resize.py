@@ -13,10 +13,10 @@ from PIL import Image, features
 
 from pipeline.vision import jpeg
 from pipeline.vision.decode import decode
-from pipeline.vision.guard import Limits, inspect
-from pipeline.vision.measure import measure_image
+from pipeline.vision.image import measure_image
 from pipeline.vision.resize import sizes_of, store
 from pipeline.vision.settings import ImageSettings
+from pipeline.vision.untrusted import Limits, inspect
 
 MODES = ["keep_ratio_largest", "keep_ratio", "center_crop", "border", "no"]
 SIZES = [(160, 80), (80, 160), (161, 97), (97, 161), (60, 60), (59, 31), (60, 90), (301, 61), (1000, 3)]

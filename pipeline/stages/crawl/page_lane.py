@@ -1,0 +1,243 @@
+"""One lane of a round: its hosts' pages asked for, written, and committed part by part.
+
+A part is a WARC file of its good pages, a table of all its answers and a table of the links found; the three count
+from the moment its record exists, and not before. A killed lane loses the part it was filling, whose files are
+orphans without a name in any record: there is no half-written file that a later run would have to mend
+(docs/faults.md, C29).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, aclosing
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+from pyspark import TaskContext
+
+from pipeline.core.ids import key_of
+from pipeline.core.parts import Part, commit, committed, files_of, part_name
+from pipeline.core.storage import NewFile, Storage
+from pipeline.core.tables import read_file, write_file
+from pipeline.stages.crawl.config import Config
+from pipeline.stages.crawl.links import LinkFinder, looks_like_html
+from pipeline.stages.crawl.reasons import OK, CrawlReason
+from pipeline.stages.crawl.warc_writer import WarcWriter
+from pipeline.web.client import Answer, Client, Head, Want
+from pipeline.web.config import WebConfig
+from pipeline.web.lane import Item, LanePolicy, run_lane
+from pipeline.web.reasons import NetReason
+from pipeline.web.robots import Robots
+from pipeline.web.urls import split, url_id
+from schemas.crawl import LINKS, PAGES
+
+STAGE = "crawl"
+WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER = f"{STAGE}/warc", f"{STAGE}/frontier", f"{STAGE}/parts/rows"
+
+LANE_DDL = "parts long"
+MAX_PART_LINKS = 200_000  # bounds what a part holds in memory until it is committed
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The task: rows of `frontier.to_ask` in, parts on disk, their number out. Travels to the workers.
+
+    ``known`` names the parts there were when it was settled what is to be asked: what an attempt at this lane that
+    died has committed since is not asked for again.
+    """
+
+    storage: Storage
+    config: Config
+    web: WebConfig
+    measure_key: str
+    round: int
+    known: frozenset[str] = frozenset()
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """For mapInArrow. A lane without pages goes nowhere near the network."""
+        context = TaskContext.get()
+        number = context.partitionId() if context else 0
+        done = self._answered(number)
+        pages = (page for batch in batches for page in batch.to_pylist())
+        items = [
+            Item(page["page_id"], page["page_url"], page)
+            for page in pages
+            if (page["page_id"], page["try_number"]) not in done
+        ]
+        parts = asyncio.run(self._crawl(items, number)) if items else 0
+        yield pa.RecordBatch.from_pydict({"parts": pa.array([parts], pa.int64())})
+
+    async def _crawl(self, items: Iterable[Item], number: int) -> int:
+        parts, going = 0, True
+        async with (
+            Client(self.web) as client,
+            aclosing(run_lane(items, self._policy(), client, Robots(client))) as answers,
+        ):
+            while going:
+                with OpenPart(self, number) as part:
+                    going = await part.fill(answers)
+                    if part.rows:
+                        await asyncio.to_thread(part.commit)  # aside: it syncs and hashes while others are asked
+                        parts += 1
+        return parts
+
+    def _answered(self, number: int) -> set[tuple[str, int]]:
+        """(page_id, try_number) that an attempt before this one has committed."""
+        found: set[tuple[str, int]] = set()
+        news = [part for part in committed(self.storage, STAGE, skip=self.known) if part.stats["lane"] == number]
+        for record in files_of(news, "rows"):
+            keys = read_file(self.storage, record, ["page_id", "try_number"])
+            found.update(zip(keys["page_id"].to_pylist(), keys["try_number"].to_pylist(), strict=True))
+        return found
+
+    def _policy(self) -> LanePolicy:
+        scope = self.config.scope()
+        return LanePolicy(
+            want=Want(
+                accept="text/html,application/xhtml+xml;q=0.9",
+                accept_encoding="gzip, br",
+                timeout_s=self.config.timeout_s,
+                max_body_bytes=self.config.max_page_bytes,
+                check_head=_check_head,
+                check_start=_check_start,
+                without_target=NetReason.TOO_MANY_REDIRECTS,
+            ),
+            per_host=1,
+            delay_s=self.config.delay_s,
+            max_hosts=self.web.max_hosts_per_lane,
+            max_address_connections=self.web.max_address_connections,
+            scope=lambda url: None if split(url).host in scope else CrawlReason.OUT_OF_SCOPE,
+        )
+
+
+class OpenPart:
+    """The part that a lane is filling: pages go to disk as they come, tables when it is committed.
+
+    A context: what is not committed when it ends is removed.
+    """
+
+    def __init__(self, lane: Lane, number: int) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._lane, self._number = lane, number
+        self._finder = LinkFinder(lane.config)
+        self._links: list[dict[str, Any]] = []
+        self._left_out: Counter[str] = Counter()
+        self._closes_at = time.monotonic() + lane.config.part_seconds
+        self._stack = ExitStack()
+        self._warc: WarcWriter | None = None
+        self._warc_file: NewFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+        if self._warc_file is not None:
+            self._lane.storage.delete(self._warc_file.path)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to commit."""
+        config = self._lane.config
+        return (
+            len(self.rows) >= config.part_pages
+            or len(self._links) >= MAX_PART_LINKS
+            or (self._warc is not None and self._warc.size >= config.warc_max_bytes)
+            or time.monotonic() >= self._closes_at
+        )
+
+    async def fill(self, answers: AsyncIterator[tuple[Item, Answer]]) -> bool:
+        """Take answers until the part is full (True) or there are no more (False)."""
+        async for item, answer in answers:
+            self.add(item, answer)
+            if self.is_full:
+                return True
+        return False
+
+    def add(self, item: Item, answer: Answer) -> None:
+        """Append one answer; of a good one the page and its links."""
+        row = _row(item, answer)
+        if answer.reason is None:
+            writer, path = self._writer()
+            place = writer.write_response(answer)
+            row |= {"warc_file": path, "warc_offset": place.offset, "warc_length": place.length}
+            self._add_links(answer, item.payload["depth"] + 1)
+        self.rows.append(row)
+
+    def commit(self) -> None:
+        """Finish the files and make the part count, named by what it measures: of two equal ones the first."""
+        lane, storage = self._lane, self._lane.storage
+        measured = key_of(*sorted(f"{row['page_id']} {row['try_number']}" for row in self.rows))
+        good = sum(row["outcome"] == OK for row in self.rows)
+        self._stack.close()
+        files = {
+            "rows": write_file(storage, ROWS_FOLDER, PAGES, [pa.Table.from_pylist(self.rows, schema=PAGES)]),
+            "links": write_file(storage, FRONTIER_FOLDER, LINKS, [pa.Table.from_pylist(self._links, schema=LINKS)]),
+        }
+        if self._warc_file is not None:
+            files["warc"] = self._warc_file.record(good)
+        requests = sum(row["tries"] for row in self.rows)
+        stats = {"rows": len(self.rows), "good": good, "requests": requests, "round": lane.round, "lane": self._number}
+        name = part_name(lane.measure_key, measured)
+        commit(storage, STAGE, Part(name, lane.measure_key, measured, files, stats | dict(self._left_out)))
+        self._warc_file = None
+
+    def _writer(self) -> tuple[WarcWriter, str]:
+        """The part's WARC file, begun with its first page, and its path."""
+        if self._warc is None or self._warc_file is None:
+            self._warc_file = self._stack.enter_context(self._lane.storage.writing(WARC_FOLDER, ".warc.gz"))
+            self._warc = WarcWriter(self._warc_file, self._lane.web.user_agent())
+        return self._warc, self._warc_file.path
+
+    def _add_links(self, answer: Answer, depth: int) -> None:
+        content_type = answer.header("content-type") or ""
+        robots = ",".join(
+            value.decode("latin-1") for name, value in answer.raw_headers if name.lower() == b"x-robots-tag"
+        )
+        found = self._finder.find(answer.body, answer.final_url, content_type, robots)
+        self._links += [asdict(link) | {"depth": depth} for link in found.links]
+        self._left_out += Counter(
+            links_out_of_scope=found.out_of_scope, links_nofollow=found.nofollow, links_over_limit=found.over_limit
+        )
+
+
+def _row(item: Item, answer: Answer) -> dict[str, Any]:
+    """An answer in the columns of PAGES."""
+    return {
+        "page_id": item.key,
+        "count": 1,
+        "page_url": item.url,
+        "depth": item.payload["depth"],
+        "outcome": OK if answer.reason is None else answer.reason.value,
+        "detail": answer.detail or None,
+        "http_status": answer.status,
+        "final_url": answer.final_url,
+        "final_page_id": url_id(answer.final_url) if answer.reason is None else None,
+        "tries": answer.tries,
+        "fetched_at": answer.fetched_at,
+        "robots_fetched_at": answer.robots_fetched_at or None,
+        "body_bytes": len(answer.body) if answer.reason is None else None,
+        "optouts": list(answer.optouts),
+        "try_number": item.payload["try_number"],
+    }
+
+
+def _check_head(head: Head) -> NetReason | None:
+    """A page is HTML or XHTML by its header; where there is none, its first bytes decide (C24)."""
+    if head.location is not None:
+        return None
+    declared = _content_type(head)
+    return NetReason.NOT_HTML if declared and declared not in _HTML_TYPES else None
+
+
+def _check_start(head: Head, start: bytes) -> NetReason | None:
+    return None if _content_type(head) or looks_like_html(start) else NetReason.NOT_HTML
+
+
+def _content_type(head: Head) -> str:
+    return (head.header("content-type") or "").partition(";")[0].strip().lower()

@@ -1,0 +1,155 @@
+"""crawl: the pages of some sites, as WARC files.
+
+Reads   `crawl.seeds`; without seeds the stage is off
+Adds    every column of schemas/crawl.py: one row a page URL that entered the frontier, asked for or not
+Files   warc/ (role "warc"): one response record a good page, found by (warc_file, warc_offset, warc_length)
+
+Rounds: round r asks for the pages r links away from a seed. Each is a plan (which URLs are new, in scope, within
+budget) and a job of lanes, every host in one of them; frontier and links are tables on disk, the driver knows the
+number of the round and nothing else. A killed crawl goes on where its committed parts end.
+
+A page is one row whatever it is called: URLs are normalised before the frontier, and the other spellings that were
+met (``/./a``, ``:80``, ``#part``) make one further row a page, `duplicate_url`, that counts them, so counts add up to
+the spellings seen. A page reached by redirect keeps the URL that was asked for; of all that lead to one target one is
+taken, the others are `duplicate_url` too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import ceil
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from pipeline.core.parts import Part, committed, files_of, swept
+from pipeline.core.rules import Rule, outcome_rules
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.storage import FileRecord, Storage
+from pipeline.core.tables import read_table, write_file, write_table
+from pipeline.stages.crawl.config import Config
+from pipeline.stages.crawl.frontier import crawl_rows, next_frontier, to_ask
+from pipeline.stages.crawl.links import LinkFinder
+from pipeline.stages.crawl.page_lane import FRONTIER_FOLDER, LANE_DDL, ROWS_FOLDER, STAGE, WARC_FOLDER, Lane
+from pipeline.stages.crawl.reasons import RETRYABLE, Reason
+from pipeline.web.config import require_contact
+from schemas.crawl import ADDS, FRONTIER, LINKS, PAGES
+
+ADDED_UP = ("requests", "links_out_of_scope", "links_nofollow", "links_over_limit")  # facts of the parts
+MAX_LANE_URLS = 100_000  # a lane holds its URLs in memory
+
+
+class Crawl(Stage[Config]):
+    """Resumable by part. What was answered under the same Measure settings is never asked again."""
+
+    name = STAGE
+    unit, key = "page", "page_id"
+    keeps = ("page", "page_id")
+    fans_out = True
+    retryable = RETRYABLE
+    measure_version = 2  # 2: keys of URLs without tracking parameters
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def is_off(self, config: Config) -> bool:
+        """Nothing to start from."""
+        return not config.seeds
+
+    def check(self, config: Config, run: Run) -> None:
+        """No contact, no crawl (C31)."""
+        require_contact(run.config.web)  # type: ignore[attr-defined]
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """Crawl round by round until one finds nothing new."""
+        stored = swept(run.storage, STAGE, (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER))
+        before = {part.name for part in stored}
+        rounds = _Rounds(config, run, measure_key, stored)
+        with run.reporter.bar(self.name, run.parts_probe(self.name)):
+            rounds.run_all()
+        totals = Counter[str]()
+        for part in rounds.parts:
+            totals.update({name: number for name, number in part.stats.items() if name in ADDED_UP})
+        return Measured(
+            rounds.rows(),
+            measured=sum(part.stats["rows"] for part in rounds.parts if part.name not in before),
+            files={"warc": files_of(rounds.parts, "warc"), "frontier": rounds.frontiers},
+            facts={"rounds": rounds.deepest + 1, **totals},
+        )
+
+    def rules(self, config: Config) -> list[Rule]:
+        """A page that was not taken says so itself."""
+        return outcome_rules(Reason)
+
+
+class _Rounds:
+    """One crawl under one measure key: the frontiers derived so far, and the parts on disk."""
+
+    def __init__(self, config: Config, run: Run, measure_key: str, stored: list[Part]) -> None:
+        self._config, self._run, self._measure_key = config, run, measure_key
+        self._known = {part.name for part in stored}  # of other settings too
+        self.parts = [part for part in stored if part.measure_key == measure_key]
+        self._seeds = _write_seeds(run.storage, config)
+        self._frontiers: list[FileRecord] = []
+
+    @property
+    def frontiers(self) -> list[FileRecord]:
+        """The tables derived on the way."""
+        return [self._seeds, *self._frontiers]
+
+    @property
+    def deepest(self) -> int:
+        """The last round that has answers; -1 where none has."""
+        return max((part.stats["round"] for part in self.parts), default=-1)
+
+    def run_all(self) -> None:
+        """A round may find nothing new while later ones have answers already: then those are gone through as well."""
+        depth = 0
+        while depth <= self.deepest + 1:
+            new = self._write_frontier(depth)
+            if depth <= self._config.max_depth and any(record.rows for record in new):  # beyond it all are refused
+                self._ask(new, depth)
+            depth += 1
+
+    def rows(self) -> DataFrame:
+        """The rows of the stage."""
+        links = [self._seeds, *files_of(self.parts, "links")]
+        return crawl_rows(self._table(self._frontiers, FRONTIER), self._answers(), self._table(links, LINKS))
+
+    def _write_frontier(self, depth: int) -> list[FileRecord]:
+        found = files_of((part for part in self.parts if part.stats["round"] == depth - 1), "links")
+        links = self._table(found if depth else [self._seeds], LINKS)
+        frontier = next_frontier(links, self._table(self._frontiers, FRONTIER), depth, self._config)
+        written = write_table(frontier, self._run.storage, FRONTIER_FOLDER, FRONTIER)
+        self._frontiers += written
+        return written
+
+    def _ask(self, frontier: list[FileRecord], depth: int) -> None:
+        run, config = self._run, self._config
+        urls = to_ask(self._table(frontier, FRONTIER), self._answers(), run.retry_failed)
+        new = sum(record.rows for record in frontier)
+        lanes = config.lanes or max(run.spark.sparkContext.defaultParallelism, ceil(new / MAX_LANE_URLS))
+        web = run.config.web  # type: ignore[attr-defined]
+        lane = Lane(run.storage, config, web, self._measure_key, depth, frozenset(self._known))
+        hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("page_id")
+        hosts_together.mapInArrow(lane, LANE_DDL).collect()  # one row a lane
+        committed_now = committed(run.storage, STAGE, skip=self._known)
+        self._known |= {part.name for part in committed_now}
+        self.parts += committed_now
+
+    def _answers(self) -> DataFrame:
+        return self._table(files_of(self.parts, "rows"), PAGES)
+
+    def _table(self, files: list[FileRecord], schema: pa.Schema) -> DataFrame:
+        return read_table(self._run.spark, self._run.storage, files, schema)
+
+
+def _write_seeds(storage: Storage, config: Config) -> FileRecord:
+    """The seeds as the links of nobody's page."""
+    finder = LinkFinder(config)
+    seeds = [asdict(link) | {"depth": 0} for link in (finder.judge(seed, seed) for seed in config.seeds)]
+    return write_file(storage, FRONTIER_FOLDER, LINKS, [pa.Table.from_pylist(seeds, schema=LINKS)])
+
+
+__all__ = ["Config", "Crawl", "Reason"]

@@ -1,0 +1,181 @@
+"""dedup: the duplicate cluster of every fetched image. Measured here; which image stays is chosen in select.
+
+Reads   fetch  url_id, sha256, phash, phash_margin, phash256, chroma4
+        text   caption_id of the pairs that show an image
+Adds    cluster_id, cluster_images, same_bytes_images, same_picture_*, nearest_bits, eval_name, eval_bits
+Source  phash: imagehash (Krawetz, "Looks like it"); the join: `pipeline/stages/dedup/join.py`; the limits: ours,
+        measured in benchmarks/copies.py (docs/duplicates.md)
+
+Two images belong together when their bytes are equal, or when they are copies: their phash differs in at most
+``dedup.max_distance`` bits, their phash256 in at most ``dedup.max_distance256``, and each of their chroma4 in at most
+``dedup.max_chroma``. A cluster is what such pairs connect, so its ends may lie farther apart; select looks at every
+row again. The join is exact. Only keys and hashes are shuffled; edges are joined into clusters on the driver.
+
+A phash that says nothing about the picture (at most 4 or at least 60 bits set, or a coefficient so near the median
+that rounding decides its bit) is near no other: such images belong together by equal bytes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.copies.signature import DEGENERATE_BITS, DEGENERATE_MARGIN, PHASH_BITS, SIGNATURE_COLUMNS, CopyLimits
+from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+from pipeline.core.rules import Rule, col
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.tables import read_table
+from pipeline.stages.dedup.components import join_copies, node
+from pipeline.stages.dedup.eval_lists import overlaps, read_listed
+from schemas.dedup import ADDS, COMPONENTS
+from schemas.pairs import PICTURE_COLUMNS
+
+
+class Reason(StrEnum):
+    """Why all images of a kind go. A mere duplicate is dropped by select, which knows the pairs and their scores."""
+
+    EVAL_OVERLAP = "eval_overlap"  # a copy of a picture that models are tested on
+    PLACEHOLDER_IMAGE = "placeholder_image"  # "photo not available": one picture under many URLs, beside many texts
+
+
+class Config(StageConfig):
+    """When two images are the same picture, and when a picture stands for no picture."""
+
+    max_distance: Measure[int] = Field(4, ge=0, le=15, description="phash bits in which copies of a picture may differ")
+    max_distance256: Measure[int] = Field(
+        24, ge=0, le=256, description="phash256 bits in which they may differ; 256: phash256 does not count"
+    )
+    max_chroma: Measure[int] = Field(
+        16, ge=0, le=255, description="levels by which each mean of chroma4 may differ; 255: chroma4 does not count"
+    )
+    eval_hashes: Operate[list[str]] = Field(
+        [], description="lists of evaluation sets' pictures, as pairmill hashes build writes them: their copies go"
+    )
+    placeholder_images: Decide[int] = Field(
+        20, ge=2, description="image URLs with one picture (the same bytes, or equal hashes) that make a placeholder"
+    )
+    placeholder_captions: Decide[int] = Field(
+        10, ge=2, description="distinct captions beside them that it takes as well"
+    )
+
+    placeholder_domains: Decide[int] = Field(
+        1, ge=1, description="registered domains that they are spread over; 1: one shop's card is one too"
+    )
+
+    @property
+    def limits(self) -> CopyLimits:
+        """What select takes for a copy as well."""
+        return CopyLimits(self.max_distance, self.max_distance256, self.max_chroma)
+
+
+class Dedup(Stage[Config]):
+    """Clusters by equal bytes, and by copies."""
+
+    name = "dedup"
+    unit, key = "image", "url_id"
+    keeps = ("image", "url_id")
+    reads = ("fetch", "text")
+    carries: ClassVar = ("url_id", *PICTURE_COLUMNS)
+    measure_version = 2  # 2: the second look
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def check(self, config: Config, run: Run) -> None:
+        """A list that is missing would let through what it is there to keep out."""
+        read_listed(config.eval_hashes)
+
+    def measure_inputs(self, config: Config, run: Run) -> list[str]:
+        """The content of the lists, wherever they lie."""
+        return [read_listed(config.eval_hashes).digest] if config.eval_hashes else []
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """One row an image, with its cluster."""
+        pictures = pictures_of(rows["fetch"])
+        tellable = pictures.where("node is not null").select(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
+        joined = join_copies(tellable, run.storage, config.limits)
+        components = read_table(run.spark, run.storage, [joined.components], COMPONENTS)
+        clustered = clusters_of(pictures, components)
+        beside = counted(rows["text"], rows["fetch"], pictures)
+        met = overlapping(pictures, config)
+        measured = rows["fetch"].select(*self.carries).join(clustered, "sha256", "left")
+        measured = measured.join(beside, "sha256", "left").join(met, "sha256", "left")
+        return Measured(measured, files={"edges": joined.edges, "components": [joined.components]})
+
+    def rules(self, config: Config) -> list[Rule]:
+        """The ledger's detail is the name of the picture that an image overlaps with."""
+        images, captions, bits = col("same_picture_images"), col("same_picture_captions"), col("eval_bits")
+        placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
+        placeholder = placeholder & (col("same_picture_domains") >= config.placeholder_domains)
+        return [
+            Rule(Reason.EVAL_OVERLAP, when=bits <= config.max_distance, value=bits, threshold=config.max_distance,
+                 detail=col("eval_name"), nulls_ok=True),
+            Rule(Reason.PLACEHOLDER_IMAGE, when=placeholder, value=images, threshold=config.placeholder_images),
+        ]  # fmt: skip
+
+
+def pictures_of(images: DataFrame) -> DataFrame:
+    """A row a sha256: ``url_id`` (the smallest), ``same_bytes_images``, ``signature`` (one for all, should two
+    decoders have given two), and its ``node``, null where the signature says nothing."""
+    telling = F.when(~says_nothing(), F.struct(*SIGNATURE_COLUMNS))
+    pictures = images.where("sha256 is not null").groupBy("sha256").agg(
+        F.min("url_id").alias("url_id"), F.count(F.lit(1)).alias("same_bytes_images"),
+        F.min(telling).alias("signature"),
+    )  # fmt: skip
+    number = node(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
+    return pictures.withColumn("node", F.when(F.col("signature").isNotNull(), number))
+
+
+def counted(pairs: DataFrame, images: DataFrame, pictures: DataFrame) -> DataFrame:
+    """``sha256`` and the columns same_picture_*: what stands beside a picture, under whatever bytes it is served.
+
+    Equal hashes that say nothing count for nothing: two blank cards are one picture by their bytes alone.
+    """
+    looks = pictures.select("sha256", F.coalesce(F.col("node").cast("string"), "sha256").alias("look"))
+    shown = pairs.select("url_id", "caption_id", "image_domain").join(images.select("url_id", "sha256"), "url_id")
+    counts = shown.join(looks, "sha256").groupBy("look").agg(
+        F.countDistinct("url_id").alias("same_picture_images"),
+        F.countDistinct("image_domain").alias("same_picture_domains"),
+        F.countDistinct("caption_id").alias("same_picture_captions"),
+    )  # fmt: skip
+    return looks.join(counts, "look").drop("look")
+
+
+def overlapping(pictures: DataFrame, config: Config) -> DataFrame:
+    """``sha256``, ``eval_name`` and ``eval_bits`` of those of `pictures_of` that are copies of a listed one."""
+    columns = "sha256 string, eval_name string, eval_bits int"
+    if not config.eval_hashes:
+        return pictures.sparkSession.createDataFrame([], columns)
+    listed, limits = read_listed(config.eval_hashes), config.limits
+    tells = F.col("node").isNotNull()
+    signature = [F.when(tells, F.col(f"signature.{name}")).alias(name) for name in SIGNATURE_COLUMNS]
+    rows = pictures.select("sha256", *signature)
+    return rows.mapInArrow(lambda batches: overlaps(batches, listed, limits), columns)
+
+
+def says_nothing() -> Column:
+    """Whether the hashes of an image tell nothing, or are not there."""
+    bits = F.bit_count("phash")
+    measured = F.lit(True)
+    for name in (*SIGNATURE_COLUMNS, "phash_margin"):
+        measured = measured & F.col(name).isNotNull()
+    blank = (bits <= DEGENERATE_BITS) | (bits >= PHASH_BITS - DEGENERATE_BITS)
+    return ~measured | blank | (F.col("phash_margin") < DEGENERATE_MARGIN)
+
+
+def clusters_of(pictures: DataFrame, components: DataFrame) -> DataFrame:
+    """A row a sha256: the columns that dedup adds, but the captions."""
+    alone = F.concat(F.lit("sha256:"), "sha256")
+    label = F.coalesce(F.col("component").cast("string"), F.col("node").cast("string"), alone)
+    cluster, twins = Window.partitionBy("label"), Window.partitionBy("label", "node")
+    is_twin = F.sum("same_bytes_images").over(twins) > 1
+    return pictures.join(components, "node", "left").withColumn("label", label).select(
+        "sha256",
+        F.min("url_id").over(cluster).alias("cluster_id"),
+        F.sum("same_bytes_images").over(cluster).alias("cluster_images"),
+        "same_bytes_images",
+        F.when(is_twin, F.lit(0)).otherwise(F.col("nearest_bits")).cast("int").alias("nearest_bits"),
+    )  # fmt: skip

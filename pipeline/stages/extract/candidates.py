@@ -1,0 +1,148 @@
+"""Rows of ``extract``: one image with its text, or one thing lost.
+
+A row is a plain dict with exactly the columns of ``schemas.extract.ADDS``; None where nothing is known. Its keys
+depend on the content of the input alone: never on a path, a clock or the place where a split was cut.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.core.ids import key_of
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.reasons import OK, Reason
+from pipeline.web.reasons import NetReason
+from pipeline.web.urls import UrlError, clean, join, normalise
+from schemas.extract import ADDS
+
+Row = dict[str, Any]
+
+MAX_REPLACED_SHARE = 0.05  # of an alt text's characters; above it the charset was wrong (docs/faults.md, X12)
+DATA_URI_SHOWN_CHARS = 64
+URN_SHA256 = "urn:sha256:"
+
+_EMPTY: Row = dict.fromkeys(ADDS.names)
+
+
+def _page_id(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        return key_of(normalise(url))
+    except UrlError:
+        return key_of(url)  # a page of no known address still is one page
+
+
+@dataclass(frozen=True)
+class Page:
+    """What all images of a page have in common. ``base`` is what relative URLs are resolved against, None for none."""
+
+    url: str | None
+    date: str | None = None
+    base: str | None = None
+    lang: str | None = None
+    optouts: tuple[str, ...] = ()
+    page_id: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "page_id", _page_id(self.url))
+
+
+NO_PAGE = Page(None)
+"""Where an image with its text stands on no page: a list's row, a tar's sample."""
+
+
+def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, config: Config) -> Row:
+    """The row of one image. ``raw_url`` and ``raw_alt`` as found, entities decoded once; alt None where there is none.
+
+    The URL is judged before the text: an image that can never be requested says so whatever its text.
+    """
+    row = _as_found(page, place, raw_url, raw_alt)
+    if is_data_uri(raw_url):
+        return row | {"outcome": Reason.DATA_URI.value, "detail": raw_url.strip()[:DATA_URI_SHOWN_CHARS]}
+    try:
+        image_url = _absolute(page, raw_url, config)
+        normalised = normalise(image_url, config.max_url_bytes)
+    except UrlError as error:
+        return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
+    return _with_keys(row, image_url, normalised)
+
+
+def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
+    """The row of a picture in an archive that no URL names: the sha256 of its bytes does, as 64 hex digits."""
+    urn = URN_SHA256 + sha256
+    return _with_keys(_as_found(NO_PAGE, None, urn, raw_text), urn, urn)
+
+
+def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None) -> Row:
+    raw_parts = (raw_url,) if raw_alt is None else (raw_url, raw_alt)
+    return _EMPTY | {
+        "candidate_id": key_of(page.url or "", page.date or "", "" if place is None else str(place), *raw_parts),
+        "count": 1,
+        "outcome": OK,
+        "alt_text": raw_alt,
+        "caption_source": None if raw_alt is None else "alt",
+        "page_id": page.page_id,
+        "page_url": page.url,
+        "page_lang": page.lang,
+        "page_date": page.date,
+        "place": place,
+        "page_optouts": list(page.optouts),
+    }
+
+
+def _with_keys(row: Row, image_url: str, normalised: str) -> Row:
+    alt_text = row["alt_text"]
+    row |= {"image_url": image_url, "url_id": key_of(normalised)}
+    if reason := _fault_of_text(alt_text):
+        return row | {"outcome": reason.value}
+    return row | {"pair_id": key_of(normalised, unicodedata.normalize("NFC", alt_text or ""))}
+
+
+def lost(
+    fingerprint: str, place: int | str, reason: Reason, detail: str, *, count: int = 1, page: Page | None = None
+) -> Row:
+    """The row of what was lost whole; ``place`` is its byte offset, line or name within the input."""
+    known = {"page_url": page.url, "page_id": page.page_id, "page_date": page.date} if page else {}
+    return _EMPTY | known | {
+        "candidate_id": key_of(fingerprint, str(place), reason.value),
+        "count": count,
+        "outcome": reason.value,
+        "detail": detail,
+    }
+
+
+def summary(fingerprint: str, reason: Reason, detail: str, count: int) -> Row:
+    """One row for ``count`` records of one file that hold no page."""
+    return lost(fingerprint, "all", reason, detail, count=count)
+
+
+def beyond_limit(page: Page, count: int) -> Row:
+    """One row for the images of a page that its limit left out."""
+    return lost(page.url or "", page.date or "", Reason.PAGE_IMAGE_LIMIT, "", count=count, page=page)
+
+
+def is_data_uri(url: str) -> bool:
+    """Whether the URL holds the image itself."""
+    return url.lstrip()[:5].lower() == "data:"
+
+
+def _absolute(page: Page, raw_url: str, config: Config) -> str:
+    reference = raw_url.strip()
+    if not reference or reference.startswith("#"):  # either would resolve to the page itself
+        raise UrlError(NetReason.URL_INVALID, "no image URL")
+    if page.base is None:
+        return clean(reference, config.max_url_bytes)  # a relative URL has nothing to be relative to: url_invalid
+    return join(page.base, reference, config.max_url_bytes)
+
+
+def _fault_of_text(alt: str | None) -> Reason | None:
+    if alt is None:
+        return Reason.ALT_MISSING
+    if not alt.strip():
+        return Reason.ALT_EMPTY
+    if alt.count("\N{REPLACEMENT CHARACTER}") > MAX_REPLACED_SHARE * len(alt):
+        return Reason.TEXT_UNDECODABLE
+    return None

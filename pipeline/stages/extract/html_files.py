@@ -1,0 +1,105 @@
+"""HTML that is not in a WARC: a folder, a tar, or one file. ``index.tsv`` (columns name, url) says where pages were.
+
+A page that the index does not know has the URL ``urn:html:NAME``; its relative image URLs lead nowhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.stages.extract.candidates import Page, Row, lost
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.html import URN_PREFIX
+from pipeline.stages.extract.page_parser import PageParser
+from pipeline.stages.extract.reasons import Reason
+
+SUFFIXES = (".html", ".htm", ".xhtml")
+INDEX_NAME = "index.tsv"
+MAX_INDEX_BYTES = 2**30
+
+_File = tuple[str, bytes]  # name, the first max_page_bytes + 1 bytes
+
+
+def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
+    """Rows of all pages of a folder (recursively), a tar or a single file, in the order of their names or members."""
+    path = Path(path)
+    if path.is_dir():
+        urls, files = _urls_of(_index_of_folder(path)), _files_of_folder(path, config.max_page_bytes + 1)
+    elif is_html_file(path):
+        urls, files = {}, iter([(path.name, _head(path, config.max_page_bytes + 1))])
+    else:
+        urls, files = _urls_of(_index_of_tar(path)), _members_of_tar(path, config.max_page_bytes + 1)
+    with PageParser(config) as parser:
+        try:
+            for name, html in files:
+                yield from _rows_of_file(name, html, urls.get(name) or URN_PREFIX + name, fingerprint, config, parser)
+        except (EOFError, zlib.error, tarfile.TarError) as error:
+            is_cut = isinstance(error, EOFError) or "unexpected end" in str(error)
+            reason = Reason.ARCHIVE_TRUNCATED if is_cut else Reason.ARCHIVE_MALFORMED
+            yield lost(fingerprint, "end", reason, f"{path.name}: {str(error)[:200]}")
+
+
+def is_html_file(path: Path) -> bool:
+    """Whether a file is one page, by its name; its URL is made of that name."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def html_files_in(folder: Path) -> list[Path]:
+    """HTML files of a folder, recursively, in the order of their names."""
+    return sorted(path for path in folder.rglob("*") if is_html_file(path) and path.is_file())
+
+
+def _rows_of_file(
+    name: str, html: bytes, url: str, fingerprint: str, config: Config, parser: PageParser
+) -> list[Row]:
+    if len(html) > config.max_page_bytes:
+        return [lost(fingerprint, name, Reason.BODY_TOO_LARGE, name, page=Page(url))]
+    rows = parser.rows(html, url, None, None, ())
+    return [lost(fingerprint, name, Reason.PARSER_CRASH, name, page=Page(url))] if rows is None else rows
+
+
+def _files_of_folder(folder: Path, max_bytes: int) -> Iterator[_File]:
+    for path in html_files_in(folder):
+        yield path.relative_to(folder).as_posix(), _head(path, max_bytes)
+
+
+def _members_of_tar(path: Path, max_bytes: int) -> Iterator[_File]:
+    with tarfile.open(path) as tar:
+        for member in tar:
+            if member.isfile() and member.name.lower().endswith(SUFFIXES):
+                file = tar.extractfile(member)
+                yield member.name.removeprefix("./"), file.read(max_bytes) if file else b""
+
+
+def _head(path: Path, max_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(max_bytes)
+
+
+def _index_of_folder(folder: Path) -> bytes:
+    index = folder / INDEX_NAME
+    return index.read_bytes() if index.is_file() else b""
+
+
+def _index_of_tar(path: Path) -> bytes:
+    """The index wherever it stands in the tar; usually it is the first member."""
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.isfile() and member.name.removeprefix("./") == INDEX_NAME:
+                    file = tar.extractfile(member)
+                    return file.read(MAX_INDEX_BYTES) if file else b""
+    except (EOFError, OSError, zlib.error, tarfile.TarError):
+        pass  # said when the pages are read
+    return b""
+
+
+def _urls_of(index: bytes) -> dict[str, str]:
+    lines = io.StringIO(index.decode("utf-8-sig", "replace"), newline="")
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return {row["name"]: row["url"] for row in rows if row.get("name") and row.get("url")}

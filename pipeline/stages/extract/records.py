@@ -1,0 +1,380 @@
+"""Records of a WARC file, however it was packed and whatever broke in it.
+
+fastwarc reads whole archives faster, but ends in silence at a cut, stops at the first broken member and hands out
+half a record as if it were whole; so the framing is ours, and what was lost is said.
+
+    packed   one gzip member a record, one member for all, members cut anywhere (bgzip), or plain under any name
+    broken   a member that does not unpack costs its record: reading goes on at the next member that begins a record
+             a record whose length is wrong costs itself: reading goes on at the next ``WARC/`` line
+
+Every byte is read from disk once. A record counts only when what follows it is sound too, since the CRC of a gzip
+member stands at its end. In an archive that is one single member, records between a flipped byte and the place where
+zlib stumbles are used, and may hold that byte: nothing but their own digests could tell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.stages.extract.reasons import Reason
+
+CHUNK_BYTES = 2**16
+MAX_OUT_BYTES = 2**20  # unpacked at a time
+MAX_HEADER_BYTES = 2**16
+
+_START = b"WARC/"
+_MAGIC = b"\x1f\x8b"
+_MEMBER = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]")
+_MEMBER_TRIAL_BYTES = 4096
+_FAULT_STEP_BYTES = 64
+_RECORD = re.compile(rb"^WARC/[01]\.\d", re.MULTILINE)
+_HEADER_END = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_TERMINATOR = re.compile(rb"\r?\n\r?\n")
+_NEXT_RECORD = re.compile(rb"[\r\n]*+(?=WARC/)")
+_BLANK_LINE_AT_END = re.compile(rb"\n\r?\n\Z")
+_BLANK = b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole record: its header and block, the block cut to ``max_block_bytes`` where it is longer."""
+
+    offset: int  # of its gzip member, or of itself in a plain file: what an index of the archive says
+    data: bytes
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A stretch that gave no record. ``place`` (``offset+n``) tells apart the records of one gzip member."""
+
+    offset: int
+    place: str
+    reason: Reason
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """A file of a person's."""
+    return Path(path).open("rb")
+
+
+def read_records(
+    path: str | Path, max_block_bytes: int, opened: Callable[[str], BinaryIO] = open_file
+) -> Iterator[Record | Lost]:
+    """All records in their order, and what was lost between them. Holds one block and a MiB in memory."""
+    with opened(str(path)) as file:
+        is_gzip = file.read(len(_MAGIC)) == _MAGIC
+        file.seek(0)
+        runs = _gzip_runs(_Members(file)) if is_gzip else iter([_PlainRun(file)])
+        for run in runs:
+            yield from _framed(run, max_block_bytes)
+
+
+@dataclass(slots=True)
+class _Run:
+    """Sound bytes that begin with a record, up to the next place where one certainly begins, a fault or the end.
+
+    ``fault`` says, once the run has ended, what broke it off. ``buffer`` holds what was not passed over yet.
+    """
+
+    offset: int
+    pieces: Iterator[bytes]
+    passed: int = 0
+    buffer: bytearray = field(default_factory=bytearray)
+    fault: Reason | None = None
+
+    def has(self, n_bytes: int) -> bool:
+        """Reads on until ``n_bytes`` are at hand; False where the run ends before."""
+        while len(self.buffer) < n_bytes:
+            piece = next(self.pieces, None)
+            if piece is None:
+                return False
+            self.buffer += piece
+        return True
+
+    def skip(self, n_bytes: int) -> bool:
+        """Passes over bytes without holding them; False where the run ends before."""
+        while n_bytes > len(self.buffer):
+            n_bytes -= len(self.buffer)
+            self.passed += len(self.buffer)
+            self.buffer.clear()
+            if not self.has(1):
+                return False
+        del self.buffer[:n_bytes]
+        self.passed += n_bytes
+        return True
+
+    def skip_blank(self) -> None:
+        """Passes over the line ends between records."""
+        while self.has(1) and self.buffer[0] in _BLANK:
+            self.skip(len(self.buffer) - len(self.buffer.lstrip(_BLANK)))
+
+    def record_offset(self) -> int:
+        """Offset that an index gives for a record at this point."""
+        return self.offset
+
+    def may_end_at(self, n_bytes: int) -> bool:
+        """Whether a record may end ``n_bytes`` ahead, as far as that can be known without reading up to there."""
+        return True
+
+    def reason_of_rest(self, offset: int, is_cut_record: bool) -> Reason:
+        """Why the last bytes of the run, from a record's offset on, are no record."""
+        return self.fault or Reason.RECORD_MALFORMED
+
+
+class _PlainRun(_Run):
+    """A file that is not packed is one run; what is ahead can be looked at."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(0, iter(lambda: file.read(CHUNK_BYTES), b""))
+        self._file = file
+
+    def record_offset(self) -> int:
+        return self.passed
+
+    def may_end_at(self, n_bytes: int) -> bool:
+        ahead = os.pread(self._file.fileno(), 4, self.passed + n_bytes)
+        is_in_file = self.passed + n_bytes <= os.fstat(self._file.fileno()).st_size
+        return is_in_file and (not ahead or _TERMINATOR.match(ahead) is not None)
+
+    def reason_of_rest(self, offset: int, is_cut_record: bool) -> Reason:
+        if is_cut_record:
+            return Reason.ARCHIVE_TRUNCATED
+        return Reason.RECORD_MALFORMED if offset else Reason.ARCHIVE_MALFORMED
+
+
+def _framed(run: _Run, max_block_bytes: int) -> Iterator[Record | Lost]:
+    while True:
+        run.skip_blank()
+        offset = run.record_offset()
+        place = str(offset) if offset == run.passed or not run.passed else f"{offset}+{run.passed}"
+        if not run.has(1):
+            if run.fault:
+                yield Lost(offset, place, run.fault)
+            return
+        record, is_record_start, search_from = _next_record(run, offset, max_block_bytes)
+        if record:
+            yield record
+        elif _skip_to_record(run, search_from):
+            yield Lost(offset, place, Reason.RECORD_MALFORMED)
+        else:
+            yield Lost(offset, place, run.reason_of_rest(offset, is_record_start))
+            return
+
+
+def _next_record(run: _Run, offset: int, max_block_bytes: int) -> tuple[Record | None, bool, int]:
+    """The record at this point, passed over. Else whether one begins here, and from where to look for the next."""
+    if not (run.has(len(_START)) and run.buffer.startswith(_START)):
+        return None, _START.startswith(run.buffer), 0
+    header_end = _header_end(run)
+    length = _LENGTH.search(run.buffer, 0, header_end)
+    if length is None or _RECORD.search(run.buffer, len(_START), header_end):
+        return None, not header_end and not run.has(MAX_HEADER_BYTES), len(_START)
+    end = header_end + int(length[1])
+    kept = min(end, header_end + max_block_bytes)
+    is_cut = kept < end
+    if is_cut and not run.may_end_at(end):
+        return None, True, header_end
+    if not run.has(kept):
+        return None, True, header_end
+    data = bytes(run.buffer[:kept]) if is_cut else b""
+    if is_cut:
+        if not run.skip(end):
+            return None, True, 0
+        end = 0
+    if not _is_sound_end(run, end):
+        following = _NEXT_RECORD.match(run.buffer, end)
+        return None, False, following.end() if following else 0 if is_cut else header_end
+    record = Record(offset, data or bytes(run.buffer[:kept]), is_cut)
+    run.skip(end)
+    return record, True, 0
+
+
+def _header_end(run: _Run) -> int:
+    """Where the block begins; 0 where the header has no end."""
+    wanted = 1024
+    while True:
+        is_all = not run.has(wanted)
+        match = _HEADER_END.search(run.buffer, 0, MAX_HEADER_BYTES)
+        if match:
+            return match.end()
+        if is_all or wanted >= MAX_HEADER_BYTES:
+            return 0
+        wanted *= 4
+
+
+def _is_sound_end(run: _Run, end: int) -> bool:
+    """Whether a record may end here: a blank line and something sound after it, or the end of the run.
+
+    A length that counts some of the blank line as its own (as in files written by hand) costs nothing.
+    """
+    has_more = run.has(end + 16)
+    if _TERMINATOR.match(run.buffer, end):
+        return has_more or run.fault is None
+    following = _NEXT_RECORD.match(run.buffer, end)
+    if following:
+        return _BLANK_LINE_AT_END.search(run.buffer[max(0, end - 4) : following.end()]) is not None
+    return not has_more and run.fault is None and not run.buffer[end:].strip(_BLANK)
+
+
+def _skip_to_record(run: _Run, search_from: int) -> bool:
+    """Passes over everything before the next line that begins a record; False where there is none in the run.
+
+    Right at ``search_from`` a record needs no line of its own: the one before it may have left out its blank line.
+    """
+    if search_from and run.buffer.startswith(_START, search_from):
+        return run.skip(search_from)
+    while True:
+        match = _RECORD.search(run.buffer, search_from)
+        if match:
+            return run.skip(match.start())
+        searched = max(search_from, len(run.buffer) - len(b"\nWARC/1."))
+        run.skip(searched)
+        search_from = 1 if run.buffer else 0  # the byte before a line is not its start
+        if not run.has(len(run.buffer) + 1):
+            run.skip(len(run.buffer))
+            return False
+
+
+@dataclass(slots=True)
+class _Member:
+    """A gzip member: its offset and what it unpacks to. ``fault`` says, after the last piece, what is wrong with it."""
+
+    offset: int
+    pieces: Iterator[bytes]
+    fault: Reason | None = None
+
+
+class _Members:
+    """The gzip members of a file, each to be read to its end before the next."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._chunk = b""
+        self._chunk_offset = 0  # of the chunk in the file
+        self._at = 0  # in the chunk: next byte to use
+
+    def __iter__(self) -> Iterator[_Member]:
+        while self._skip_padding():
+            member = _Member(self._chunk_offset + self._at, iter(()))
+            member.pieces = self._unpack(member)
+            yield member
+
+    def _read(self) -> bool:
+        self._chunk_offset += len(self._chunk)
+        self._chunk, self._at = self._file.read(CHUNK_BYTES), 0
+        return bool(self._chunk)
+
+    def _skip_padding(self) -> bool:
+        """Zeros after a member are what tapes and block devices leave. False at the end of the file."""
+        while self._at < len(self._chunk) or self._read():
+            self._at = len(self._chunk) - len(self._chunk[self._at :].lstrip(b"\0"))
+            if self._at < len(self._chunk):
+                return True
+        return False
+
+    def _unpack(self, member: _Member) -> Iterator[bytes]:
+        inflater = zlib.decompressobj(31)
+        packed, self._at = self._chunk[self._at :], len(self._chunk)
+        try:
+            while not inflater.eof:
+                if not packed:
+                    if not self._read():
+                        member.fault = Reason.ARCHIVE_TRUNCATED
+                        return
+                    packed, self._at = self._chunk, len(self._chunk)
+                before = inflater.copy()
+                piece = inflater.decompress(packed, MAX_OUT_BYTES)
+                if piece:
+                    yield piece
+                packed = inflater.unconsumed_tail
+            self._at = len(self._chunk) - len(inflater.unused_data)
+        except zlib.error:
+            yield from _up_to_fault(before, packed)
+            self._at = max(0, member.offset + 1 - self._chunk_offset)
+            has_more = self._skip_to_member()
+            # With nothing to go on with, an archive that is one single member is broken as a whole.
+            member.fault = Reason.RECORD_MALFORMED if has_more or member.offset else Reason.ARCHIVE_MALFORMED
+
+    def _skip_to_member(self) -> bool:
+        """Goes to the next member that begins a record; False where there is none."""
+        while True:
+            more = self._file.read(CHUNK_BYTES)
+            for match in _MEMBER.finditer(self._chunk, self._at):
+                if _begins_record((self._chunk[match.start() :] + more)[:_MEMBER_TRIAL_BYTES]):
+                    self._chunk += more
+                    self._at = match.start()
+                    return True
+            if not more:
+                self._at = len(self._chunk)
+                return False
+            overlap = self._chunk[max(self._at, len(self._chunk) - 3) :]  # a magic number cut by the chunk's end
+            self._chunk_offset += len(self._chunk) - len(overlap)
+            self._chunk, self._at = overlap + more, 0
+
+
+def _up_to_fault(inflater: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
+    """What a broken stream gives before its fault; asked for all of it at once, zlib gives nothing."""
+    with suppress(zlib.error):
+        for start in range(0, len(packed), _FAULT_STEP_BYTES):
+            yield inflater.decompress(packed[start : start + _FAULT_STEP_BYTES])
+
+
+def _begins_record(packed: bytes) -> bool:
+    try:
+        return zlib.decompressobj(31).decompress(packed, len(_START)) == _START
+    except zlib.error:
+        return False
+
+
+class _GzipRun(_Run):
+    """A member and those after it that do not begin a record themselves, read as one stream."""
+
+    __slots__ = ("next_member",)
+
+
+def _gzip_runs(members: _Members) -> Iterator[_Run]:
+    iterator = iter(members)
+    member = next(iterator, None)
+    while member is not None:
+        run = _GzipRun(member.offset, iter(()))
+        run.next_member = None
+        run.pieces = _pieces_of_run(run, member, iterator)
+        yield run
+        run.skip(2**63)  # to the end, should its reader have stopped before
+        member = run.next_member
+
+
+def _pieces_of_run(run: _GzipRun, member: _Member, members: Iterator[_Member]) -> Iterator[bytes]:
+    while True:
+        yield from member.pieces
+        if member.fault:
+            run.fault = member.fault
+            run.next_member = next(members, None)
+            return
+        following = next(members, None)
+        if following is None:
+            return
+        head = b""
+        while len(head) < len(_START) and (piece := next(following.pieces, None)):
+            head += piece
+        following.pieces = _chain(head, following.pieces)
+        if head.startswith(_START) or (following.fault and not head):
+            run.next_member = following
+            return
+        member = following
+
+
+def _chain(head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from pieces

@@ -1,0 +1,48 @@
+"""One input split in, rows out: the whole measurement of ``extract``, without Spark.
+
+Rows with one ``candidate_id`` may come more than once (an archive that holds a capture twice): the stage adds up
+their counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from pipeline.stages.extract.candidates import Row
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.html_files import read_html
+from pipeline.stages.extract.inputs import Split
+from pipeline.stages.extract.url_lists import read_url_list
+from pipeline.stages.extract.warc import read_warc
+from pipeline.stages.extract.wat import read_wat
+from pipeline.stages.extract.webdataset import read_webdataset
+
+BATCH_ROWS = 4096
+
+
+def extract_split(split: Split, config: Config) -> Iterator[list[Row]]:
+    """Rows of one split in lists of at most BATCH_ROWS; each row has all columns of ADDS."""
+    return batched(_rows(split, config))
+
+
+def batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """The rows in lists of at most BATCH_ROWS."""
+    while batch := list(islice(rows, BATCH_ROWS)):
+        yield batch
+
+
+def _rows(split: Split, config: Config) -> Iterator[Row]:
+    match split.format:
+        case "warc":
+            return read_warc(split.path, split.fingerprint, config)
+        case "wat":
+            return read_wat(split.path, split.fingerprint, config)
+        case "html":
+            return read_html(split.path, split.fingerprint, config)
+        case "urls":
+            return read_url_list(split.path, split.container, split.columns, split.fingerprint, config)
+        case "webdataset":
+            return read_webdataset(split.path, split.fingerprint, config)
+        case other:
+            raise ValueError(f"no such format: {other!r}")

@@ -1,0 +1,175 @@
+"""extract: candidates (one image with its text on one page) out of pages.
+
+Reads   crawl  the kept pages' WARC records, or `extract.inputs`: WARC, WAT, HTML folders and tars, URL lists, tars of
+               images with their texts (read in place: a row says where its picture lies)
+Adds    every column of schemas/extract.py; alt_text goes no further than text
+Source  HTML by lexbor, srcset and attributes by the WHATWG HTML standard
+
+Parts are input splits. A page or record that is lost whole is one row; equal candidates are one row with a count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.core.errors import InputError, StageError
+from pipeline.core.ids import key_of
+from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name, swept
+from pipeline.core.rules import Rule, outcome_rules
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
+from pipeline.core.tables import each_once, read_table, write_file
+from pipeline.stages.extract.config import Columns, Config
+from pipeline.stages.extract.inputs import Split, find_inputs
+from pipeline.stages.extract.reasons import OK, Reason
+from pipeline.stages.extract.split_rows import batched, extract_split
+from pipeline.stages.extract.warc import read_warc
+from schemas.extract import ADDS
+
+ROWS_FOLDER = "extract/parts/rows"
+LISTED = ("listed_sha256s", "boxes")
+WITH_FIELDS = ("urls", "webdataset")  # formats of rows that may say something of their pictures
+
+
+class Extract(Stage[Config]):
+    """One part an input split; resumable; parts of unchanged inputs are reused."""
+
+    name = "extract"
+    unit, key = "candidate", "candidate_id"
+    keeps = ("candidate", "candidate_id")
+    reads = ("crawl",)
+    fans_out = True
+    measure_version = 2  # 2: keys of URLs without tracking parameters
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def check(self, config: Config, run: Run) -> None:
+        """All inputs are opened before any work starts."""
+        _require_fields(config)
+        if copies := sum(split.copies for split in _splits(config)):
+            run.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
+
+    def source_fingerprint(self, config: Config, run: Run) -> str:
+        """Of the bytes of all inputs, in any order, under any path; of tars that are read in place, the path too."""
+        splits = _splits(config)
+        return key_of(*sorted([split.fingerprint for split in splits]), *sorted(shards_of(splits).values()))
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """Extract every split that no committed part has, then merge equal rows."""
+        before = {part.name for part in swept(run.storage, self.name, [ROWS_FOLDER])}
+        work = _part_worker(run.storage, self.name, measure_key, config)
+        splits = _splits(config)
+        to_come = len(splits) or len(run.manifest("crawl").files.get("warc", []))
+        with run.reporter.bar(self.name, run.parts_probe(self.name, parts=to_come)):
+            crawled = _crawled_splits(rows["crawl"]).rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
+            names = set(crawled.map(work).collect())  # a name a WARC
+            if splits:
+                names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
+        parts = [part for part in committed(run.storage, self.name) if part.name in names]
+        if len(parts) != len(names):
+            raise StageError("stage_failed", f"{len(names) - len(parts)} parts of extract are gone; run build again")
+        found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
+        measured = sum(part.stats["rows"] for part in parts if part.name not in before)
+        shards = shards_of(splits)
+        facts = {"parts": len(parts)} | ({"shards": shards} if shards else {})
+        return Measured(_merged(found), measured=measured, facts=facts)
+
+    def rules(self, config: Config) -> list[Rule]:
+        """What is no candidate says so itself."""
+        return outcome_rules(Reason)
+
+
+@dataclass(frozen=True)
+class Crawled:
+    """The kept pages of one WARC file of the crawl."""
+
+    path: str  # relative to the run
+    offsets: tuple[int, ...]  # of their records, ascending
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what is read: the file is never rewritten, so its name and the offsets say it all."""
+        return key_of(self.path, *map(str, self.offsets))
+
+
+def input_formats(config: Config) -> set[str]:
+    """What the inputs are; empty where the crawl is read."""
+    return {split.format for split in _splits(config)}
+
+
+def shards_of(splits: Iterable[Split]) -> dict[str, str]:
+    """Where the tars lie that are read in place: path by fingerprint (column ``image_shard``)."""
+    return {split.fingerprint: str(Path(split.path).absolute()) for split in splits if split.format == "webdataset"}
+
+
+def _require_fields(config: Config) -> None:
+    """What is to be blurred, and what is to be checked, is named by lists and samples alone."""
+    formats = {split.format for split in _splits(config)} or {"the crawl"}
+    if (config.sha256_column or config.boxes_column) and (others := formats.difference(WITH_FIELDS)):
+        name = "boxes_column" if config.boxes_column else "sha256_column"
+        text = f"extract.{name} names a column, and {', '.join(sorted(others))} has none; leave it empty"
+        raise InputError("config_invalid", text)
+
+
+def _splits(config: Config) -> tuple[Split, ...]:
+    """The input splits; each input's bytes are hashed once a process."""
+    return _found(tuple(config.inputs), config.format, config.columns)
+
+
+@lru_cache(maxsize=4)
+def _found(inputs: tuple[str, ...], format_: str, columns: Columns) -> tuple[Split, ...]:
+    return tuple(find_inputs(list(inputs), format_, columns)) if inputs else ()
+
+
+def _crawled_splits(pages: DataFrame) -> DataFrame:
+    """One row a WARC file of the crawl, with the offsets of the kept pages."""
+    offsets = F.sort_array(F.collect_list("warc_offset")).alias("offsets")
+    return pages.groupBy(F.col("warc_file").alias("path")).agg(offsets)
+
+
+def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[Split | Crawled], str]:
+    """A task: measures one split and commits it, unless that was done before; returns the part's name."""
+
+    def work(split: Split | Crawled) -> str:
+        name = part_name(measure_key, split.fingerprint)
+        if is_committed(storage, stage, name):
+            return name
+        if isinstance(split, Crawled):
+            opened = partial(storage.open, read_ahead=STREAM_AHEAD_BYTES)
+            batches = batched(read_warc(split.path, split.fingerprint, config, set(split.offsets), opened))
+        else:
+            batches = extract_split(split, config)
+        good = 0
+
+        def tables() -> Iterator[pa.Table]:
+            nonlocal good
+            for rows in batches:
+                good += sum(row["outcome"] == OK for row in rows)
+                yield pa.Table.from_pylist(rows, schema=ADDS)
+
+        record = write_file(storage, ROWS_FOLDER, ADDS, tables())
+        part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows, "good": good})
+        commit(storage, stage, part)
+        return name
+
+    return work
+
+
+def _merged(rows: DataFrame) -> DataFrame:
+    """Equal candidates become one row with the sum of their counts and all that lists say of the picture; where they
+    differ in anything else, the smallest row stands."""
+    others = [name for name in ADDS.names if name not in ("candidate_id", "count", *LISTED)]
+    first = F.min(F.struct(*others)).alias("first")
+    listed = [F.flatten(each_once(name)).alias(name) for name in LISTED]
+    merged = rows.groupBy("candidate_id").agg(F.sum("count").alias("count"), first, *listed)
+    return merged.select("candidate_id", "count", *LISTED, "first.*").select(*ADDS.names)
+
+
+__all__ = ["Config", "Extract", "Reason"]

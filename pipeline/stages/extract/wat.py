@@ -1,0 +1,184 @@
+"""WAT files of Common Crawl: the links of each page as JSON, written by ia-web-commons, without the pages.
+
+They hold less than the page: only ``src`` (no ``srcset``, lazy attributes, ``<picture>`` or language), and no sign
+of what stood in a comment or template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from fastwarc.warc import WarcRecord, WarcRecordType
+
+from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate, lost, summary
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.html import base_of
+from pipeline.stages.extract.reasons import Reason
+from pipeline.stages.extract.records import MAX_HEADER_BYTES, Lost, Record, read_records
+from pipeline.web.optouts import from_headers, from_meta
+
+IMAGE_PATH = "IMG@/src"
+MAX_JSON_BYTES_A_PAGE_BYTE = 4  # a WAT record repeats each link with its names
+
+T = TypeVar("T")
+_NOT_THERE = msgspec.Raw()
+_Headers = dict[str, str | list[str]]
+
+
+class _Link(msgspec.Struct):
+    path: str = ""
+    url: str | msgspec.UnsetType = msgspec.UNSET
+    alt: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Path(msgspec.Struct):
+    """A link that may be broken in what does not matter: only its path is read."""
+
+    path: str = ""
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+    content: str = ""
+
+
+class _Head(msgspec.Struct, rename={"base": "Base", "metas": "Metas"}):
+    base: str | None = None
+    metas: msgspec.Raw = _NOT_THERE
+
+
+class _Html(msgspec.Struct, rename={"head": "Head", "links": "Links"}):
+    head: msgspec.Raw = _NOT_THERE
+    links: msgspec.Raw = _NOT_THERE
+
+
+class _Status(msgspec.Struct, rename={"status": "Status"}):
+    status: str | int = "200"
+
+
+class _Response(msgspec.Struct, rename={"message": "Response-Message", "headers": "Headers", "html": "HTML-Metadata"}):
+    message: _Status = msgspec.field(default_factory=_Status)
+    headers: msgspec.Raw = _NOT_THERE
+    html: _Html | None = None
+
+
+class _Payload(msgspec.Struct, rename={"response": "HTTP-Response-Metadata"}):
+    response: _Response | None = None
+
+
+class _Warc(msgspec.Struct, rename={"uri": "WARC-Target-URI", "date": "WARC-Date"}):
+    uri: str = ""
+    date: str | None = None
+
+
+class _Envelope(msgspec.Struct, rename={"warc": "WARC-Header-Metadata", "payload": "Payload-Metadata"}):
+    warc: _Warc = msgspec.field(default_factory=_Warc)
+    payload: _Payload = msgspec.field(default_factory=_Payload)
+
+
+class _Wat(msgspec.Struct, rename={"envelope": "Envelope"}):
+    envelope: _Envelope
+
+
+_wat = msgspec.json.Decoder(_Wat)
+_link = msgspec.json.Decoder(_Link)
+_path = msgspec.json.Decoder(_Path)
+_links = msgspec.json.Decoder(list[msgspec.Raw])
+_head = msgspec.json.Decoder(_Head)
+_meta = msgspec.json.Decoder(_Meta)
+_headers = msgspec.json.Decoder(_Headers)
+_BROKEN = (msgspec.DecodeError, UnicodeError)
+
+
+def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
+    """Rows of all pages of a file; its other records are counted in one summary row."""
+    name = Path(path).name
+    max_block_bytes = MAX_JSON_BYTES_A_PAGE_BYTE * config.max_page_bytes + MAX_HEADER_BYTES
+    n_no_page = 0
+    for item in read_records(path, max_block_bytes):
+        if isinstance(item, Lost):
+            yield lost(fingerprint, item.place, item.reason, f"{name} at byte {item.place}")
+            continue
+        rows = _rows_of_record(item, name, fingerprint, config)
+        if rows is None:
+            n_no_page += 1
+        else:
+            yield from rows
+    if n_no_page:
+        yield summary(fingerprint, Reason.RECORD_NOT_PAGE, name, n_no_page)
+
+
+def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Row] | None:
+    """Rows of one record; None for one that describes no page."""
+    where = f"{name} at byte {item.offset}"
+    try:
+        record = WarcRecord.from_bytes(item.data)
+        if record.record_type != WarcRecordType.metadata:
+            return None
+        if item.is_cut:
+            return [lost(fingerprint, item.offset, Reason.BODY_TOO_LARGE, where)]
+        envelope = _wat.decode(_valid_utf8(record.reader.read())).envelope
+        response = envelope.payload.response
+        if response is None or response.html is None or str(response.message.status) != "200":
+            return None
+        links = _links.decode(response.html.links)
+    except (OSError, ValueError, *_BROKEN):
+        return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, where)]
+    return _rows_of_page(_page(envelope.warc, response, config), links, item.offset, fingerprint, where, config)
+
+
+def _rows_of_page(
+    page: Page, links: list[msgspec.Raw], offset: int, fingerprint: str, where: str, config: Config
+) -> list[Row]:
+    rows: list[Row] = []
+    place = 0
+    for number, raw in enumerate(links):
+        try:
+            if _path.decode(raw).path != IMAGE_PATH:
+                continue
+            place += 1
+            if place > config.max_page_images:
+                continue
+            link = _link.decode(raw)
+            if link.url is msgspec.UNSET:
+                raise msgspec.ValidationError("no url")
+        except _BROKEN as error:
+            detail = f"{where}, link {number}: {error}"
+            rows.append(lost(fingerprint, f"{offset}#{number}", Reason.RECORD_MALFORMED, detail, page=page))
+            continue
+        alt = None if link.alt is msgspec.UNSET else link.alt
+        rows.append(candidate(page, place - 1, link.url, alt, config))
+    if place > config.max_page_images:
+        rows.append(beyond_limit(page, place - config.max_page_images))
+    return rows
+
+
+def _page(warc: _Warc, response: _Response, config: Config) -> Page:
+    head = _decoded(_head, response.html.head if response.html else _NOT_THERE) or _Head()
+    optouts = set(from_headers(_raw_headers(_decoded(_headers, response.headers) or {})))
+    for raw in _decoded(_links, head.metas) or []:
+        meta = _decoded(_meta, raw) or _Meta()
+        optouts.update(from_meta(meta.name, meta.content))
+    base = base_of([head.base] if head.base else [], warc.uri, config)
+    return Page(warc.uri, warc.date, base, None, tuple(sorted(optouts)))
+
+
+def _raw_headers(headers: _Headers) -> Iterator[tuple[bytes, bytes]]:
+    for name, values in headers.items():
+        for value in [values] if isinstance(values, str) else values:
+            yield name.encode("utf-8"), value.encode("latin-1", "replace")
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
+    """What concerns the page but no single link: a part that is broken counts as not there."""
+    try:
+        return decoder.decode(raw) if raw else None
+    except _BROKEN:
+        return None
+
+
+def _valid_utf8(data: bytes) -> bytes:
+    return data.decode("utf-8", "replace").encode()

@@ -1,0 +1,80 @@
+"""One fetch task: a lane of image hosts, from URLs to committed parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.core.storage import Storage
+from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
+from pipeline.stages.fetch.config import Config
+from pipeline.stages.fetch.image_rows import Examiner, image_settings, measure_answer, want
+from pipeline.stages.fetch.store import StoredRow, asked_since, fill_parts
+from pipeline.web.client import Answer, Client
+from pipeline.web.config import WebConfig
+from pipeline.web.lane import Item, LanePolicy, run_lane
+from pipeline.web.robots import Robots
+
+
+def run_fetch_lane(
+    batches: Iterator[pa.RecordBatch],
+    storage: Storage,
+    known: Collection[str],
+    measure_key: str,
+    config: Config,
+    web: WebConfig,
+    lanes: int = 1,
+    ends_at: float | None = None,
+    blocklist: Blocklist = NO_BLOCKLIST,
+) -> Iterator[pa.RecordBatch]:
+    """Ask for every image of ``batches`` (`pipeline.stages.fetch.spread`) and store what comes; yields their number.
+
+    ``known`` names the parts there were when the todo list was made: what has been committed since by an attempt at
+    this lane that died is not asked for again.
+    """
+    rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
+    for done in asked_since(storage, known, measure_key, rows):
+        del rows[done]
+    items = [Item(row["url_id"], row["request_url"], row) for row in rows.values()]
+    shares = {row["host"]: row["share"] for row in rows.values()}
+    policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
+    examiner = Examiner(image_settings(config), blocklist)
+    images = asyncio.run(_fetch(items, policy, examiner, storage, measure_key, config, web)) if items else 0
+    yield pa.RecordBatch.from_pydict({"images": [images]})
+
+
+async def _fetch(
+    items: Sequence[Item], policy: LanePolicy, examiner: Examiner, storage: Storage, measure_key: str, config: Config,
+    web: WebConfig,
+) -> int:  # fmt: skip
+    with examiner:
+        async with (
+            Client(web) as client,
+            aclosing(run_lane(items, policy, client, Robots(client))) as answers,
+            aclosing(_measured(answers, examiner)) as images,
+        ):
+            return await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
+
+
+async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncIterator[StoredRow]:
+    """One image at a time goes to the child, in a thread that waits for it: requests under way go on meanwhile."""
+    async for item, answer in answers:
+        asked: dict[str, Any] = item.payload
+        columns, picture = await asyncio.to_thread(measure_answer, answer, examiner, asked["boxes"] or ())
+        yield {name: asked[name] for name in ("url_id", "request_url", "try_number")} | columns, picture
+
+
+def _policy(config: Config, web: WebConfig) -> LanePolicy:
+    """An image host's limits. Addresses have none of their own: CDNs serve thousands of hosts from one."""
+    return LanePolicy(
+        want=want(config),
+        per_host=config.per_host,
+        delay_s=config.delay_s,
+        rate_per_host=config.rate_per_host,
+        max_hosts=web.max_hosts_per_lane,
+    )

@@ -1,0 +1,129 @@
+"""Engine ``shards``: pictures in tars that somebody owns, measured where they lie. Nobody is asked for anything.
+
+A plain JPEG (no EXIF turn, no colour profile, no CMYK) stays in its tar whatever its size: the row of fetch/rows names
+the tar, and clip and export read it there. What no reader of a corpus would show as it is meant (PNG, WebP, GIF,
+a turned JPEG) is encoded again without resizing and stored like a fetched picture.
+
+In fetch/store the tar is named by its fingerprint, never by its path: a tar that was moved has been measured, one with
+other bytes has not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+from pyspark import TaskContext
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.core.parts import Part
+from pipeline.core.run import Run
+from pipeline.core.storage import Storage, read_pictures
+from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
+from pipeline.stages.fetch.config import Config
+from pipeline.stages.fetch.image_rows import Examiner, image_settings
+from pipeline.stages.fetch.store import STAGE, OpenPart, StoredRow, asked_since
+from pipeline.vision.settings import OK
+from pipeline.web.reasons import NetReason
+
+PLACE = ("image_file", "image_offset", "image_bytes")
+
+
+def shards_of(run: Run) -> dict[str, str]:
+    """Where the tars lie that extract read: path by fingerprint."""
+    shards: dict[str, str] = run.manifest("extract").facts.get("shards", {})
+    return shards
+
+
+def places_of(images: DataFrame, run: Run) -> DataFrame:
+    """Where the picture of each image lies: url_id, request_url (names the place in fetch/store), and PLACE.
+
+    Of several samples with one URL the one in the tar of the smallest fingerprint, there the first: no path decides.
+    """
+    paths = run.spark.createDataFrame(sorted(shards_of(run).items()), "image_shard string, image_file string")
+    place = F.struct("image_shard", "image_offset", "image_bytes")
+    first = run.kept("extract").where("image_shard is not null").groupBy("url_id").agg(F.min(place).alias("place"))
+    name = F.concat_ws(" ", F.lit("shard"), "image_shard", "image_offset", "image_bytes").alias("request_url")
+    located = images.select("url_id").join(first.select("url_id", "place.*"), "url_id")
+    return located.join(F.broadcast(paths), "image_shard").select("url_id", name, *PLACE)
+
+
+def in_place(rows: DataFrame, places: DataFrame) -> DataFrame:
+    """``rows`` of the store with PLACE filled in for pictures that were left in their tars."""
+    is_there = (F.col("outcome") == OK) & F.col("image_file").isNull()
+    tars = places.select("url_id", *[F.col(name).alias(f"tar_{name}") for name in PLACE])
+    filled = {name: F.when(is_there, F.col(f"tar_{name}")).otherwise(F.col(name)) for name in PLACE}
+    return rows.join(tars, "url_id", "left").withColumns(filled)
+
+
+def measure_all(
+    todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str, blocklist: Blocklist
+) -> None:
+    """Measure all images of ``todo`` (url_id, request_url, try_number, boxes, PLACE), tar by tar and from front to
+    back; when this returns, each has a row in a committed part."""
+    todo = todo.persist()
+    measure = partial(
+        measure_in_place, storage=run.storage, known=frozenset(part.name for part in before), measure_key=measure_key,
+        config=config, blocklist=blocklist,
+    )  # fmt: skip
+    try:
+        if total := todo.count():
+            tasks = max(run.spark.sparkContext.defaultParallelism, math.ceil(total / config.part_images))
+            by_place = todo.repartitionByRange(tasks, *PLACE).sortWithinPartitions(*PLACE)
+            with run.reporter.bar(STAGE, run.parts_probe(STAGE, total=total)):
+                by_place.mapInArrow(measure, "images long").collect()  # one row a task
+    finally:
+        todo.unpersist()
+
+
+def measure_in_place(
+    batches: Iterator[pa.RecordBatch], storage: Storage, known: Collection[str], measure_key: str, config: Config,
+    blocklist: Blocklist = NO_BLOCKLIST,
+) -> Iterator[pa.RecordBatch]:
+    """One task: rows in, parts committed, and how many images that were."""
+    rows = (row for batch in batches for row in batch.to_pylist())
+    images = 0
+    with Examiner(replace(image_settings(config), mode="no"), blocklist) as examiner:
+        while todo := {(row["url_id"], row["try_number"]): row for row in islice(rows, config.part_images)}:
+            if is_repeated():  # of thousands of tasks each would read what all before it have written
+                for done in asked_since(storage, known, measure_key, todo):
+                    del todo[done]
+            if todo:
+                with OpenPart(storage, measure_key) as part:
+                    for row, picture in _measured(list(todo.values()), storage, examiner, config.max_bytes):
+                        part.add(row, picture)
+                    part.commit()
+            images += len(todo)
+    yield pa.RecordBatch.from_pydict({"images": [images]})
+
+
+def is_repeated() -> bool:
+    """Whether an attempt before this one at the task may have committed parts; outside of Spark nobody knows."""
+    context = TaskContext.get()
+    return context is None or bool(context.attemptNumber() or context.stageAttemptNumber())
+
+
+def _measured(
+    rows: list[dict[str, Any]], storage: Storage, examiner: Examiner, max_bytes: int
+) -> Iterator[StoredRow]:
+    """Columns of each image, and its picture where that is to be stored, neither refused nor left where it is."""
+    nowhere = (None, None, None)
+    places = [nowhere if row["image_bytes"] > max_bytes else tuple(row[name] for name in PLACE) for row in rows]
+    for row, data in zip(rows, read_pictures(storage, places), strict=True):
+        columns: dict[str, Any] = {name: row[name] for name in ("url_id", "request_url", "try_number")}
+        columns |= {"tries": 0, "optouts": []}
+        picture = None
+        if row["image_bytes"] > max_bytes:
+            columns |= {"outcome": NetReason.BODY_TOO_LARGE.value, "detail": f"{row['image_bytes']} bytes in its tar"}
+        elif data is None:
+            columns |= {"outcome": NetReason.TRUNCATED_BODY.value, "detail": "its tar ends before the picture does"}
+        else:
+            measured, picture = examiner.measure(data, row["boxes"] or ())
+            columns |= measured
+        yield columns, None if picture == data else picture

@@ -1,0 +1,196 @@
+"""fetch: the picture behind every image URL, asked for once, measured, stored.
+
+Reads   text  the kept pairs' images: one row per url_id, asked for at request_url
+Adds    outcome, HTTP facts, what the bytes say, and where the stored picture lies (schemas/fetch.py)
+Source  politeness: docs/safety.md; resize: img2dataset; filters too small, banner, blank: docs/faults.md, F38 and F39
+
+With `fetch.engine: shards` nobody is asked: pictures are measured in the tars that extract read (`shards.py`).
+Lanes: the limits of a host hold over the whole run (`pipeline/stages/fetch/spread.py`). What a lane learns goes into
+`fetch/store/`, which only grows: whoever comes back with other pairs asks for what is not there under these settings.
+A stored failure is a measurement too; only `--retry-failed` asks again, and only where asking again can help. Bytes
+are written and read by tasks; Spark moves keys and columns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from functools import cache, partial
+from typing import ClassVar
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.core.config import settings_key
+from pipeline.core.parts import Part, committed, files_of, swept
+from pipeline.core.rules import CoreReason, Rule, col, outcome_rules
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.tables import read_table
+from pipeline.stages.fetch import shards
+from pipeline.stages.fetch.blocklist import Blocklist, read_blocklist
+from pipeline.stages.fetch.config import Config
+from pipeline.stages.fetch.image_lane import run_fetch_lane
+from pipeline.stages.fetch.reasons import OUTCOMES, RETRYABLE, Reason
+from pipeline.stages.fetch.spread import spread
+from pipeline.stages.fetch.store import FOLDER
+from pipeline.vision.reasons import ImageReason
+from pipeline.vision.settings import OK
+from pipeline.web.config import require_contact
+from schemas.fetch import ADDS, STORE
+
+KEPT_OF_BLOCKLISTED = ("tries", "try_number", "fetched_at", "optouts")
+
+
+class Fetch(Stage[Config]):
+    """Asks for images, once each, on polite lanes."""
+
+    name = "fetch"
+    unit, key = "image", "url_id"
+    keeps = ("image", "url_id")
+    reads = ("text",)
+    carries: ClassVar = ("url_id", "request_url")
+    retryable = RETRYABLE
+    measure_version = 2  # 2: our own decoding and resizing; phash256, chroma4
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def check(self, config: Config, run: Run) -> None:
+        """Nobody is asked for anything by somebody without a name."""
+        _blocklist(config)
+        if not config.reads_shards:
+            require_contact(run.config.web)  # type: ignore[attr-defined]
+
+    def source_fingerprint(self, config: Config, run: Run) -> str:
+        """Of where tars lie that are read in place, as rows say; and of the blocklists, which hide rows of before."""
+        return settings_key(shards.shards_of(run) if config.reads_shards else {}, _blocklist(config).digest)
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """Ask for what the store does not have, then read this input's images from the store."""
+        before, blocklist = swept(run.storage, self.name, [FOLDER]), _blocklist(config)
+        # All three are equal for all rows of a url_id.
+        names = {"request_url": "request_url", "image_boxes": "boxes", "image_sha256s": "listed"}
+        images = rows["text"].groupBy("url_id").agg(*(F.min(old).alias(new) for old, new in names.items()))
+        stored = newest(run, _under(measure_key, before), images)
+        if config.reads_shards:
+            places = shards.places_of(images, run)
+            places = places.join(images.select("url_id", "boxes"), "url_id")
+            todo = missing(places, stored, run.retry_failed, by_place=True).join(
+                places.drop("boxes"), ["url_id", "request_url"]
+            )
+            shards.measure_all(todo, before, config, run, measure_key, blocklist)
+        else:
+            fetch_all(missing(images, stored, run.retry_failed), before, config, run, measure_key)
+        parts = committed(run.storage, self.name)
+        known = {part.name for part in before}
+        new = [part for part in parts if part.name not in known]
+        ours = _under(measure_key, parts)
+        stored = newest(run, ours, images).drop("request_url")
+        measured = as_listed(images.join(stored, "url_id", "left"))
+        if config.reads_shards:
+            measured = shards.in_place(measured, places)
+        if blocklist.sha256:
+            measured = hidden(measured, blocklist, run)
+        return Measured(
+            measured.select(*self.carries, *ADDS.names),
+            rows_in=rows["text"].select("url_id").distinct().count(),
+            measured=_total("rows", new),
+            files={"store": files_of(ours, "rows"), "images": files_of(ours, "images")},
+            facts={"parts": len(new), "requests": _total("requests", new), "served_bytes": _total("served_bytes", new)},
+        )
+
+    def rules(self, config: Config) -> list[Rule]:
+        """Whether there is a picture; then whether it is one to keep."""
+        short_side, aspect, spread, entropy = col("short_side"), col("aspect"), col("spread"), col("entropy")
+        return [
+            *outcome_rules([*OUTCOMES, CoreReason.RULE_ERROR]),
+            Rule(ImageReason.HASH_MISMATCH, when=~col("expected_sha256").is_null(), value=col("sha256"),
+                 detail=col("expected_sha256"), nulls_ok=True),
+            Rule(ImageReason.TOO_SMALL, when=short_side < config.min_side, value=short_side, threshold=config.min_side),
+            Rule(ImageReason.ASPECT_RATIO, when=aspect > config.max_aspect, value=aspect, threshold=config.max_aspect),
+            Rule(ImageReason.BLANK_IMAGE, when=spread < config.min_spread, value=spread, threshold=config.min_spread),
+            Rule(
+                ImageReason.LOW_ENTROPY, when=entropy < config.min_entropy, value=entropy, threshold=config.min_entropy
+            ),
+        ]
+
+
+def newest(run: Run, parts: Iterable[Part], images: DataFrame) -> DataFrame:
+    """The row that counts for each url_id: of the highest try_number; of equal ones a picture before a failure, then
+    that in the smallest part. A picture in which other boxes are blurred than ``images`` wants is not there."""
+    rows = read_table(run.spark, run.storage, files_of(parts, "rows"), STORE)
+    wanted = images.where("boxes is not null").select("url_id", F.col("boxes").alias("wanted"))  # few, mostly none
+    is_picture = F.col("outcome") == OK
+    rows = rows.join(wanted, "url_id", "left").where(~is_picture | F.col("blurred_boxes").eqNullSafe(F.col("wanted")))
+    newest_first = Window.partitionBy("url_id").orderBy(F.col("try_number").desc(), is_picture.desc(), "part")
+    return rows.withColumn("place", F.row_number().over(newest_first)).where("place = 1").drop("place", "wanted")
+
+
+def as_listed(rows: DataFrame) -> DataFrame:
+    """``rows`` with ``expected_sha256`` where what came is none of ``listed``, their inputs' sha256s."""
+    is_other = F.col("sha256").isNotNull() & ~F.array_contains("listed", F.col("sha256"))
+    return rows.withColumn("expected_sha256", F.when(is_other, F.element_at("listed", 1)))
+
+
+def hidden(rows: DataFrame, blocklist: Blocklist, run: Run) -> DataFrame:
+    """``rows`` as if the lists had been there from the first: of a picture whose sha256 is listed nothing is told."""
+    listed = [(sha256, blocklist.trace(sha256)) for sha256 in sorted(digest.hex() for digest in blocklist.sha256)]
+    traces = run.spark.createDataFrame(listed, "sha256 string, trace string")
+    met = F.col("trace").isNotNull()
+    told = {name: F.when(~met, F.col(name)) for name in ADDS.names if name not in KEPT_OF_BLOCKLISTED}
+    told["outcome"] = F.when(met, ImageReason.BLOCKLISTED.value).otherwise(F.col("outcome"))
+    told["detail"] = F.when(met, F.col("trace")).otherwise(F.col("detail"))
+    return rows.join(traces, "sha256", "left").withColumns(told)
+
+
+def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: bool = False) -> DataFrame:
+    """Images to ask for, with the number of this try: those never measured and, on demand, those worth another try.
+
+    With ``by_place`` request_url names a place, and what was measured at another one counts for nothing.
+    """
+    known = stored.select("url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"))
+    unmeasured = F.col("tried").isNull()
+    if by_place:
+        unmeasured = unmeasured | (F.col("asked") != F.col("request_url"))
+    wanted = unmeasured | F.col("outcome").isin(*RETRYABLE) if retry_failed else unmeasured
+    try_number = F.coalesce("tried", F.lit(0)) + 1
+    joined = images.join(known, "url_id", "left").where(wanted)
+    return joined.select("url_id", "request_url", try_number.alias("try_number"), "boxes")
+
+
+def fetch_all(todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str) -> None:
+    """Ask for all images of ``todo``; when this returns, each has a row in a committed part."""
+    lanes = config.lanes or run.spark.sparkContext.defaultParallelism
+    ends_at = time.time() + 3600 * config.max_hours if config.max_hours else None
+    by_host = spread(todo, lanes, config).persist()
+    fetch = partial(
+        run_fetch_lane, storage=run.storage, known=frozenset(part.name for part in before), measure_key=measure_key,
+        config=config, web=run.config.web, lanes=lanes, ends_at=ends_at,  # type: ignore[attr-defined]
+        blocklist=_blocklist(config),
+    )  # fmt: skip
+    try:
+        total = by_host.count()
+        if total:
+            with run.reporter.bar(Fetch.name, run.parts_probe(Fetch.name, total=total)):
+                by_host.mapInArrow(fetch, "images long").collect()  # one row a lane
+    finally:
+        by_host.unpersist()
+
+
+def _blocklist(config: Config) -> Blocklist:
+    """The lists that the settings name; read once a process."""
+    lists = (tuple(files) for files in (config.blocked_sha256, config.blocked_md5, config.blocked_pdq))
+    return _read(*lists, config.pdq_bits, config.blocklist_key)
+
+
+_read = cache(read_blocklist)
+
+
+def _under(measure_key: str, parts: Iterable[Part]) -> list[Part]:
+    return [part for part in parts if part.measure_key == measure_key]
+
+
+def _total(stat: str, parts: Iterable[Part]) -> int:
+    return sum(part.stats.get(stat, 0) for part in parts)
+
+
+__all__ = ["Config", "Fetch", "Reason"]

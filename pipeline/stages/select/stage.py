@@ -1,0 +1,185 @@
+"""select: the choices among rows, made once, last, among the pairs that passed everything else.
+
+Reads   clip  scored pairs
+Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; domain, domain_rank;
+        query, query_count, query_draw, query_p
+Source  order of choice among copies: ours (most pixels as served, then CLIP score, caption length, pair_id);
+        balance: WIT (Radford et al., 2021), as MetaCLIP has it (Xu et al., "Demystifying CLIP Data", 2023)
+
+A changed setting here runs over keys, hashes and scores only. First the pairs of a duplicate cluster are gone through,
+best first (`pipeline/stages/select/greedy.py`): one whose image is a copy of a picture that stays goes with it, by the
+limits of ``dedup``; any other stays as a representative of its own. With ``select.whole_cluster`` the best pair
+represents all. Beside a representative's picture stay ``select.captions_per_image`` captions of the pairs that go with
+it; a caption that is already there says nothing new and never stays again.
+
+Then ``select.images_per_domain`` caps the pictures of one registered domain, drawn by url_id, which is a hash: a site
+of a million photographs is one site. A picture goes with all captions beside it; its copies elsewhere went before.
+
+What this leaves is balanced (`pipeline/stages/select/query_cap.py`): a pair stays with probability t / max(count, t)
+for each query its caption names, where count is the number of pairs left that name it. So at most about
+``select.balance_t`` pairs stay by any one query, and rare ones keep all of theirs. Pairs that name none are not capped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import ClassVar
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.core.config import Field, Measure, StageConfig
+from pipeline.core.errors import InputError
+from pipeline.core.rules import Compare, Rule, col
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.tables import read_table, spark_schema, write_table
+from pipeline.stages.select.greedy import Choice, choose
+from pipeline.stages.select.query_cap import SCRATCH, balance
+from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
+from schemas.select import ADDS, DOMAIN_RANKS, DRAWS
+
+RANKED_FOLDER, DOMAINS_FOLDER = "select/ranked", "select/domains"
+
+
+class Reason(StrEnum):
+    """Which choice a pair lost."""
+
+    DUPLICATE_IMAGE = "duplicate_image"
+    DOMAIN_CAP = "domain_cap"  # so many images of its registered domain come before it
+    BALANCE_CAP = "balance_cap"  # of each query it names there are so many pairs that its draw was not among the kept
+
+
+class Config(StageConfig):
+    """How much of a duplicate cluster stays, and of a query. Measure settings: ranks and draws are made for them."""
+
+    captions_per_image: Measure[int] = Field(
+        1, ge=1, description="pairs kept beside one picture, its copies' included, with distinct captions"
+    )
+    whole_cluster: Measure[bool] = Field(
+        False, description="keep one picture a duplicate cluster, though others may be no copies of it"
+    )
+    images_per_domain: Measure[int] = Field(
+        0, ge=0, description="pictures kept of a registered domain, drawn by url_id, copies with theirs; 0: no cap"
+    )
+    balance_t: Measure[int] = Field(
+        0, ge=0, description="pairs kept of a query, about (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
+    )
+    balance_tail_share: Measure[float] = Field(
+        0, ge=0, lt=1, description="instead of balance_t: share of matches in queries below it (MetaCLIP: 0.06); 0: off"
+    )
+    balance_seed: Measure[int] = Field(0, ge=0, description="seed of the draws")
+
+
+class Select(Stage[Config]):
+    """Chooses among the pairs of each duplicate cluster, then draws among the pairs of each query."""
+
+    name = "select"
+    unit, key = "pair", "pair_id"
+    keeps = ("pair", "pair_id")
+    reads = ("clip",)
+    carries: ClassVar = (*PAIR_COLUMNS, *CHOICE_COLUMNS, *IMAGE_COLUMNS, "clip_score")
+    measure_version = 3  # 3: greedy inside a cluster
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def measure_inputs(self, config: Config, run: Run) -> list[str]:
+        """What dedup takes for a copy: with other limits other pairs stay, even where no cluster changes."""
+        return [f"{name} {limit}" for name, limit in run.config_of("dedup").limits._asdict().items()]
+
+    def check(self, config: Config, run: Run) -> None:
+        """A cap needs queries, and one size."""
+        if not _is_capped(config):
+            return
+        if config.balance_t and config.balance_tail_share:
+            raise InputError("config_invalid", "select.balance_t and balance_tail_share are both set: choose one")
+        if not run.config_of("text").balance_queries:
+            raise InputError("config_invalid", "select.balance_t needs text.balance_queries, the list: set it")
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
+        schema = run.schema(self.name)
+        later = {*DOMAIN_RANKS.names[1:], *DRAWS.names[1:]}
+        ranked_schema = pa.schema([field for field in schema if field.name not in later])
+        choice = Choice(run.config_of("dedup").limits, config.captions_per_image, config.whole_cluster)
+        ranked = self._ranked(rows["clip"], choice, ranked_schema)
+        if not (config.images_per_domain or _is_capped(config)):
+            return Measured(_filled(ranked, schema))
+        # Written before it is counted: every step of a cap reads it, and Spark would rank anew for each.
+        pairs = _written(ranked, run, RANKED_FOLDER, ranked_schema)
+        left = pairs.where((F.col("caption_rank") <= config.captions_per_image) & ~F.col("repeated"))
+        scratch = [RANKED_FOLDER]
+        if config.images_per_domain:
+            ranks = _written(domain_ranks(left), run, DOMAINS_FOLDER, DOMAIN_RANKS)
+            pairs, left = pairs.join(ranks, "pair_id", "left"), left.join(ranks, "pair_id", "left")
+            left = left.where(F.coalesce("domain_rank", F.lit(0)) <= config.images_per_domain)
+            scratch.append(DOMAINS_FOLDER)
+        if not _is_capped(config):
+            return Measured(_filled(pairs, schema), scratch=scratch)
+        balanced = balance(left, run, config.balance_t, config.balance_tail_share, config.balance_seed)
+        drawn = _filled(pairs.join(balanced.draws, "pair_id", "left"), schema)
+        return Measured(drawn, files={"queries": balanced.queries}, facts=balanced.facts, scratch=(*scratch, *SCRATCH))
+
+    def _ranked(self, scored: DataFrame, choice: Choice, schema: pa.Schema) -> DataFrame:
+        """The rows with the columns of CHOICES. A cluster is one task's, and streams through it."""
+        best_first = [
+            (F.col("original_width").cast("long") * F.col("original_height")).desc(),
+            F.col("clip_score").desc_nulls_last(), F.col("caption_chars").desc(), F.col("pair_id"),
+        ]  # fmt: skip
+        rows = scored.select(*self.carries).repartition("cluster_id").sortWithinPartitions("cluster_id", *best_first)
+
+        def chosen(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return choose(batches, choice)
+
+        return rows.mapInArrow(chosen, spark_schema(schema))
+
+    def rules(self, config: Config) -> list[Rule]:
+        """The ledger's detail is the representative's pair_id, or the query that came nearest to keeping the pair.
+
+        A representative is first and never repeated. A pair that names no query has no draw, and stays.
+        """
+        rank = col("caption_rank")
+        rules = [
+            Rule(Reason.DUPLICATE_IMAGE, when=(rank > config.captions_per_image) | col("repeated"), value=rank,
+                 threshold=config.captions_per_image, detail=col("duplicate_of")),
+        ]  # fmt: skip
+        if config.images_per_domain:
+            place = col("domain_rank")
+            most = config.images_per_domain
+            rules.append(Rule(Reason.DOMAIN_CAP, when=place > most, value=place, threshold=most,
+                              detail=col("domain"), nulls_ok=True))  # fmt: skip
+        if _is_capped(config):
+            lost = Compare(">=", col("query_draw"), col("query_p"))
+            rules.append(Rule(Reason.BALANCE_CAP, when=lost, value=col("query_count"), detail=col("query"),
+                              threshold=config.balance_t or None, nulls_ok=True))  # fmt: skip
+        return rules
+
+
+def domain_ranks(left: DataFrame) -> DataFrame:
+    """DOMAIN_RANKS of the pairs that are left. All pairs beside one picture share its place, in the domain that it came
+    from; a picture without a domain has none.
+    """
+    representatives = left.where("duplicate_of is null and image_domain != ''")
+    pictures = representatives.select("image_of", F.col("image_domain").alias("domain"))
+    place = F.row_number().over(Window.partitionBy("domain").orderBy("image_of"))
+    ranked = pictures.withColumn("domain_rank", place.cast("long"))
+    return left.select("pair_id", "image_of").join(ranked, "image_of").select(*DOMAIN_RANKS.names)
+
+
+def _written(rows: DataFrame, run: Run, folder: str, schema: pa.Schema) -> DataFrame:
+    """``rows``, read back from where they were written just now."""
+    files = write_table(rows, run.storage, folder, schema)
+    run.storage.sweep(folder, {record.path for record in files})
+    return read_table(run.spark, run.storage, files, schema)
+
+
+def _filled(rows: DataFrame, schema: pa.Schema) -> DataFrame:
+    """The columns of ``schema``, null where a choice was not made."""
+    missing = [field for field in spark_schema(schema) if field.name not in rows.columns]
+    nothing = {field.name: F.lit(None).cast(field.dataType) for field in missing}
+    return rows.withColumns(nothing).select(*schema.names)
+
+
+def _is_capped(config: Config) -> bool:
+    return bool(config.balance_t or config.balance_tail_share)

@@ -1,0 +1,25 @@
+"""What each detector calls a language: a name that it never gives would drop every caption whose language is sure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline.core.errors import InputError
+from pipeline.stages.text.language.tables import profile_names
+
+_CODE = re.compile("[a-z]{2,3}")
+"""ISO 639-1, or 639-3 where that has none. The labels of lid.176 are known only to the model, which is not loaded."""
+
+
+def require_languages(languages: Sequence[str], detector: str) -> None:
+    """InputError `config_invalid` for a language in ``text.languages`` that ``text.detector`` does not name so."""
+    if detector == "langdetect":
+        known = profile_names()
+        unknown = [language for language in languages if language not in known]
+        remedy = f"it has {', '.join(known)}"
+    else:
+        unknown = [language for language in languages if not _CODE.fullmatch(language)]
+        remedy = "write zh" if unknown and unknown[0].startswith("zh-") else "write codes such as en, de or ceb"
+    if unknown:
+        raise InputError("config_invalid", f"text.languages: {unknown[0]!r} is no language of {detector}; {remedy}")

@@ -1,0 +1,108 @@
+"""Personal data in captions, replaced by what it was: <email>, <phone>, <ip>, <card>. No raw match leaves this file.
+
+    email         a mail address with a domain that could exist (not "logo@2x.png", not "@handle")
+    phone, card   see numbers.py
+    ip            a public IPv4 or IPv6 address: behind a word that says so (IP, server, ping), or with groups too long
+                  for a version or a section ("1.2.3.4" is one, 192.168.1.1 is everybody's)
+
+A caption is no letterhead: a number that may as well be a part number, a date or an ISBN stays (docs/faults.md, T10).
+Every pattern is linear: what repeats is bounded, or cannot begin inside itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import phonenumbers
+
+from pipeline.core.errors import InputError
+from pipeline.stages.text.numbers import MAY_HOLD, redact_numbers
+
+TOKEN = re.compile("<(?:email|phone|ip|card)>")
+NO_WORD = "<>"
+"""What stands in place of a token where words are counted or looked up."""
+
+# Letters of alphabets in which addresses exist. Han, kana and Hangul are none: they stand beside addresses as words.
+_LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
+_MAIL = re.compile(
+    rf"(?<![{_LETTERS}0-9._%+'-])[{_LETTERS}0-9._%+'-]{{1,64}}@"
+    rf"(?![0-9.]{{1,4}}x\.)(?:[{_LETTERS}0-9-]{{1,63}}\.){{1,8}}[{_LETTERS}]{{2,24}}(?![{_LETTERS}])"
+)
+_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d|-\w)")
+_IPV6 = re.compile(
+    r"(?:(?<![\w:.])|(?<=[G-Zg-z]:))[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){1,6}:"
+    r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4})(?![\w:]|\.\d)"
+)
+_IP_CUE = re.compile(
+    r"(?<![^\W_])(?:ip|ipv4|ipv6|host|server|ping|dns|address|proxy|login|at|http)\W{0,4}$", re.IGNORECASE
+)
+_VERSION_CUE = re.compile(
+    r"(?<![^\W_])(?:v|ver|vers|version|rev|release|firmware|build|update|os|ios|android|driver|apk)[\s.:]*$",
+    re.IGNORECASE,
+)
+_CUE_WINDOW = 24
+
+
+def require_regions(regions: Sequence[str]) -> None:
+    """InputError `config_invalid` for a country that phonenumbers does not know."""
+    unknown = [region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS]
+    if unknown:
+        what = f"text.phone_regions: {unknown[0]!r} is no country that phonenumbers knows"
+        raise InputError("config_invalid", f"{what}; write ISO 3166-1 codes such as US or GB")
+
+
+class Redacted(NamedTuple):
+    """A text without personal data, and how many addresses, phone numbers, IPs and cards were replaced."""
+
+    text: str
+    counts: tuple[int, int, int, int]
+
+
+def redact(text: str, regions: Sequence[str] = ()) -> Redacted:
+    """``text`` with every match replaced; ``regions`` (ISO 3166-1) are the countries whose national numbers count.
+
+    >>> redact("Write to jo@shop.example.com or call 030 1234567")
+    Redacted(text='Write to <email> or call <phone>', counts=(1, 1, 0, 0))
+    """
+    emails = phones = ips = cards = 0
+    if "@" in text:
+        text, emails = _replace(_MAIL, text, "<email>", lambda _: True)
+    if MAY_HOLD.search(text):
+        text, cards, phones = redact_numbers(text, regions)
+    if text.count(":") > 1:
+        text, ips = _replace(_IPV6, text, "<ip>", _is_address)
+    if text.count(".") > 2:
+        text, more = _replace(_IPV4, text, "<ip>", _is_address)
+        ips += more
+    return Redacted(text, (emails, phones, ips, cards))
+
+
+def _replace(
+    pattern: re.Pattern[str], text: str, token: str, holds: Callable[[re.Match[str]], bool]
+) -> tuple[str, int]:
+    replaced = 0
+
+    def one(match: re.Match[str]) -> str:
+        nonlocal replaced
+        if not holds(match):
+            return match.group()
+        replaced += 1
+        return token
+
+    return pattern.sub(one, text), replaced
+
+
+def _is_address(match: re.Match[str]) -> bool:
+    before = match.string[max(0, match.start() - _CUE_WINDOW) : match.start()]
+    try:
+        address = ipaddress.ip_address(match.group())
+    except ValueError:
+        return False
+    if not address.is_global or _VERSION_CUE.search(before):
+        return False
+    groups = re.split("[.:]", match.group())
+    long_groups = sum(len(group) >= (2 if address.version == 4 else 3) for group in groups)
+    return _IP_CUE.search(before) is not None or long_groups >= (2 if address.version == 4 else 1)

@@ -1,0 +1,229 @@
+"""text: a clean caption and its language for every candidate; what it keeps are pairs.
+
+Reads   extract  alt_text (raw; goes no further), image and page columns
+Adds    caption and what was measured on it; counts over all candidates that entered
+Source  length rule: LAION-400M (Schuhmann et al., 2021); langdetect with seed 0
+
+All candidates of one pair get the same verdict: the rules read only what is equal for them or united over the rows
+that entered; `duplicate_pair` stands last and keeps one. Which one goes by page URL and image URL, and by candidate_id
+only among equal ones: that depends on the capture date, and another crawl of the same pages must give the same corpus.
+An opt-out on any page that shows an image counts for every pair of that image, and is judged before any request for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.core.rules import CoreReason, Rule, col
+from pipeline.core.run import Run
+from pipeline.core.stage import Measured, Stage
+from pipeline.core.tables import conform, each_once, read_table, spark_schema, write_table
+from pipeline.stages.text import named_queries
+from pipeline.stages.text.captions import COLUMNS, URL_COLUMNS, measure_batch, measure_urls
+from pipeline.stages.text.clean import LONGEST_CLEANED
+from pipeline.stages.text.config import Config
+from pipeline.stages.text.language.names import require_languages
+from pipeline.stages.text.named_queries import CHOICE_COLUMNS, IndexFile, measure_file
+from pipeline.stages.text.pii import require_regions
+from pipeline.stages.text.reasons import Reason
+from pipeline.stages.text.terms import Lists, read_lists
+from schemas.text import ADDS
+
+CAPTIONS_FOLDER = "text/captions"
+PII = ("emails", "phones", "ips", "cards")
+OPTOUTS = (Reason.OPTOUT_META, Reason.OPTOUT_TDM, Reason.OPTOUT_XROBOTS)
+
+
+class Text(Stage[Config]):
+    """Cleans, detects, counts."""
+
+    name = "text"
+    unit, key = "candidate", "candidate_id"
+    keeps = ("pair", "pair_id")
+    reads = ("extract",)
+    carries: ClassVar = (
+        "candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "caption_source", "page_url", "page_lang",
+    )  # fmt: skip
+    measure_version = 2  # 2: personal data, repetition, domains, lists
+    Config, Reason, adds = Config, Reason, ADDS
+
+    def check(self, config: Config, run: Run) -> None:
+        """Languages, countries and lists that are none are refused before any work starts."""
+        require_languages(config.languages, config.detector)
+        require_regions(config.phone_regions)
+        _lists(config)
+        named_queries.require_list(config, run)
+
+    def measure_inputs(self, config: Config, run: Run) -> list[str]:
+        """The lists by what they say, not by where they lie."""
+        return [_lists(config).digest, *named_queries.measure_inputs(config, run)]
+
+    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+        """One row a candidate: first what its own text says, then what all rows that entered say together."""
+        schema = run.schema(self.name)
+        names = (*self.carries, *COLUMNS, *URL_COLUMNS, *CHOICE_COLUMNS)
+        captioned_schema = pa.schema([schema.field(name) for name in names])
+        entered = rows["extract"].select(*self.carries, "alt_text")
+        captioner = _captioner(captioned_schema, config, _lists(config), named_queries.write_file(config, run))
+        captioned = entered.mapInArrow(captioner, spark_schema(captioned_schema))
+        # Written before it is counted: several counts read it, and Spark would detect every language once for each.
+        written = write_table(captioned, run.storage, CAPTIONS_FOLDER, captioned_schema)
+        run.storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
+        captioned = read_table(run.spark, run.storage, written, captioned_schema)
+        counted = _with_counts(captioned, _signals(run), _listed(run))
+        capped = named_queries.with_first_cap(counted, config, run)
+        return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER))
+
+    def rules(self, config: Config) -> list[Rule]:
+        """What an owner forbids comes before any taste of ours."""
+        signals = col("image_optouts")
+        rules = [Rule(reason, when=signals.contains(reason.value), value=None) for reason in OPTOUTS]
+        rules += [
+            Rule(CoreReason.RULE_ERROR, when=col("raw_chars").is_null()),
+            Rule(Reason.URL_BLOCKED, when=col("blocked_url"), value=None),
+            Rule(Reason.DOMAIN_BLOCKED, when=~col("blocked_domain").is_null(), value=col("blocked_domain")),
+            Rule(Reason.TEXT_TOO_LONG, when=col("raw_chars") > config.max_chars,
+                 value=col("raw_chars"), threshold=config.max_chars),
+            Rule(Reason.TEXT_EMPTY, when=col("caption_chars") == 0, value=col("raw_chars"), detail=col("raw_chars")),
+            Rule(Reason.TEXT_TOO_SHORT, when=col("caption_weight") < config.min_chars,
+                 value=col("caption_weight"), threshold=config.min_chars),
+        ]  # fmt: skip
+        rules += [
+            Rule(Reason.ADULT_TERM, when=~col("adult_term").is_null(), value=col("adult_term")),
+            *([Rule(Reason.PII, when=col(f"pii_{kind}") > 0, value=col(f"pii_{kind}"), threshold=0) for kind in PII]
+              if config.pii == "drop" else ()),
+        ]  # fmt: skip
+        if config.drop_boilerplate:
+            rules.append(Rule(Reason.TEXT_BOILERPLATE, when=~col("boilerplate").is_null(), value=col("boilerplate")))
+        return [
+            *rules,
+            *_repetition_rules(config),
+            *_language_rules(config),
+            *named_queries.rules(config),
+            Rule(Reason.DUPLICATE_PAIR, when=col("pair_rank") > 1, value=col("pair_rank"), threshold=1),
+        ]
+
+
+def _repetition_rules(config: Config) -> list[Rule]:
+    """Within a caption, then of a caption."""
+    within = {
+        "top_word_share": config.max_word_share,
+        "repeated_share": config.max_repeated_share,
+        "symbol_share": config.max_symbol_share,
+        "keywords": config.max_keywords or LONGEST_CLEANED,
+    }
+    of = {"caption_images": config.max_images_per_caption, "caption_domain_images": config.max_images_per_domain}
+    rules = [
+        Rule(Reason.TEXT_REPETITION, when=col(name) > most, value=col(name), threshold=most)
+        for name, most in within.items()
+    ]
+    return rules + [
+        Rule(Reason.TEXT_REPEATED, when=col(name) > most, value=col(name), threshold=most)
+        for name, most in of.items()
+        if most
+    ]
+
+
+def _language_rules(config: Config) -> list[Rule]:
+    lang = col("lang")
+    rules = []
+    if config.und == "drop":
+        rules.append(Rule(Reason.LANG_UNKNOWN, when=col("lang_guess").is_null(), value=lang))
+        rules.append(
+            Rule(
+                Reason.LANG_UNSURE, when=lang == "und", value=col("lang_prob"), detail=col("lang_guess"), nulls_ok=True
+            )
+        )
+    if config.languages:
+        rules.append(
+            Rule(
+                Reason.LANG_NOT_WANTED,
+                when=~lang.isin([*config.languages, "und"]),
+                value=lang,
+                threshold=config.languages,
+            )
+        )
+    return rules
+
+
+def _lists(config: Config) -> Lists:
+    return read_lists(config.adult_terms, config.blocked_domains, config.blocked_urls)
+
+
+def _captioner(
+    schema: pa.Schema, config: Config, lists: Lists, index: IndexFile | None
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """What a row's own text says, beside the columns that go on."""
+
+    def caption(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns: dict[str, pa.Array] = {}
+            captioned = measure_batch(batch, config, lists)
+            matched = measure_file(captioned.column("caption"), index)
+            for part in (batch, captioned, measure_urls(batch, lists), matched):
+                columns |= dict(zip(part.schema.names, part.columns, strict=True))
+            table = pa.table({name: columns[name] for name in schema.names})
+            yield from conform(table, schema).to_batches()
+
+    return caption
+
+
+def _signals(run: Run) -> DataFrame:
+    """url_id, signal: what any page that shows an image says, whether or not that page has a usable text for it.
+
+    Headers of redirects on the way to a page are no part of its WARC record; the crawl's rows have them.
+    """
+    shown = run.rows("extract").where(F.col("url_id").isNotNull()).select("url_id", "page_id", "page_optouts")
+    hops = run.rows("crawl").select(F.col("final_page_id").alias("page_id"), F.explode("optouts").alias("signal"))
+    said = shown.select("url_id", F.explode("page_optouts").alias("signal"))
+    return said.union(shown.join(hops, "page_id").select("url_id", "signal")).distinct()
+
+
+def _listed(run: Run) -> DataFrame:
+    """url_id, image_sha256s, image_boxes: what lists say of a picture, in rows without a usable text too."""
+    said = run.rows("extract").where("url_id is not null and (listed_sha256s is not null or boxes is not null)")
+    return said.groupBy("url_id").agg(
+        F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
+        F.flatten(each_once("boxes")).alias("image_boxes"),
+    )  # fmt: skip
+
+
+def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) -> DataFrame:
+    """Counts and unions over all rows that entered: measurements, never moved by what survives."""
+    images = (
+        captioned.select("caption_id", "url_id")
+        .distinct()
+        .groupBy("caption_id")
+        .agg(F.count(F.lit(1)).alias("caption_images"))
+    )
+    in_domain = (
+        captioned.where("image_domain <> ''").select("caption_id", "image_domain", "url_id").distinct()
+        .groupBy("caption_id", "image_domain").agg(F.count(F.lit(1)).alias("caption_domain_images"))
+    )  # fmt: skip
+    pages = (
+        captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
+    )
+    requests = captioned.groupBy("url_id").agg(F.min("image_url").alias("request_url"))
+    united = signals.groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
+    rank = (
+        F.row_number().over(Window.partitionBy("pair_id").orderBy("page_url", "image_url", "candidate_id")).cast("long")
+    )
+    nothing = F.array().cast("array<string>")
+    return (
+        captioned.join(images, "caption_id", "left").join(in_domain, ["caption_id", "image_domain"], "left")
+        .join(pages, "pair_id", "left").join(requests, "url_id", "left").join(united, "url_id", "left")
+        .join(listed, "url_id", "left")
+        .withColumns({
+            "image_optouts": F.coalesce("image_optouts", nothing),
+            "caption_domain_images": F.coalesce("caption_domain_images", F.lit(0)),
+            "pair_rank": rank,
+        })
+    )  # fmt: skip
+
+
+__all__ = ["Config", "Reason", "Text"]

@@ -1,0 +1,99 @@
+"""WAT: the links of pages as JSON."""
+
+import gzip
+import json
+
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.wat import read_wat
+
+
+def wat_record(links, *, url="https://site.example/dir/", head=None, status="200", **html):
+    html_metadata = {"Head": head or {}, "Links": links} | html
+    return {
+        "Container": {"Offset": "0"},
+        "Envelope": {
+            "WARC-Header-Metadata": {"WARC-Target-URI": url, "WARC-Date": "2024-05-06T07:08:09Z", "WARC-Type": "response"},
+            "Payload-Metadata": {
+                "HTTP-Response-Metadata": {
+                    "Response-Message": {"Status": status, "Version": "HTTP/1.1"},
+                    "Headers": {"X-Robots-Tag": ["noai", "nofollow"], "Content-Type": "text/html"},
+                    "HTML-Metadata": {name: value for name, value in html_metadata.items() if value is not ...},
+                }
+            },
+        },
+    }
+
+
+def rows_of(tmp_path, record, *bodies, **settings):
+    path = tmp_path / "a.warc.wat.gz"
+    texts = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
+    path.write_bytes(b"".join(gzip.compress(record(text, kind="metadata", http=b"")) for text in texts))
+    return list(read_wat(path, "f", Config(**settings)))
+
+
+def image(src, **more):
+    return {"path": "IMG@/src", "url": src} | more
+
+
+def test_image_links_give_candidates(tmp_path, record):
+    """X8, X9"""
+    links = [
+        {"path": "A@/href", "url": "/x", "text": 5},
+        image("a.jpg", alt="Tom &amp; Jerry"),
+        image("/b.jpg"),
+        image("https://i.example/c.jpg", alt=""),
+    ]
+    head = {"Base": "/base/", "Metas": [{"name": "robots", "content": "noimageai"}, {"property": "x"}, 5]}
+    rows = rows_of(tmp_path, record, wat_record(links, head=head))
+    assert [(row["image_url"], row["outcome"], row["place"]) for row in rows] == [
+        ("https://site.example/base/a.jpg", "ok", 0),
+        ("https://site.example/b.jpg", "alt_missing", 1),
+        ("https://i.example/c.jpg", "alt_empty", 2),
+    ]
+    assert rows[0]["page_optouts"] == ["optout_meta", "optout_xrobots"]
+    assert rows[0]["alt_text"] == "Tom &amp; Jerry"
+    assert rows[0]["page_date"] == "2024-05-06T07:08:09Z"
+
+
+def test_a_broken_link_costs_itself_alone(tmp_path, record):
+    """X8"""
+    links = [
+        image("a.jpg", alt="one"),
+        image("b.jpg", alt=5),
+        image("c.jpg", alt=None),
+        {"path": "IMG@/src", "alt": "no url"},
+        image(["d.jpg"], alt="x"),
+        "a string",
+        7,
+        image("e.jpg", alt="two"),
+    ]
+    rows = rows_of(tmp_path, record, wat_record(links))
+    assert [row["outcome"] for row in rows] == ["ok", *["record_malformed"] * 6, "ok"]
+    assert len({row["candidate_id"] for row in rows}) == len(rows)
+
+
+def test_a_broken_record_costs_itself_alone(tmp_path, record):
+    """X8"""
+    good = wat_record([image("a.jpg", alt="one")])
+    broken = [b'{"Envelope": {"Payl', b"\xff\xfe", wat_record("a string"), wat_record(...), wat_record({"0": 1}), []]
+    rows = rows_of(tmp_path, record, good, *broken, good)
+    assert [row["outcome"] for row in rows] == ["ok", *["record_malformed"] * len(broken), "ok"]
+
+
+def test_records_that_describe_no_page_are_one_row(tmp_path, record):
+    """X7"""
+    request = {"Envelope": {"Payload-Metadata": {"HTTP-Request-Metadata": {}}}}
+    rows = rows_of(tmp_path, record, request, request, wat_record([], status="404"), wat_record([image("a", alt="x")]))
+    assert [(row["outcome"], row["count"]) for row in rows] == [("ok", 1), ("record_not_page", 3)]
+
+
+def test_the_limit_of_images_holds_in_a_wat_too(tmp_path, record):
+    """X11"""
+    rows = rows_of(tmp_path, record, wat_record([image(f"{i}.jpg", alt="x") for i in range(30)]), max_page_images=10)
+    assert [(row["outcome"], row["count"]) for row in rows] == [("ok", 1)] * 10 + [("page_image_limit", 20)]
+
+
+def test_real_wat_files_are_read(shared_data):
+    for name, n_records in (("cc-2019-22-excerpt.warc.wat.gz", 4), ("cc-whirlwind.warc.wat.gz", 2)):
+        rows = list(read_wat(shared_data / "warc" / name, "f", Config()))
+        assert [(row["outcome"], row["count"]) for row in rows] == [("record_not_page", n_records)]

@@ -1,0 +1,63 @@
+"""Which lane asks for which image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.stages.fetch.config import Config
+from pipeline.stages.fetch.spread import TO_ASK, spread
+
+Spread = Callable[..., dict[str, dict[int, int]]]
+
+
+@pytest.fixture
+def lanes_of(spark) -> Spread:
+    """``lanes_of(images, lanes, ...)``: by host, the images in each lane; and the one share that all its rows have."""
+
+    def run(images: dict[str, int], lanes: int, **settings: object):
+        rows = [(f"{host}{number}", f"http://{host}/{number}.jpg", 1, None) for host, count in images.items() for number in range(count)]
+        table = spread(spark.createDataFrame(rows, TO_ASK), lanes, Config(**settings))
+        found: dict[str, dict[int, int]] = defaultdict(dict)
+        shares: dict[str, set[int]] = defaultdict(set)
+        assert table.rdd.getNumPartitions() == lanes
+        for lane, host, share in table.rdd.mapPartitionsWithIndex(lambda lane, rows: ((lane, row.host, row.share) for row in rows)).collect():
+            found[host][lane] = found[host].get(lane, 0) + 1
+            shares[host].add(share)
+        assert all(len(share) == 1 for share in shares.values())
+        return found, {host: share.pop() for host, share in shares.items()}
+
+    return run
+
+
+def test_a_host_is_in_one_lane_with_and_without_www(lanes_of) -> None:
+    images = {f"{www}site{number}.example": 3 for number in range(6) for www in ("", "www.")}
+    found, shares = lanes_of(images, 8)
+    assert set(shares.values()) == {1}
+    for number in range(6):
+        (lane,) = {lane for www in ("", "www.") for lane in found[f"{www}site{number}.example"]}
+        assert 0 <= lane < 8
+
+
+def test_a_very_large_host_is_split_where_one_lane_could_not_keep_up_with_its_rate(lanes_of) -> None:
+    images = {"cdn.example": 45_000, "small.example": 500}
+    found, shares = lanes_of(images, 8, rate_per_host=0.0, per_host=16)
+    assert shares == {"cdn.example": 4, "small.example": 1}
+    assert 2 <= len(found["cdn.example"]) <= 4
+    assert sum(found["cdn.example"].values()) == 45_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [({"rate_per_host": 10.0}, 1), ({"rate_per_host": 120.0}, 3), ({"rate_per_host": 0.0, "per_host": 2}, 2), ({"rate_per_host": 60.0, "per_host": 1}, 1)],
+)  # fmt: skip
+def test_a_host_has_no_more_lanes_than_its_rate_and_its_connections_allow(lanes_of, settings, share) -> None:
+    _, shares = lanes_of({"cdn.example": 40_001}, 8, **settings)
+    assert shares == {"cdn.example": share}
+
+
+def test_what_is_never_asked_for_has_a_lane_too(spark) -> None:
+    rows = spread(spark.createDataFrame([("id", "http://[broken", 1, None)], TO_ASK), 4, Config()).collect()
+    assert [(row.host, row.share) for row in rows] == [("", 1)]
