@@ -126,9 +126,10 @@ def kept_by_hand(queries: Sequence[Sequence[str]], cap: int) -> tuple[float, set
     def work() -> set[str]:
         counts = Counter(query for some in queries for query in some)
         return {
-            pair_id for pair_id, some in zip(pair_ids(len(queries)), queries, strict=True)
+            pair_id
+            for pair_id, some in zip(pair_ids(len(queries)), queries, strict=True)
             if any(draw(pair_id, query) < cap / max(counts[query], cap) for query in some)
-        }  # fmt: skip
+        }
 
     return seconds(work)
 
@@ -213,21 +214,36 @@ def main() -> int:
         if by_spark != by_hand:
             print(f"balance: the kept sets differ in {len(by_spark ^ by_hand)} pairs", file=sys.stderr)
             return 1
-        print(json.dumps({
-            "benchmark": "balance",
-            "entries": len(entries), "captions": len(captions), "rounds": ROUNDS,
-            "matches_per_caption": round(len(pa.compute.list_flatten(found)) / len(captions), 1),
-            "captions_per_s": round(len(captions) / median(ours)),
-            "peer": "pyahocorasick" if peer is not None else None,
-            "peer_captions_per_s": round(len(captions) / median(theirs)) if theirs else None,
-            "ratio": round(median(theirs) / median(ours), 2) if theirs else None,
-            "equal": True if theirs else None,
-            "build_s": round(build_s, 2), "open_s": round(open_s, 4), "index_bytes": len(data),
-            "memory_kb": memories,
-            "capped": {"captions": len(many), "cap": CAP, "kept": len(by_spark), "equal": True,
-                       "spark_s": round(spark_s, 1), "python_s": round(hand_s, 1)},
-            "cores": os.cpu_count(), "python": platform.python_version(),
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "benchmark": "balance",
+                    "entries": len(entries),
+                    "captions": len(captions),
+                    "rounds": ROUNDS,
+                    "matches_per_caption": round(len(pa.compute.list_flatten(found)) / len(captions), 1),
+                    "captions_per_s": round(len(captions) / median(ours)),
+                    "peer": "pyahocorasick" if peer is not None else None,
+                    "peer_captions_per_s": round(len(captions) / median(theirs)) if theirs else None,
+                    "ratio": round(median(theirs) / median(ours), 2) if theirs else None,
+                    "equal": True if theirs else None,
+                    "build_s": round(build_s, 2),
+                    "open_s": round(open_s, 4),
+                    "index_bytes": len(data),
+                    "memory_kb": memories,
+                    "capped": {
+                        "captions": len(many),
+                        "cap": CAP,
+                        "kept": len(by_spark),
+                        "equal": True,
+                        "spark_s": round(spark_s, 1),
+                        "python_s": round(hand_s, 1),
+                    },
+                    "cores": os.cpu_count(),
+                    "python": platform.python_version(),
+                }
+            )
+        )
     return 0
 
 

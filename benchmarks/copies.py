@@ -42,16 +42,31 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETTINGS = ImageSettings()
 UNLIMITED = {"phash256": 256, "chroma": 255}
 GREY = [CopyLimits(bits, **UNLIMITED) for bits in (0, 2, 4, 6, 8, 10)]
-SECOND = [CopyLimits(*limits) for limits in (
-    (4, 16, 16), (4, 24, 12), (4, 24, 16), (4, 24, 24), (4, 28, 16), (4, 32, 16), (6, 24, 16), (6, 32, 16), (8, 32, 16),
-)]  # fmt: skip
+SECOND = [
+    CopyLimits(*limits)
+    for limits in (
+        (4, 16, 16),
+        (4, 24, 12),
+        (4, 24, 16),
+        (4, 24, 24),
+        (4, 28, 16),
+        (4, 32, 16),
+        (6, 24, 16),
+        (6, 32, 16),
+        (8, 32, 16),
+    )
+]
 COLOURS = {"red": 0.0, "orange": 0.08, "green": 0.33, "cyan": 0.5, "blue": 0.64, "purple": 0.8}
 QUOTES = [
-    "Be yourself; everyone else\nis already taken.", "The best way out\nis always through.",
-    "Whatever you are,\nbe a good one.", "Nothing will work\nunless you do.",
-    "Simplicity is the ultimate\nsophistication.", "Turn your wounds\ninto wisdom.",
-    "Well begun\nis half done.", "No great mind has existed\nwithout madness.",
-]  # fmt: skip
+    "Be yourself; everyone else\nis already taken.",
+    "The best way out\nis always through.",
+    "Whatever you are,\nbe a good one.",
+    "Nothing will work\nunless you do.",
+    "Simplicity is the ultimate\nsophistication.",
+    "Turn your wounds\ninto wisdom.",
+    "Well begun\nis half done.",
+    "No great mind has existed\nwithout madness.",
+]
 
 
 # Copies
@@ -93,11 +108,18 @@ def watermarked(picture: Image.Image) -> bytes:
 
 
 COPIES: dict[str, Callable[[Image.Image], bytes]] = {
-    "JPEG q30": reencoded(30), "JPEG q50": reencoded(50), "JPEG q70": reencoded(70), "JPEG q95": reencoded(95),
-    "half size": resized(0.5), "twice the size": resized(2), "brighter by 8%": brightened(1.08),
-    "brighter by 20%": brightened(1.2), "2% cropped off": cropped(0.02), "5% cropped off": cropped(0.05),
+    "JPEG q30": reencoded(30),
+    "JPEG q50": reencoded(50),
+    "JPEG q70": reencoded(70),
+    "JPEG q95": reencoded(95),
+    "half size": resized(0.5),
+    "twice the size": resized(2),
+    "brighter by 8%": brightened(1.08),
+    "brighter by 20%": brightened(1.2),
+    "2% cropped off": cropped(0.02),
+    "5% cropped off": cropped(0.05),
     "watermark": watermarked,
-}  # fmt: skip
+}
 
 
 # Look-alikes
@@ -113,8 +135,24 @@ def products(colour: tuple[int, int, int]) -> Iterator[Image.Image]:
     """A T-shirt, a mug and a chair on white."""
     shirt, mug, chair = (Image.new("RGB", (360, 360), "white") for _ in range(3))
     ImageDraw.Draw(shirt).polygon(
-        [(120, 60), (150, 80), (210, 80), (240, 60), (320, 120), (290, 170), (255, 150), (255, 310), (105, 310),
-         (105, 150), (70, 170), (40, 120)], fill=colour, outline="black", width=4)  # fmt: skip
+        [
+            (120, 60),
+            (150, 80),
+            (210, 80),
+            (240, 60),
+            (320, 120),
+            (290, 170),
+            (255, 150),
+            (255, 310),
+            (105, 310),
+            (105, 150),
+            (70, 170),
+            (40, 120),
+        ],
+        fill=colour,
+        outline="black",
+        width=4,
+    )
     draw = ImageDraw.Draw(mug)
     draw.ellipse((210, 120, 320, 250), outline=colour, width=24)
     draw.rounded_rectangle((60, 80, 250, 300), radius=24, fill=colour)
@@ -279,13 +317,20 @@ def main() -> int:
     if sys.argv[1:] == ["table"]:
         print(table(results, GREY), table(results, SECOND), sep="\n\n")
         return 0
-    print(json.dumps({
-        "benchmark": "copies", "default": label(Config().limits), "photos": len(photos),
-        "recall": {name: _rounded(result.shares) for name, result in results.items() if result.are_copies},
-        "false": {name: _rounded(result.shares) for name, result in results.items() if not result.are_copies},
-        "pairs": {name: result.pairs for name, result in results.items()},
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "benchmark": "copies",
+                "default": label(Config().limits),
+                "photos": len(photos),
+                "recall": {name: _rounded(result.shares) for name, result in results.items() if result.are_copies},
+                "false": {name: _rounded(result.shares) for name, result in results.items() if not result.are_copies},
+                "pairs": {name: result.pairs for name, result in results.items()},
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            }
+        )
+    )
     return 0
 
 

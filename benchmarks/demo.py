@@ -40,12 +40,19 @@ def main() -> int:
         run_demo(folder, [], scenes=None, seed=0, reporter=Reporter(quiet=True), console=Console(file=io.StringIO()))
         taken_s = time.perf_counter() - begun
         manifests = [read_manifest(Storage.at(folder), stage.name) for stage in STAGES]
-    print(json.dumps({
-        "benchmark": "demo",
-        "seconds": round(taken_s, 1),
-        "stages": {manifest.stage: figures(manifest) for manifest in manifests if manifest and not manifest.off},
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "benchmark": "demo",
+                "seconds": round(taken_s, 1),
+                "stages": {
+                    manifest.stage: figures(manifest) for manifest in manifests if manifest and not manifest.off
+                },
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            }
+        )
+    )
     return 0
 
 

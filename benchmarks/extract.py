@@ -62,15 +62,25 @@ def main() -> int:
             seconds(work, pages)
         rounds = [{name: seconds(work, pages) for name, work in ways.items()} for _ in range(ROUNDS)]
     alone, ours, in_child = (len(pages) / min(taken[name] for taken in rounds) for name in ways)
-    print(json.dumps({
-        "benchmark": "extract",
-        "pages": len(pages), "html_bytes": sum(len(html) for _, html in pages), "rounds": ROUNDS,
-        "candidates": sum(len(candidates_of_page(html, url, None, None, (), config)) for url, html in pages),
-        "pages_per_s": round(ours), "pages_per_s_in_child": round(in_child),
-        "peer": 'selectolax css("img") alone', "peer_pages_per_s": round(alone),
-        "ratio": round(ours / alone, 2), "ratio_in_child": round(in_child / alone, 2),
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "benchmark": "extract",
+                "pages": len(pages),
+                "html_bytes": sum(len(html) for _, html in pages),
+                "rounds": ROUNDS,
+                "candidates": sum(len(candidates_of_page(html, url, None, None, (), config)) for url, html in pages),
+                "pages_per_s": round(ours),
+                "pages_per_s_in_child": round(in_child),
+                "peer": 'selectolax css("img") alone',
+                "peer_pages_per_s": round(alone),
+                "ratio": round(ours / alone, 2),
+                "ratio_in_child": round(in_child / alone, 2),
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            }
+        )
+    )
     return 0
 
 

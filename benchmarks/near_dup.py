@@ -93,8 +93,9 @@ def planted(n: int, seed: int) -> Planted:
     phash[decoys] = phash[originals[: len(decoys)]] ^ flips(rng, len(decoys), 4, 64)[:, 0]
     return Planted(
         Signatures(phash, phash256, chroma4),
-        np.column_stack([originals, copies]), np.column_stack([originals[: len(decoys)], decoys]),
-    )  # fmt: skip
+        np.column_stack([originals, copies]),
+        np.column_stack([originals[: len(decoys)], decoys]),
+    )
 
 
 def flips(rng: np.random.Generator, rows: int, most: int, bits: int) -> np.ndarray:
@@ -194,12 +195,20 @@ def measure(spark: SparkSession, n: int) -> dict[str, Any]:
         exact = same_partition(found, compared)
     faiss_s = faiss_seconds(rows.signatures.phash)
     return {
-        "n": n, "seconds": round(took, 2), "edges": edges, "components": len(np.unique(components["component"])),
-        "copies": len(a), "copies_found": int((found[a] == found[b]).sum()),
-        "decoys": len(c), "decoys_joined": int((found[c] == found[d]).sum()),
-        "exact": exact, "brute_force_s": brute_s and round(brute_s, 2), "faiss_s": faiss_s and round(faiss_s, 2),
-        "driver_mb": driver_mb, "jvm_mb": jvm_mb,
-    }  # fmt: skip
+        "n": n,
+        "seconds": round(took, 2),
+        "edges": edges,
+        "components": len(np.unique(components["component"])),
+        "copies": len(a),
+        "copies_found": int((found[a] == found[b]).sum()),
+        "decoys": len(c),
+        "decoys_joined": int((found[c] == found[d]).sum()),
+        "exact": exact,
+        "brute_force_s": brute_s and round(brute_s, 2),
+        "faiss_s": faiss_s and round(faiss_s, 2),
+        "driver_mb": driver_mb,
+        "jvm_mb": jvm_mb,
+    }
 
 
 def forget_peak() -> None:
@@ -227,12 +236,20 @@ def main() -> int:
     spark.stop()
     wrong = [size["n"] for size in sizes if size["exact"] is False or size["copies_found"] < size["copies"]]
     late = [size["n"] for size in sizes if size["seconds"] > GOAL_S.get(size["n"], math.inf)]
-    print(json.dumps({
-        "benchmark": "near_dup", "limits": LIMITS._asdict(), "sizes": sizes,
-        "goal": f"exact; {GOAL_S[1_000_000]} s for 10^6", "goal_met": not (wrong or late),
-        "peer": f"NumPy {np.__version__}, all pairs, one core; faiss, one core",
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "benchmark": "near_dup",
+                "limits": LIMITS._asdict(),
+                "sizes": sizes,
+                "goal": f"exact; {GOAL_S[1_000_000]} s for 10^6",
+                "goal_met": not (wrong or late),
+                "peer": f"NumPy {np.__version__}, all pairs, one core; faiss, one core",
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            }
+        )
+    )
     if wrong:
         print(f"near_dup: the join is not exact at {wrong}", file=sys.stderr)
     return bool(wrong)

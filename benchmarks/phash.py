@@ -55,16 +55,29 @@ def main() -> int:
     cv2.setNumThreads(1)
     photos = [data for data in jpegs("photos.tar") if max(Image.open(io.BytesIO(data)).size) <= LARGEST_PHOTO]
     sets = {"photos": photos, "thumbnails": jpegs("flickr8k-images.tar")[:THUMBNAILS]}
-    wrong = sum(int(ours) != theirs for images in sets.values() for ours, theirs in zip(
-        phash(images).tolist(), map(reference, images), strict=True))  # fmt: skip
+    wrong = sum(
+        int(ours) != theirs
+        for images in sets.values()
+        for ours, theirs in zip(phash(images).tolist(), map(reference, images), strict=True)
+    )
     found = {name: measured(images, rounds) for name, images in sets.items()}
-    print(json.dumps({
-        "benchmark": "phash", "rounds": rounds, "wrong": wrong, **found,
-        "psnr_p5_db": quality(photos, sets["thumbnails"]),
-        "peer": f"imagehash {imagehash.__version__}", "ratio": found["photos"]["ratio"],
-        "goal": GOAL, "goal_met": all(one["ratio"] >= GOAL for one in found.values()),
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "benchmark": "phash",
+                "rounds": rounds,
+                "wrong": wrong,
+                **found,
+                "psnr_p5_db": quality(photos, sets["thumbnails"]),
+                "peer": f"imagehash {imagehash.__version__}",
+                "ratio": found["photos"]["ratio"],
+                "goal": GOAL,
+                "goal_met": all(one["ratio"] >= GOAL for one in found.values()),
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            }
+        )
+    )
     return 1 if wrong else 0
 
 
@@ -100,9 +113,12 @@ def measured(images: list[bytes], rounds: int) -> dict[str, Any]:
     found = {name: round(seconds / len(images) * 1e3, 3) for name, seconds in best.items()}
     off = {"mean": round(float(bits.mean()), 2), "p95": int(np.percentile(bits, 95)), "max": int(bits.max())}
     return {
-        "images": len(images), **found, "guarded_measure_ms": round(min(guarded_s) / len(images) * 1e3, 3),
-        "ratio": round(best["imagehash_ms"] / best["phash_ms"], 2), "stored_bits_off": off,
-    }  # fmt: skip
+        "images": len(images),
+        **found,
+        "guarded_measure_ms": round(min(guarded_s) / len(images) * 1e3, 3),
+        "ratio": round(best["imagehash_ms"] / best["phash_ms"], 2),
+        "stored_bits_off": off,
+    }
 
 
 def _with_child(child: ImageChild, images: list[bytes]) -> float:

@@ -61,11 +61,16 @@ def pictures(path: Path) -> None:
 
 def fetch(spark: SparkSession, folder: Path, port: int, lanes: int) -> int:
     """Fetch all images into a run of its own; how many have a row."""
-    config = Config.model_validate({
-        "web": {"contact": "mailto:bench@pairmill.example", "allow_networks": ["127.0.0.0/8"],
-                "resolve": {"*": f"127.0.0.1:{port}"}},
-        "fetch": {"rate_per_host": RATE, "per_host": PER_HOST, "lanes": lanes, "part_images": 20},
-    })  # fmt: skip
+    config = Config.model_validate(
+        {
+            "web": {
+                "contact": "mailto:bench@pairmill.example",
+                "allow_networks": ["127.0.0.0/8"],
+                "resolve": {"*": f"127.0.0.1:{port}"},
+            },
+            "fetch": {"rate_per_host": RATE, "per_host": PER_HOST, "lanes": lanes, "part_images": 20},
+        }
+    )
     run = Run(Storage.at(str(folder)), config, {stage.name: stage for stage in STAGES}, Reporter(quiet=True))
     hosts = [n // 2 % (HOSTS - 1) + 1 if n % 2 else 0 for n in range(IMAGES)]
     rows = [(f"{n:032x}", f"http://img{host}.example/{n}.jpg", 1, None) for n, host in enumerate(hosts)]
@@ -131,11 +136,22 @@ def main() -> int:
             fair &= rows == IMAGES and (share["requests"] > IMAGES) == killed
             found.append(share)
     spark.stop()
-    print(json.dumps({
-        "benchmark": "politeness", "hosts": HOSTS, "images": IMAGES, "rate_per_host": RATE, "per_host": PER_HOST,
-        "speculation": False, "kept_by_all": bool(fair), "seen": found,
-        "cores": os.cpu_count(), "python": platform.python_version(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "benchmark": "politeness",
+                "hosts": HOSTS,
+                "images": IMAGES,
+                "rate_per_host": RATE,
+                "per_host": PER_HOST,
+                "speculation": False,
+                "kept_by_all": bool(fair),
+                "seen": found,
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            }
+        )
+    )
     return 0 if fair else 1
 
 

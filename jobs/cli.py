@@ -26,9 +26,12 @@ from pipeline.core.errors import InputError, PairmillError, ProcessLost, StageEr
 from pipeline.core.progress import Reporter
 
 app = typer.Typer(
-    name="pairmill", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="pairmill",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Turn a piece of the web into an image-text corpus that accounts for every pair.",
-)  # fmt: skip
+)
 
 app.add_typer(queries)
 app.add_typer(hashes)
@@ -53,11 +56,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an e
 
 @app.command()
 def build(
-    run: RunFolder, config: ConfigFile = None, preset: Preset = None, sets: Sets = None,
+    run: RunFolder,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    sets: Sets = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="ask again what may succeed now")] = False,
-    log: Log = "text", debug: Debug = False,
-) -> None:  # fmt: skip
+    log: Log = "text",
+    debug: Debug = False,
+) -> None:
     """Bring a run up to date: measure what was never measured, decide, and write the corpus."""
     from pipeline import funnel
 
@@ -76,8 +83,9 @@ def audit(
     run: RunArgument,
     check: Annotated[bool, typer.Option("--check", help="prove the account from disk; exit 1 if it fails")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the funnel as JSON on stdout")] = False,
-    log: Log = "text", debug: Debug = False,
-) -> None:  # fmt: skip
+    log: Log = "text",
+    debug: Debug = False,
+) -> None:
     """Show what became of every row, as a funnel and as one HTML page; --check proves it."""
     from pipeline import audit as auditing
     from pipeline import funnel
@@ -130,8 +138,11 @@ def train(
         typer.Option("--data", metavar="PATH", help="a run, corpus, tar or JSON list; repeatable (setting data)"),
     ] = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="the model's folder (setting output)")] = None,
-    config: ConfigFile = None, sets: Sets = None, log: Log = "text", debug: Debug = False,
-) -> None:  # fmt: skip
+    config: ConfigFile = None,
+    sets: Sets = None,
+    log: Log = "text",
+    debug: Debug = False,
+) -> None:
     """Train a CLIP model on a corpus, or go on with it; docs/training.md has the settings."""
     from pipeline.training.config import TrainConfig
     from pipeline.training.loop import train as run_training
@@ -160,8 +171,9 @@ def evaluate(
     template: Templates = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="the result as JSON")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the result as JSON on stdout")] = False,
-    device: Device = "auto", debug: Debug = False,
-) -> None:  # fmt: skip
+    device: Device = "auto",
+    debug: Debug = False,
+) -> None:
     """Measure a CLIP model: retrieval on pairs, or zero-shot classification of labelled pictures."""
     from pipeline.evaluation import result as evaluation
     from pipeline.vision.clip_model import load
@@ -183,8 +195,9 @@ def predict(
     text: Annotated[list[str], typer.Option("--text", metavar="TEXT", help="one of the texts; repeatable")],
     template: Annotated[str, typer.Option(metavar="TEMPLATE", help="what each text is put into, as {}")] = "{}",
     as_json: Annotated[bool, typer.Option("--json", help="as JSON on stdout")] = False,
-    device: Device = "auto", debug: Debug = False,
-) -> None:  # fmt: skip
+    device: Device = "auto",
+    debug: Debug = False,
+) -> None:
     """Say which of some texts fits each picture, as probabilities among these texts."""
     from pipeline.evaluation.predict import predict as run_predict
     from pipeline.evaluation.predict import print_table
@@ -199,12 +212,14 @@ def predict(
 
 @app.command()
 def demo(
-    run: RunFolder = "demo-run", sets: Sets = None,
+    run: RunFolder = "demo-run",
+    sets: Sets = None,
     scenes: Annotated[int, typer.Option(min=1, help="good scenes on the hosts of the first corpus")] = 1500,
     steps: Annotated[int, typer.Option(min=2, help="steps of each training")] = 180,
     seed: Annotated[int, typer.Option(help="seed of the small web")] = 0,
-    log: Log = "text", debug: Debug = False,
-) -> None:  # fmt: skip
+    log: Log = "text",
+    debug: Debug = False,
+) -> None:
     """Serve a small web, build a corpus, train on it, filter a second corpus with that model, and measure it all."""
     from pipeline.demo.run import run_demo
 

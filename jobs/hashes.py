@@ -28,4 +28,3 @@ def build(
     for name, reason in refused[:3]:
         print(f"left out: {name} ({reason})")
     print(f"{listed:,} pictures in {output}; {len(refused):,} files are none")
-

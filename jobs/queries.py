@@ -40,7 +40,7 @@ def build(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of Spark; repeatable")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Build a list from WordNet, a text or a run's own captions, titles and numbers (docs/balance.md)."""
     from pyspark.sql import functions as F
 

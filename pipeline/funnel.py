@@ -29,8 +29,16 @@ from pipeline.stages.text.stage import Text
 from pipeline.web.config import WebConfig
 
 STAGES: tuple[Stage[Any], ...] = (
-    Crawl(), Extract(), Text(), Fetch(), Dedup(), Attach(), Clip(), Select(), Export(),
-)  # fmt: skip
+    Crawl(),
+    Extract(),
+    Text(),
+    Fetch(),
+    Dedup(),
+    Attach(),
+    Clip(),
+    Select(),
+    Export(),
+)
 BY_NAME = {stage.name: stage for stage in STAGES}
 
 

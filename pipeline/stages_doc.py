@@ -71,16 +71,24 @@ def plain() -> str:
 def markdown() -> str:
     """docs/stages.md."""
     overview = Table(
-        "", ("stage", "measures", "hands on", "reads", "reasons"),
-        [(stage.name, f"{stage.unit}s", f"{stage.keeps[0]}s", ", ".join(stage.reads), str(len(stage.reasons)))
-         for stage in STAGES],
-    )  # fmt: skip
+        "",
+        ("stage", "measures", "hands on", "reads", "reasons"),
+        [
+            (stage.name, f"{stage.unit}s", f"{stage.keeps[0]}s", ", ".join(stage.reads), str(len(stage.reasons)))
+            for stage in STAGES
+        ],
+    )
     tables = [
-        Chapter("The corpus", ["The Parquet file beside each tar; a sample's JSON has the same fields."], [],
-                [Table("", COLUMN_HEAD, _columns(CORPUS))]),
-        Chapter("The ledger", ["One row for each row that a stage dropped."], [],
-                [Table("", COLUMN_HEAD, _columns(LEDGER))]),
-    ]  # fmt: skip
+        Chapter(
+            "The corpus",
+            ["The Parquet file beside each tar; a sample's JSON has the same fields."],
+            [],
+            [Table("", COLUMN_HEAD, _columns(CORPUS))],
+        ),
+        Chapter(
+            "The ledger", ["One row for each row that a stage dropped."], [], [Table("", COLUMN_HEAD, _columns(LEDGER))]
+        ),
+    ]
     top = Chapter("", [READING, GENERATED], [], [overview])
     return _document("Stages", [top, *stage_chapters(), *tables])
 
@@ -162,8 +170,15 @@ def as_text(value: Any) -> str:
     return json.dumps(to_jsonable_python(value), ensure_ascii=False)
 
 
-BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}",
-          "minItems": "at least {}", "minLength": "at least {} long", "maxLength": "at most {} long"}  # fmt: skip
+BOUNDS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "minItems": "at least {}",
+    "minLength": "at least {} long",
+    "maxLength": "at most {} long",
+}
 TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "string": "text", "object": "mapping"}
 
 

@@ -26,21 +26,27 @@ ADDS = table(
 )
 
 # parts/rows: the answers as they came, in files of one part each.
-PAGES = table(1, [
-    *ADDS,
-    column("try_number", INT32, "1 for the first measurement, raised by each --retry-failed; the highest counts"),
-])  # fmt: skip
+PAGES = table(
+    1,
+    [
+        *ADDS,
+        column("try_number", INT32, "1 for the first measurement, raised by each --retry-failed; the highest counts"),
+    ],
+)
 
 # frontier/: entries as they were found, one row a page and spelling (the seeds first) ...
-LINKS = table(1, [
-    column("page_id", STRING, "key of the page that the link leads to"),
-    column("page_url", STRING, "clean URL: what would be requested"),
-    column("url", STRING, "the spelling on the page, made absolute"),
-    column("host", STRING, "host name of the URL, lower-case ASCII; empty where no request can be made of it"),
-    column("depth", INT32, "links followed from a seed", "links"),
-    column("outcome", STRING, "why it is not asked for; null: nothing about the URL speaks against it"),
-    column("detail", STRING, "what exactly, where the reason alone does not say"),
-])  # fmt: skip
+LINKS = table(
+    1,
+    [
+        column("page_id", STRING, "key of the page that the link leads to"),
+        column("page_url", STRING, "clean URL: what would be requested"),
+        column("url", STRING, "the spelling on the page, made absolute"),
+        column("host", STRING, "host name of the URL, lower-case ASCII; empty where no request can be made of it"),
+        column("depth", INT32, "links followed from a seed", "links"),
+        column("outcome", STRING, "why it is not asked for; null: nothing about the URL speaks against it"),
+        column("detail", STRING, "what exactly, where the reason alone does not say"),
+    ],
+)
 
 # ... and the frontier of each round, one row a page.
 FRONTIER = table(1, [LINKS.field(name) for name in LINKS.names if name != "url"])

@@ -69,9 +69,17 @@ def random_clip(seed: int) -> torch.nn.Module:
 
     torch.manual_seed(seed)
     return clip.model.CLIP(
-        embed_dim=32, image_resolution=32, vision_layers=2, vision_width=64, vision_patch_size=16,
-        context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1, transformer_layers=2,
-    ).eval()  # fmt: skip
+        embed_dim=32,
+        image_resolution=32,
+        vision_layers=2,
+        vision_width=64,
+        vision_patch_size=16,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=64,
+        transformer_heads=1,
+        transformer_layers=2,
+    ).eval()
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +102,5 @@ def write_random_checkpoint() -> Callable[[Path, int], Path]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(
-    tmp_path_factory: pytest.TempPathFactory, write_random_checkpoint: Callable[[Path, int], Path]
-) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, write_random_checkpoint: Callable[[Path, int], Path]) -> Path:
     return write_random_checkpoint(tmp_path_factory.mktemp("clip") / "tiny.pt", 0)

@@ -35,9 +35,7 @@ from schemas.queries import QUERIES
 
 NUMBERS = tuple(str(number) for number in range(100))
 WORD, LONE_LETTER, PAIR, ALL = "word", "letter", "pair", "all"
-NGRAMS = pa.schema(
-    [*((name, pa.string()) for name in ("kind", "entry", "first", "second")), ("count", pa.int64())]
-)
+NGRAMS = pa.schema([*((name, pa.string()) for name in ("kind", "entry", "first", "second")), ("count", pa.int64())])
 VIEWS = re.compile(r"\s*\d{1,18}\s*")  # below 2^62, the rank of titles without views
 PMI_DIGITS = 4  # rounded, since the last bits of a logarithm are the processor's own
 
@@ -152,8 +150,9 @@ def counted_ngrams(texts: Sequence[str]) -> pa.RecordBatch:
             counts.update((PAIR, f"{first}{space}{second}", first, second) for first, second in pairs)
         counts[ALL, "", "", ""] += int(np.count_nonzero((kinds == LETTER) | (kinds == UNSPACED)))
     rows = [[*(key[part] for key in counts)] for part in range(4)]
-    return pa.RecordBatch.from_arrays([*map(pa.array, rows, NGRAMS.types[:4]), pa.array(counts.values(), pa.int64())],
-                                      schema=NGRAMS)  # fmt: skip
+    return pa.RecordBatch.from_arrays(
+        [*map(pa.array, rows, NGRAMS.types[:4]), pa.array(counts.values(), pa.int64())], schema=NGRAMS
+    )
 
 
 def _counted_entries(texts: DataFrame, thresholds: Thresholds) -> Iterator[tuple[Origin, list[Entry]]]:
@@ -162,9 +161,10 @@ def _counted_entries(texts: DataFrame, thresholds: Thresholds) -> Iterator[tuple
     common = common.persist(StorageLevel.DISK_ONLY)  # four questions, one count
     try:
         words = common.where(F.col("kind") == WORD).orderBy(F.col("count").desc(), "entry").limit(thresholds.limit)
-        yield Origin.UNIGRAM, [
-            Entry(row["entry"], count=row["count"]) for row in words.collect() if not row["entry"].isnumeric()
-        ]
+        yield (
+            Origin.UNIGRAM,
+            [Entry(row["entry"], count=row["count"]) for row in words.collect() if not row["entry"].isnumeric()],
+        )
         pairs = _with_pmi(common).where(F.col("pmi") >= thresholds.min_pmi)
         best = pairs.orderBy(F.col("pmi").desc(), F.col("count").desc(), "entry").limit(thresholds.limit)
         yield Origin.BIGRAM, [Entry(row["entry"], count=row["count"], pmi=row["pmi"]) for row in best.collect()]

@@ -58,14 +58,22 @@ def decided(draws: DataFrame, counts: DataFrame, cap: int) -> DataFrame:
     """
     p = keep_probability("count", cap)
     held = draws.join(F.broadcast(counts), "query").withColumn("p", p)
-    order = F.struct((F.col("draw") >= F.col("p")).alias("lost"), (F.col("draw") / F.col("p")).alias("odds"), "query",
-                     "count", "draw", "p")  # fmt: skip
+    order = F.struct(
+        (F.col("draw") >= F.col("p")).alias("lost"),
+        (F.col("draw") / F.col("p")).alias("odds"),
+        "query",
+        "count",
+        "draw",
+        "p",
+    )
     nearest = held.groupBy("pair_id").agg(F.min(order).alias("nearest"))
     return nearest.select(
-        "pair_id", "nearest.query",
-        F.col("nearest.count").alias("query_count"), F.col("nearest.draw").alias("query_draw"),
+        "pair_id",
+        "nearest.query",
+        F.col("nearest.count").alias("query_count"),
+        F.col("nearest.draw").alias("query_draw"),
         F.col("nearest.p").alias("query_p"),
-    )  # fmt: skip
+    )
 
 
 def let_through(pairs: DataFrame, cap: int, seed: int) -> DataFrame:

@@ -85,9 +85,14 @@ def distances_met(phash: np.ndarray, i: int, first: int, end: int, most: int) ->
 
 
 def spanning_forests(
-    starts: np.ndarray, splits: np.ndarray, numbers: np.ndarray,
-    signatures: Signatures, masks: np.ndarray, limits: CopyLimits, edges: np.ndarray,
-) -> int:  # fmt: skip
+    starts: np.ndarray,
+    splits: np.ndarray,
+    numbers: np.ndarray,
+    signatures: Signatures,
+    masks: np.ndarray,
+    limits: CopyLimits,
+    edges: np.ndarray,
+) -> int:
     """Forests of B buckets over N rows; returns how many edges were written.
 
     ``starts`` [B+1] int64: rows of bucket b are starts[b] to starts[b+1]-1. ``splits`` [B] int64: -1, or the row of
@@ -129,9 +134,15 @@ def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: C
 
 
 def nearest_listed(
-    keys: np.ndarray, order: np.ndarray, masks: np.ndarray, listed: Signatures, rows: Signatures, limits: CopyLimits,
-    found: np.ndarray, between: np.ndarray,
-) -> None:  # fmt: skip
+    keys: np.ndarray,
+    order: np.ndarray,
+    masks: np.ndarray,
+    listed: Signatures,
+    rows: Signatures,
+    limits: CopyLimits,
+    found: np.ndarray,
+    between: np.ndarray,
+) -> None:
     """For each of N rows the nearest of E listed pictures that it is a copy of, the first of equally near ones.
 
     ``keys`` [M, E] uint64: the phash of all listed pictures under each of ``masks`` [M], sorted; ``order`` [M, E]

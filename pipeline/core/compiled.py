@@ -53,9 +53,14 @@ def _digest(package: Path) -> str:
     facts = [
         *(path.read_text(encoding="utf-8") for path in sorted(package.glob("*.py"))),
         str(sorted(OPTIONS.items())),
-        numba.__version__, llvmlite.__version__, get_host_cpu_name(), get_host_cpu_features().flatten(),
-        str(_config.CPU_NAME), str(_config.CPU_FEATURES), str(_config.OPT),
-    ]  # fmt: skip
+        numba.__version__,
+        llvmlite.__version__,
+        get_host_cpu_name(),
+        get_host_cpu_features().flatten(),
+        str(_config.CPU_NAME),
+        str(_config.CPU_FEATURES),
+        str(_config.OPT),
+    ]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
 

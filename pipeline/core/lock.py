@@ -240,6 +240,7 @@ def _in_use(storage: Storage, holder: str) -> InputError:
 
 def _lost(storage: Storage) -> InputError:
     return InputError(
-        "output_locked", f"{storage.root}: the lock could not be renewed in time or was taken over; stopped, finished "
-        "parts are kept, the same command goes on from there"
-    )  # fmt: skip
+        "output_locked",
+        f"{storage.root}: the lock could not be renewed in time or was taken over; stopped, finished "
+        "parts are kept, the same command goes on from there",
+    )

@@ -58,10 +58,16 @@ class Reporter:
             yield
             return
         columns = (
-            TextColumn("{task.description:>8}"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
-            TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[share]}"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
+            TextColumn("{task.description:>8}"),
+            BarColumn(30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[share]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         stop = threading.Event()
         shown = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
         with self._innermost(shown) as progress:

@@ -147,9 +147,13 @@ class Compare(Expr):
 
     def arrow(self, table: pa.Table) -> pa.ChunkedArray:
         compare = {
-            "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal,
-            "=": pc.equal, "<>": pc.not_equal,
-        }[self.operator]  # fmt: skip
+            "<": pc.less,
+            "<=": pc.less_equal,
+            ">": pc.greater,
+            ">=": pc.greater_equal,
+            "=": pc.equal,
+            "<>": pc.not_equal,
+        }[self.operator]
         return compare(self.left.arrow(table), self.right.arrow(table))
 
     def reads(self) -> Iterator[str]:

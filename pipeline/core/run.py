@@ -38,9 +38,13 @@ class Run:
     """Everything a stage may ask for. ``stages`` is in funnel order; ``config`` has a section a stage."""
 
     def __init__(
-        self, storage: Storage, config: BaseModel, stages: Mapping[str, Stage[Any]], reporter: Reporter,
+        self,
+        storage: Storage,
+        config: BaseModel,
+        stages: Mapping[str, Stage[Any]],
+        reporter: Reporter,
         retry_failed: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.storage = storage
         self.config = config
         self.stages = dict(stages)

@@ -96,16 +96,27 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
     _refuse_too_many_errors(stage, counts.get(CoreReason.RULE_ERROR.value, 0), rows_in)
     files["ledger"] = write_table(verdict.ledger(judged, stage.key), run.storage, f"{stage.name}/ledger", LEDGER)
     manifest = Manifest(
-        stage=stage.name, unit=stage.unit, off=run.is_off(stage.name), rows_in=rows_in, kept=kept, dropped=dropped,
-        measured=measured, inputs=plan.inputs, keeps=keeps, measure_key=plan.measure_key, decide_key=plan.decide_key,
+        stage=stage.name,
+        unit=stage.unit,
+        off=run.is_off(stage.name),
+        rows_in=rows_in,
+        kept=kept,
+        dropped=dropped,
+        measured=measured,
+        inputs=plan.inputs,
+        keeps=keeps,
+        measure_key=plan.measure_key,
+        decide_key=plan.decide_key,
         input_fingerprint=plan.input_fingerprint,
         result=settings_key(plan.measure_key, [record.sha256 for record in files["rows"]]),
-        settings=plan.settings, rules=[rule.describe(run.schema(stage.name)) for rule in plan.rules], facts=dict(facts),
-        seconds=round(time.monotonic() - begun, 3), files=files,
-    )  # fmt: skip
+        settings=plan.settings,
+        rules=[rule.describe(run.schema(stage.name)) for rule in plan.rules],
+        facts=dict(facts),
+        seconds=round(time.monotonic() - begun, 3),
+        files=files,
+    )
     packed = stage.pack(run, manifest)
-    manifest = manifest.model_copy(
-        update={"files": {**files, **packed}, "seconds": round(time.monotonic() - begun, 3)})  # fmt: skip
+    manifest = manifest.model_copy(update={"files": {**files, **packed}, "seconds": round(time.monotonic() - begun, 3)})
     publish(run.storage, manifest)
     _sweep(stage, run, manifest)
     _report(stage, run, manifest, _why(plan))
@@ -216,8 +227,13 @@ def _still_stands(stage: Stage[Any], run: Run, old: Manifest) -> Manifest:
     manifest = old if old.measured == 0 else old.model_copy(update={"measured": 0})
     if manifest is not old:
         publish(run.storage, manifest)
-    run.reporter.line(f"{stage.name:>8}: up to date, {old.kept:,} of {old.rows_in:,} {old.unit}s kept",
-                      stage=stage.name, event="up_to_date", rows_in=old.rows_in, kept=old.kept)  # fmt: skip
+    run.reporter.line(
+        f"{stage.name:>8}: up to date, {old.kept:,} of {old.rows_in:,} {old.unit}s kept",
+        stage=stage.name,
+        event="up_to_date",
+        rows_in=old.rows_in,
+        kept=old.kept,
+    )
     return manifest
 
 
@@ -230,7 +246,7 @@ def _why(plan: Plan) -> str:
         f"{name} {old.settings.get(name)} → {value}"
         for name, value in plan.settings.items()
         if old.settings.get(name) != value
-    ]  # fmt: skip
+    ]
     what = (
         "decided again"
         if plan.rows_stand
@@ -250,8 +266,14 @@ def _report(stage: Stage[Any], run: Run, manifest: Manifest, why: str) -> None:
         f"{stage.name:>8}: in {manifest.rows_in:>9,}  kept {manifest.kept:>9,}  dropped {total:>9,}  "
         f"{manifest.seconds:>7.1f} s{off}{top}{f'  [{why}]' if why else ''}"
     )
-    run.reporter.line(text, event="stage", why=why, **manifest.model_dump(
-        mode="json", include={"stage", "unit", "rows_in", "kept", "dropped", "measured", "seconds"}))  # fmt: skip
+    run.reporter.line(
+        text,
+        event="stage",
+        why=why,
+        **manifest.model_dump(
+            mode="json", include={"stage", "unit", "rows_in", "kept", "dropped", "measured", "seconds"}
+        ),
+    )
 
 
 def _sweep(stage: Stage[Any], run: Run, manifest: Manifest | None) -> None:

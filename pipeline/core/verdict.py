@@ -19,13 +19,16 @@ def with_verdict(rows: DataFrame, rules: Sequence[Rule], schema: pa.Schema) -> D
     def text(expr: Expr | None) -> str:
         return "NULL" if expr is None else f"CAST({expr.sql(schema)} AS STRING)"
 
-    return rows.withColumns({
-        REASON: _cases(rules, schema, lambda rule: _quoted(rule.reason), _quoted(CoreReason.NOT_MEASURED.value)),
-        VALUE: _cases(rules, schema, lambda rule: text(rule.value), "NULL"),
-        THRESHOLD: _cases(rules, schema, lambda rule: _quoted(rule.threshold_text()), "NULL"),
-        DETAIL: _cases(rules, schema, lambda rule: text(rule.detail),
-                       lambda rule: _quoted(f"needed by the rule {rule.reason}")),
-    })  # fmt: skip
+    return rows.withColumns(
+        {
+            REASON: _cases(rules, schema, lambda rule: _quoted(rule.reason), _quoted(CoreReason.NOT_MEASURED.value)),
+            VALUE: _cases(rules, schema, lambda rule: text(rule.value), "NULL"),
+            THRESHOLD: _cases(rules, schema, lambda rule: _quoted(rule.threshold_text()), "NULL"),
+            DETAIL: _cases(
+                rules, schema, lambda rule: text(rule.detail), lambda rule: _quoted(f"needed by the rule {rule.reason}")
+            ),
+        }
+    )
 
 
 def kept(rows: DataFrame, rules: Sequence[Rule], schema: pa.Schema) -> DataFrame:
@@ -40,9 +43,13 @@ def ledger(judged: DataFrame, key: str) -> DataFrame:
     """The ledger of rows with verdicts, in the columns of `schemas.ledger.LEDGER`."""
     count = F.col("count") if "count" in judged.columns else F.lit(1)
     return judged.where(F.col(REASON).isNotNull()).select(
-        F.col(key).alias("key"), count.cast("long").alias("count"), F.col(REASON).alias("reason"),
-        F.col(VALUE).alias("value"), F.col(THRESHOLD).alias("threshold"), F.col(DETAIL).alias("detail"),
-    )  # fmt: skip
+        F.col(key).alias("key"),
+        count.cast("long").alias("count"),
+        F.col(REASON).alias("reason"),
+        F.col(VALUE).alias("value"),
+        F.col(THRESHOLD).alias("threshold"),
+        F.col(DETAIL).alias("detail"),
+    )
 
 
 def _cases(

@@ -97,9 +97,11 @@ class Outcome:
             "clip_filter": {
                 "auc": asdict(separation(judged.unseen.right, judged.unseen.wrong).auc),
                 "pairs": {"right": len(judged.unseen.right), "wrong": len(judged.unseen.wrong)},
-                "cuts": [{name: asdict(cut(pairs, threshold)) for name, pairs in judged.sets().items()}
-                         for threshold in (judged.chosen, judged.moved)],
+                "cuts": [
+                    {name: asdict(cut(pairs, threshold)) for name, pairs in judged.sets().items()}
+                    for threshold in (judged.chosen, judged.moved)
+                ],
             },
             "models": {name: asdict(model) for name, model in self.models.items()},
-        }  # fmt: skip
+        }
         return json.dumps(figures, indent=1, sort_keys=True).encode()

@@ -159,9 +159,13 @@ class Demo:
         """A nano CLIP on the corpora of these runs."""
         pairs = sum(manifest.kept for run in runs if (manifest := self._published(run)["export"]))
         config = TrainConfig(
-            data=self._corpora(runs), output=str(self.root / name), overwrite=True, batch_size=min(TRAIN_BATCH, pairs),
-            steps=self.steps, warmup_steps=min(MAX_WARMUP, self.steps // 4),
-        )  # fmt: skip
+            data=self._corpora(runs),
+            output=str(self.root / name),
+            overwrite=True,
+            batch_size=min(TRAIN_BATCH, pairs),
+            steps=self.steps,
+            warmup_steps=min(MAX_WARMUP, self.steps // 4),
+        )
         return train(config, self.reporter)
 
     def measured(self, model: TrainResult, *runs: str) -> Model:

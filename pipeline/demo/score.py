@@ -45,8 +45,9 @@ class FilterScore:
         return self.right / self.planted if self.planted else None
 
 
-def score(truths: Iterable[Truth], run: Run, held_back: Callable[[Truth], str | None] = lambda _: None
-          ) -> list[FilterScore]:  # fmt: skip
+def score(
+    truths: Iterable[Truth], run: Run, held_back: Callable[[Truth], str | None] = lambda _: None
+) -> list[FilterScore]:
     """A score a fate, the planted ones in funnel order first, then whatever else was dropped.
 
     ``held_back`` names the fate of what would stay but for a rule of the user's.
@@ -67,9 +68,14 @@ def fates(run: Run) -> dict[Image, list[str]]:
     """What became of each image with its text; equal ones (a lazy image and its noscript twin) in one list."""
     pages = {row["page_url"]: row["fate"] for row in _fate(run, "crawl", "page_url").collect()}
     candidates = run.judged("extract").select(
-        "candidate_id", "pair_id", "page_url", "alt_text", "count", _named("extract").alias("extract"),
+        "candidate_id",
+        "pair_id",
+        "page_url",
+        "alt_text",
+        "count",
+        _named("extract").alias("extract"),
         F.coalesce("image_url", "detail").alias("image_url"),  # of a data: URI the detail keeps the beginning
-    )  # fmt: skip
+    )
     joined = candidates.join(_fate(run, "text", "candidate_id", "text"), "candidate_id", "left")
     for stage in ("attach", "clip", "select", "export"):
         joined = joined.join(_fate(run, stage, "pair_id", stage), "pair_id", "left")

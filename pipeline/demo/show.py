@@ -30,8 +30,9 @@ def clip_filter(found: Filter, console: Console) -> None:
     area = separation(found.unseen.right, found.unseen.wrong).auc
     console.print(
         f"\nthe CLIP filter, trained on corpus A, on images it has never seen: AUC {_estimate(area)} "
-        f"({len(found.unseen.right):,} right captions, {len(found.unseen.wrong):,} wrong)", soft_wrap=True,
-    )  # fmt: skip
+        f"({len(found.unseen.right):,} right captions, {len(found.unseen.wrong):,} wrong)",
+        soft_wrap=True,
+    )
     headings = ("clip.min_score", "pairs of", "right kept", "wrong dropped", "precision")
     table = _table("thresholds, chosen on the judge's host", *headings)
     for threshold in (found.chosen, found.moved):
@@ -43,11 +44,20 @@ def clip_filter(found: Filter, console: Console) -> None:
     if not any(step.ran for step in found.steps):
         console.print(f"run b has the threshold {found.moved:.4f} already: nothing to do")
         return
-    table = _table(f"the threshold moved to {found.moved:.4f}: {found.seconds:.1f} s", "stage", "measure key", "ran",
-                   "never measured before")  # fmt: skip
+    table = _table(
+        f"the threshold moved to {found.moved:.4f}: {found.seconds:.1f} s",
+        "stage",
+        "measure key",
+        "ran",
+        "never measured before",
+    )
     for step in found.steps:
-        table.add_row(step.stage, "the same" if step.same_measure_key else "another", "again" if step.ran else "no",
-                      f"{step.measured:,}")  # fmt: skip
+        table.add_row(
+            step.stage,
+            "the same" if step.same_measure_key else "another",
+            "again" if step.ran else "no",
+            f"{step.measured:,}",
+        )
     console.print(table)
 
 
@@ -56,10 +66,18 @@ def models(found: Mapping[str, Model], console: Console) -> None:
     console.print("\nmodels on scenes that stand on no page")
     for name, model in found.items():
         shot, retrieved = model.measured.zero_shot, model.measured.retrieval
-        table = _table(f"trained on {name}: {model.pairs:,} pairs, {model.steps:,} steps; "
-                       f"{model.measured.overlap} of the scenes among them", "task", "score", "chance")  # fmt: skip
-        table.add_row(f"zero-shot top-1, {shot.pictures} scenes, {shot.classes} classes", _estimate(shot.top1),
-                      _share(shot.chance1))  # fmt: skip
+        table = _table(
+            f"trained on {name}: {model.pairs:,} pairs, {model.steps:,} steps; "
+            f"{model.measured.overlap} of the scenes among them",
+            "task",
+            "score",
+            "chance",
+        )
+        table.add_row(
+            f"zero-shot top-1, {shot.pictures} scenes, {shot.classes} classes",
+            _estimate(shot.top1),
+            _share(shot.chance1),
+        )
         table.add_row("zero-shot top-5", _estimate(shot.top5), _share(shot.chance5))
         for way, recalls in (("image → text", retrieved.image_to_text), ("text → image", retrieved.text_to_image)):
             (at,) = (recall for recall in recalls if recall.k == SHOWN_K)

@@ -34,14 +34,22 @@ def demo_spec(scenes: int = SCENES, seed: int = 0) -> SiteSpec:
     """The demo's web, for a number of good scenes on the old hosts."""
     share = scenes / SCENES
     old = Quarter(
-        hosts=4, scenes=scenes, defects_each=_part(60, share), wrong_captions=0,
-        slow=_part(50, share), rate_limited=_part(5, share), english_share=ENGLISH_SHARE,
-    )  # fmt: skip
+        hosts=4,
+        scenes=scenes,
+        defects_each=_part(60, share),
+        wrong_captions=0,
+        slow=_part(50, share),
+        rate_limited=_part(5, share),
+        english_share=ENGLISH_SHARE,
+    )
     judge = _with_wrong(hosts=1, scenes=_part(160, share), defects_each=0, slow=0, rate_limited=0)
     new = _with_wrong(
-        hosts=2, scenes=_part(400, share), defects_each=_part(12, share), slow=_part(6, share),
+        hosts=2,
+        scenes=_part(400, share),
+        defects_each=_part(12, share),
+        slow=_part(6, share),
         rate_limited=_part(1, share),
-    )  # fmt: skip
+    )
     return SiteSpec((old, judge, new), seed=seed, concepts=min(CONCEPTS, scenes), held_out=_part(500, share))
 
 

@@ -49,9 +49,12 @@ class Result:
 
 
 def evaluate_retrieval(
-    model: ClipModel, data: Sequence[str], images: str = "", training_data: Sequence[str] = (),
+    model: ClipModel,
+    data: Sequence[str],
+    images: str = "",
+    training_data: Sequence[str] = (),
     require_clean: bool = False,
-) -> Result:  # fmt: skip
+) -> Result:
     """Retrieval over corpora, tars or lists. ``training_data`` is searched for pictures of the test set (V10).
 
     InputError as `find_sources` and `retrieval`; StageError ``too_many_errors``, ``embedding_nonfinite``, with
@@ -85,9 +88,12 @@ def evaluate_zero_shot(
         raise InputError("labels_invalid", f"{len(names)} class names for {len(folders)} folders in {folder}")
     pictures = [(path, label) for label, one in enumerate(folders) for path in _pictures(one)]
     figures = zero_shot(
-        model, (open_picture(path.read_bytes()) for path, _ in pictures), [label for _, label in pictures], names,
+        model,
+        (open_picture(path.read_bytes()) for path, _ in pictures),
+        [label for _, label in pictures],
+        names,
         templates,
-    )  # fmt: skip
+    )
     data = key_of(*names, *templates, *(f"{label}".encode() + path.read_bytes() for path, label in pictures))
     return Result("zero-shot", model.digest, data, model.device_and_precision, figures)
 

@@ -44,9 +44,7 @@ class Retrieval:
     text_to_image: list[Recall]
 
 
-def retrieval(
-    model: ClipModel, pictures: Iterable[Image.Image | None], captions: Sequence[Sequence[str]]
-) -> Retrieval:
+def retrieval(model: ClipModel, pictures: Iterable[Image.Image | None], captions: Sequence[Sequence[str]]) -> Retrieval:
     """R@1, 5 and 10 both ways; ``captions`` has those of each picture, a picture is None where it does not decode.
 
     InputError ``dataset_too_small`` below two pictures or two texts; StageError ``too_many_errors``,

@@ -35,9 +35,12 @@ class ZeroShot:
 
 
 def zero_shot(
-    model: ClipModel, pictures: Iterable[Image.Image | None], labels: Sequence[int], class_names: Sequence[str],
+    model: ClipModel,
+    pictures: Iterable[Image.Image | None],
+    labels: Sequence[int],
+    class_names: Sequence[str],
     templates: Sequence[str] = TEMPLATES,
-) -> ZeroShot:  # fmt: skip
+) -> ZeroShot:
     """Top-1 and top-5 of pictures whose classes are ``labels``, numbers of ``class_names``.
 
     InputError ``labels_invalid``, ``dataset_too_small``; StageError ``too_many_errors``, ``embedding_nonfinite``.

@@ -35,9 +35,14 @@ SHORT_ALTS = ("A", "M", "XL", "No", "2x", "A4", "B2", "N°1", "hi", "ad")
 KEYWORDS = 14
 PRIVATE = ("owner{n}@example.com", "+44 20 7946 0{n:03}")  # names and numbers that are nobody's
 FILENAME_ALTS = (
-    "IMG_{n:04}.JPG", "DSC{n:05}.jpg", "photo-{n}.png", "P10{n:05}.jpeg", "Screenshot_2021-03-04_{n:06}.png",
-    "banner_{n}x90.gif", "image{n:03}.webp",
-)  # fmt: skip
+    "IMG_{n:04}.JPG",
+    "DSC{n:05}.jpg",
+    "photo-{n}.png",
+    "P10{n:05}.jpeg",
+    "Screenshot_2021-03-04_{n:06}.png",
+    "banner_{n}x90.gif",
+    "image{n:03}.webp",
+)
 
 
 class Section(StrEnum):
@@ -75,9 +80,17 @@ class Plant:
         stage, reason = EXPECTED[self.kind] or (None, None)
         shown = [concept.names["en"] for concept in self.concepts]
         yield Truth(
-            page_url, self.figure.url, self.figure.alt, self.desk.lang, shown, self.kind,
-            stage, self.reason or reason, self.duplicate_of, self.note,
-        )  # fmt: skip
+            page_url,
+            self.figure.url,
+            self.figure.alt,
+            self.desk.lang,
+            shown,
+            self.kind,
+            stage,
+            self.reason or reason,
+            self.duplicate_of,
+            self.note,
+        )
 
 
 class Web:

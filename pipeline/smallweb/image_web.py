@@ -74,6 +74,7 @@ def answer(status: str, body: bytes = b"", *headers: bytes, length: int | None =
 
 def pixel_bomb() -> bytes:
     """A PNG of a few kilobytes that claims 19,000 pixels squared."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
@@ -204,9 +205,13 @@ async def main(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def serving_images(
-    tars: Sequence[Path], faults: float = 0.0, log: Path | None = None, tls: tuple[Path, Path] | None = None,
-    wait_s: float = 0.0, prefix: Sequence[str] = (),
-) -> Iterator[int]:  # fmt: skip
+    tars: Sequence[Path],
+    faults: float = 0.0,
+    log: Path | None = None,
+    tls: tuple[Path, Path] | None = None,
+    wait_s: float = 0.0,
+    prefix: Sequence[str] = (),
+) -> Iterator[int]:
     """A server in a process of its own, for as long as the context lasts: its port. ``prefix`` begins its command."""
     command = [*prefix, sys.executable, "-m", "pipeline.smallweb.image_web", f"--faults={faults}", f"--wait={wait_s}"]
     command += [f"--log={log}"] if log else []

@@ -60,9 +60,11 @@ class Quarter:
     def counts(self) -> dict[Kind, int]:
         """How many of each kind, good ones first: copies need originals."""
         special = {
-            Kind.GOOD: self.scenes, Kind.SLOW: self.slow, Kind.RATE_LIMITED_ONCE: self.rate_limited,
+            Kind.GOOD: self.scenes,
+            Kind.SLOW: self.slow,
+            Kind.RATE_LIMITED_ONCE: self.rate_limited,
             Kind.WRONG_CAPTION: self.wrong_captions,
-        }  # fmt: skip
+        }
         return {kind: special.get(kind, self.defects_each) for kind in Kind}
 
 
@@ -296,11 +298,13 @@ def _page_hosts(count: int) -> list[str]:
 
 def _desks(hosts: Sequence[str], english_share: float) -> dict[Desk, float]:
     """Each page host in each of its languages, with its share of all images."""
-    desks = sorted({
-        Desk(hosts[number % len(hosts)], lang)
-        for number in range(max(len(hosts), len(HOST_LANGUAGES)))
-        for lang in HOST_LANGUAGES[number % len(HOST_LANGUAGES)]
-    })  # fmt: skip
+    desks = sorted(
+        {
+            Desk(hosts[number % len(hosts)], lang)
+            for number in range(max(len(hosts), len(HOST_LANGUAGES)))
+            for lang in HOST_LANGUAGES[number % len(HOST_LANGUAGES)]
+        }
+    )
     english = sum(desk.lang == "en" for desk in desks)
     shares = {True: english_share / english, False: (1 - english_share) / (len(desks) - english)}
     return {desk: share for desk in desks if (share := shares[desk.lang == "en"]) > 0}

@@ -88,9 +88,15 @@ def finished(output: Path, storage: Storage, name: Name, up_to_date: bool) -> Tr
     if not storage.exists(MODEL) or hashlib.sha256(storage.read(MODEL)).hexdigest() != account["model_sha256"]:
         return None
     return TrainResult(
-        output / MODEL, account["steps"], account["samples"], account["unreadable"], account["losses"],
-        account["data"], account["model_sha256"], up_to_date,
-    )  # fmt: skip
+        output / MODEL,
+        account["steps"],
+        account["samples"],
+        account["unreadable"],
+        account["losses"],
+        account["data"],
+        account["model_sha256"],
+        up_to_date,
+    )
 
 
 def forget_another(storage: Storage, name: Name) -> None:

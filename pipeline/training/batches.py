@@ -85,9 +85,18 @@ class Batches:
     """The batches of one process, from any step on; ``close`` or leave the block to end its threads."""
 
     def __init__(
-        self, index: Index, *, batch_size: int, seed: int, image_size: int, crop_margin: float, context_length: int,
-        share: tuple[int, int] = (0, 1), workers: int = 1, cache_mb: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        index: Index,
+        *,
+        batch_size: int,
+        seed: int,
+        image_size: int,
+        crop_margin: float,
+        context_length: int,
+        share: tuple[int, int] = (0, 1),
+        workers: int = 1,
+        cache_mb: int = 0,
+    ) -> None:
         """``batch_size`` is that of all processes together; ``share`` is this one's rank and how many there are."""
         self._index = index
         self._batch_size, self._seed = batch_size, seed

@@ -84,9 +84,15 @@ class Training:
     """Network, optimiser and what happened so far. ``state`` is all of it, as a checkpoint holds it."""
 
     def __init__(
-        self, config: TrainConfig, name: Name, storage: Storage, index: Index, world: World, device: torch.device,
+        self,
+        config: TrainConfig,
+        name: Name,
+        storage: Storage,
+        index: Index,
+        world: World,
+        device: torch.device,
         reporter: Reporter,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.name, self.storage, self.world, self.device = config, name, storage, world, device
         self.reporter = reporter
         self.index = index
@@ -104,10 +110,16 @@ class Training:
         self.losses: list[float] = []
         self.unreadable: set[str] = set(index.unreadable)
         self.batches = Batches(
-            index, batch_size=config.batch_size, seed=config.seed, image_size=shape.image_size,
-            crop_margin=config.crop_margin, context_length=shape.context_length, share=(world.rank, world.size),
-            workers=config.workers, cache_mb=config.cache_mb,
-        )  # fmt: skip
+            index,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            image_size=shape.image_size,
+            crop_margin=config.crop_margin,
+            context_length=shape.context_length,
+            share=(world.rank, world.size),
+            workers=config.workers,
+            cache_mb=config.cache_mb,
+        )
         if begun:
             self.restore(begun)
 
@@ -145,9 +157,7 @@ class Training:
             group["lr"] = learning_rate(batch.step, self.config)
         valid_B = batch.valid_B.to(self.device)
         self._note_unreadable(batch.step, valid_B)
-        with torch.autocast(
-            self.device.type, DTYPES[self.config.precision], enabled=self.config.precision != "fp32"
-        ):
+        with torch.autocast(self.device.type, DTYPES[self.config.precision], enabled=self.config.precision != "fp32"):
             encoded = parallel(normalise(batch.pixels_B3SS.to(self.device)), batch.tokens_BL.to(self.device))
         share = contrastive_loss(encoded, valid_B, self.world)
         loss = self.world.mean(share.detach().clone()).item()
@@ -262,8 +272,9 @@ class Training:
         self.reporter.line(
             f"   train: step {self.step:>6,} of {self.config.steps:,}  loss {measured['loss']:.4f}  "
             f"rate {measured['learning_rate']:.1e}  scale {measured['logit_scale']:6.2f}  {seconds:7.1f} s",
-            event="step", **measured,
-        )  # fmt: skip
+            event="step",
+            **measured,
+        )
 
 
 class Metrics:
@@ -289,9 +300,7 @@ def optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon
-    )
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

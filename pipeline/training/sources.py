@@ -30,9 +30,14 @@ from pipeline.core.sample_names import key_and_ending
 PICTURES = ("jpg", "jpeg", "png", "webp")
 
 _ROW = pa.schema(
-    {"key": pa.string(), "file": pa.int32(), "offset": pa.int64(), "bytes": pa.int64(),
-     "captions": pa.list_(pa.string())}
-)  # fmt: skip
+    {
+        "key": pa.string(),
+        "file": pa.int32(),
+        "offset": pa.int64(),
+        "bytes": pa.int64(),
+        "captions": pa.list_(pa.string()),
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,10 @@ class World:
         first, last = -self.max(-step), self.max(step)
         if first != last:
             raise StageError(
-                "rank_failed", f"process {self.rank} begins at step {step}, others at {first} to {last}: "
+                "rank_failed",
+                f"process {self.rank} begins at step {step}, others at {first} to {last}: "
                 "they see different checkpoints; let all share one output",
-            )  # fmt: skip
+            )
 
     def wait_for_first(self) -> None:
         """Until the first process is here too, which may have been writing for long."""

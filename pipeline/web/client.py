@@ -216,8 +216,11 @@ class _Request:
             version = f"{response.version.major}.{response.version.minor}" if response.version else ""
             united = tuple(sorted({*self._known["optouts"], *optouts.from_headers(raw_headers)}))
             self._known |= {
-                "status": response.status, "version": version, "raw_headers": raw_headers, "optouts": united,
-            }  # fmt: skip
+                "status": response.status,
+                "version": version,
+                "raw_headers": raw_headers,
+                "optouts": united,
+            }
             target = self._judge_status(url, response.status, raw_headers)
             head = Head(url, response.status, raw_headers, united, target)
             if self._want.check_head and (reason := self._want.check_head(head)):

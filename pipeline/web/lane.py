@@ -275,9 +275,7 @@ class _Lane:
                 return None
             host.asked += not errand.tries
             errand.tries += 1
-            answer = await self._client.get(
-                errand.item.url, self._policy.want, lambda hop: self._allow_hop(seat, hop)
-            )
+            answer = await self._client.get(errand.item.url, self._policy.want, lambda hop: self._allow_hop(seat, hop))
         finally:
             seat.leave()
         self._heed(host, answer)

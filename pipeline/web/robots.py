@@ -161,19 +161,13 @@ class Robots:
             return Verdict(*site.refused, asked_at=site.asked_at)
         if site.rules is None:
             left_s = max(site.ask_at - now, 0.0)
-            return Verdict(
-                NetReason.ROBOTS_UNREACHABLE, "to be asked again", retry_in_s=left_s, asked_at=site.asked_at
-            )
+            return Verdict(NetReason.ROBOTS_UNREACHABLE, "to be asked again", retry_in_s=left_s, asked_at=site.asked_at)
         rules = site.rules
         if rules.crawl_delay_s > self._web.crawl_delay_max_s:
             delay = f"Crawl-delay {rules.crawl_delay_s:g} s (limit {self._web.crawl_delay_max_s:g} s)"
-            return Verdict(
-                NetReason.CRAWL_DELAY_TOO_LONG, delay, fetched_at=rules.fetched_at, asked_at=site.asked_at
-            )
+            return Verdict(NetReason.CRAWL_DELAY_TOO_LONG, delay, fetched_at=rules.fetched_at, asked_at=site.asked_at)
         reason = None if rules.allows(url) else NetReason.ROBOTS_DISALLOW
-        return Verdict(
-            reason, crawl_delay_s=rules.crawl_delay_s, fetched_at=rules.fetched_at, asked_at=site.asked_at
-        )
+        return Verdict(reason, crawl_delay_s=rules.crawl_delay_s, fetched_at=rules.fetched_at, asked_at=site.asked_at)
 
 
 def _rules_of(answer: Answer) -> Rules | None:

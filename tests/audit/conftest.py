@@ -39,11 +39,21 @@ from schemas.fields import FLOAT64, INT32, INT64, STRING, column, table
 from schemas.pairs import PAIR_COLUMNS
 
 CAPTIONS = [
-    "a red fox in the snow", "two boats on a quiet lake", "IMG", "fox", "<script>alert(1)</script> on a chalk board",
-    '" onerror="alert(1) written on a wall', "=HYPERLINK(1) on a screen", "a sign that reads \u202egnp.exe",
-    "w" * 100_000, "ask jane.doe@example.com or +44 20 7946 0958 about this boat", "a lantern at dusk",
-    "an orange tree in a courtyard", "javascript:alert(1) printed on a mug", "a wooden bridge over a stream",
-]  # fmt: skip
+    "a red fox in the snow",
+    "two boats on a quiet lake",
+    "IMG",
+    "fox",
+    "<script>alert(1)</script> on a chalk board",
+    '" onerror="alert(1) written on a wall',
+    "=HYPERLINK(1) on a screen",
+    "a sign that reads \u202egnp.exe",
+    "w" * 100_000,
+    "ask jane.doe@example.com or +44 20 7946 0958 about this boat",
+    "a lantern at dusk",
+    "an orange tree in a courtyard",
+    "javascript:alert(1) printed on a mug",
+    "a wooden bridge over a stream",
+]
 
 
 class ExtractReason(StrEnum):
@@ -59,17 +69,34 @@ class ToyExtract(Stage[NoSettings]):
 
     name, unit, key, keeps, fans_out = "extract", "candidate", "candidate_id", ("candidate", "candidate_id"), True
     Config, Reason = NoSettings, ExtractReason
-    adds = table(1, [column(name, INT64 if name == "count" else STRING, name) for name in (
-        "candidate_id", "count", "outcome", "detail", "pair_id", "url_id", "page_id", "image_url", "page_url", "alt_text",
-    )])  # fmt: skip
+    adds = table(
+        1,
+        [
+            column(name, INT64 if name == "count" else STRING, name)
+            for name in (
+                "candidate_id",
+                "count",
+                "outcome",
+                "detail",
+                "pair_id",
+                "url_id",
+                "page_id",
+                "image_url",
+                "page_url",
+                "alt_text",
+            )
+        ],
+    )
 
     def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
         found = []
         for number, caption in enumerate(CAPTIONS):
             for page in (number, number + 1):
                 found.append(candidate(f"http://shop.example/{page}", image_url(number), caption))
-            found.append(candidate(f"http://shop.example/{number}", "http://user:hunter2@cdn.example/blank.gif", "") | {
-                "count": 3, "outcome": "alt_empty", "detail": "http://user:hunter2@cdn.example/blank.gif"})  # fmt: skip
+            found.append(
+                candidate(f"http://shop.example/{number}", "http://user:hunter2@cdn.example/blank.gif", "")
+                | {"count": 3, "outcome": "alt_empty", "detail": "http://user:hunter2@cdn.example/blank.gif"}
+            )
         return Measured(run.spark.createDataFrame(found, spark_schema(self.adds)))
 
     def rules(self, config: NoSettings) -> list[Rule]:
@@ -89,19 +116,32 @@ class ToyText(Stage[ToyTextConfig]):
     name, unit, key, keeps, reads = "text", "candidate", "candidate_id", ("pair", "pair_id"), ("extract",)
     carries: ClassVar = ("candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "page_url")
     Config, Reason = ToyTextConfig, TextReason
-    adds = table(1, [
-        column("caption", STRING, "text"), column("caption_id", STRING, "its hash"), column("caption_chars", INT32, "length"),
-        column("lang", STRING, "language"), column("lang_prob", FLOAT64, "probability"), column("pair_rank", INT64, "place"),
-    ])  # fmt: skip
+    adds = table(
+        1,
+        [
+            column("caption", STRING, "text"),
+            column("caption_id", STRING, "its hash"),
+            column("caption_chars", INT32, "length"),
+            column("lang", STRING, "language"),
+            column("lang_prob", FLOAT64, "probability"),
+            column("pair_rank", INT64, "place"),
+        ],
+    )
 
     def measure(self, rows: Mapping, config: ToyTextConfig, run: Run, measure_key: str) -> Measured:
         entered = rows["extract"]
         rank = F.expr("row_number() over (partition by pair_id order by candidate_id)").cast("long")
-        return Measured(entered.select(
-            *self.carries, F.col("alt_text").alias("caption"), F.md5("alt_text").alias("caption_id"),
-            F.length("alt_text").alias("caption_chars"), F.lit("en").alias("lang"), F.lit(0.9).alias("lang_prob"),
-            rank.alias("pair_rank"),
-        ))  # fmt: skip
+        return Measured(
+            entered.select(
+                *self.carries,
+                F.col("alt_text").alias("caption"),
+                F.md5("alt_text").alias("caption_id"),
+                F.length("alt_text").alias("caption_chars"),
+                F.lit("en").alias("lang"),
+                F.lit(0.9).alias("lang_prob"),
+                rank.alias("pair_rank"),
+            )
+        )
 
     def rules(self, config: ToyTextConfig) -> list[Rule]:
         chars, rank = col("caption_chars"), col("pair_rank")
@@ -120,28 +160,53 @@ class ToyFetch(Stage[NoSettings]):
 
     name, unit, key, keeps, reads = "fetch", "image", "url_id", ("image", "url_id"), ("text",)
     Config, Reason = NoSettings, FetchReason
-    adds = table(1, [
-        column("url_id", STRING, "key"), column("request_url", STRING, "URL"), column("outcome", STRING, "ok or not"),
-        column("detail", STRING, "what"), column("fetched_at", STRING, "when"), *PICTURE,
-        column("image_file", STRING, "file"), column("image_offset", INT64, "place"), column("image_bytes", INT64, "bytes"),
-    ])  # fmt: skip
+    adds = table(
+        1,
+        [
+            column("url_id", STRING, "key"),
+            column("request_url", STRING, "URL"),
+            column("outcome", STRING, "ok or not"),
+            column("detail", STRING, "what"),
+            column("fetched_at", STRING, "when"),
+            *PICTURE,
+            column("image_file", STRING, "file"),
+            column("image_offset", INT64, "place"),
+            column("image_bytes", INT64, "bytes"),
+        ],
+    )
 
     def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
         images = sorted(tuple(row) for row in rows["text"].select("url_id", "image_url").distinct().collect())
         found, offset = [], 0
         with run.storage.writing("fetch/store", ".bin") as stream:
             for number, (image, url) in enumerate(images):
-                row = dict.fromkeys(self.adds.names) | {"url_id": image, "request_url": url, "fetched_at": "2024-05-01T12:00:00Z"}
+                row = dict.fromkeys(self.adds.names) | {
+                    "url_id": image,
+                    "request_url": url,
+                    "fetched_at": "2024-05-01T12:00:00Z",
+                }
                 if number % 5 == 4:
                     found.append(row | {"outcome": "http_4xx", "detail": "status 404"})
                     continue
                 data = picture(number)
                 stream.write(data)
                 digest = hashlib.sha256(data).hexdigest()
-                found.append(row | {
-                    "outcome": "ok", "sha256": digest, "phash": number, "original_width": 640, "original_height": 480,
-                    "width": 320, "height": 240, "image_sha256": digest, "image_file": stream.path, "image_offset": offset,
-                    "image_bytes": len(data)})  # fmt: skip
+                found.append(
+                    row
+                    | {
+                        "outcome": "ok",
+                        "sha256": digest,
+                        "phash": number,
+                        "original_width": 640,
+                        "original_height": 480,
+                        "width": 320,
+                        "height": 240,
+                        "image_sha256": digest,
+                        "image_file": stream.path,
+                        "image_offset": offset,
+                        "image_bytes": len(data),
+                    }
+                )
                 offset += len(data)
         return Measured(run.spark.createDataFrame(found, spark_schema(self.adds)), rows_in=len(found))
 
@@ -157,16 +222,25 @@ class ToySelect(Stage[NoSettings]):
     name, unit, key, keeps, reads = "select", "pair", "pair_id", ("pair", "pair_id"), ("text", "fetch")
     carries: ClassVar = PAIR_COLUMNS
     Config, Reason = NoSettings, SelectReason
-    adds = table(1, [
-        column("cluster_id", STRING, "cluster"), column("cluster_images", INT64, "images"), column("clip_score", FLOAT64, "cosine"),
-        column("image_of", STRING, "image packed"), column("sha256", STRING, "of the image"),
-    ])  # fmt: skip
+    adds = table(
+        1,
+        [
+            column("cluster_id", STRING, "cluster"),
+            column("cluster_images", INT64, "images"),
+            column("clip_score", FLOAT64, "cosine"),
+            column("image_of", STRING, "image packed"),
+            column("sha256", STRING, "of the image"),
+        ],
+    )
 
     def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
         images = rows["fetch"].select("url_id", "sha256", F.col("url_id").alias("image_of"))
         joined = rows["text"].select(*PAIR_COLUMNS).join(images, "url_id", "left")
-        return Measured(joined.withColumns({
-            "cluster_id": F.col("url_id"), "cluster_images": F.lit(1).cast("long"), "clip_score": F.lit(0.3)}))  # fmt: skip
+        return Measured(
+            joined.withColumns(
+                {"cluster_id": F.col("url_id"), "cluster_images": F.lit(1).cast("long"), "clip_score": F.lit(0.3)}
+            )
+        )
 
     def rules(self, config: NoSettings) -> list[Rule]:
         return [Rule(SelectReason.IMAGE_DROPPED, when=col("image_of").is_null())]
@@ -182,7 +256,8 @@ class ToyConfig(StageConfig):
     export: Operate[Export.Config] = Field(default_factory=lambda: Export.Config(shard_size=4))
     spark: Operate[SparkConfig] = SparkConfig()
     rules: Operate[list[UserRule]] = Field(
-        [UserRule(stage="select", name="no_bridges", drop_when="caption LIKE '%bridge%'")], description="the user's own")  # fmt: skip
+        [UserRule(stage="select", name="no_bridges", drop_when="caption LIKE '%bridge%'")], description="the user's own"
+    )
 
 
 STAGES = (ToyExtract(), ToyText(), ToyFetch(), ToySelect(), Export())
@@ -195,17 +270,24 @@ def image_url(number: int) -> str:
 def candidate(page_url: str, image: str, alt_text: str) -> dict:
     pair = key_of(image, alt_text)
     return {
-        "candidate_id": key_of(page_url, image, alt_text), "count": 1, "outcome": "ok", "detail": None, "pair_id": pair,
-        "url_id": key_of(image) if "@" in image else url_id(image), "page_id": url_id(page_url), "image_url": image,
-        "page_url": page_url, "alt_text": alt_text,
-    }  # fmt: skip
+        "candidate_id": key_of(page_url, image, alt_text),
+        "count": 1,
+        "outcome": "ok",
+        "detail": None,
+        "pair_id": pair,
+        "url_id": key_of(image) if "@" in image else url_id(image),
+        "page_id": url_id(page_url),
+        "image_url": image,
+        "page_url": page_url,
+        "alt_text": alt_text,
+    }
 
 
 def picture(number: int) -> bytes:
     stream = io.BytesIO()
-    Image.linear_gradient("L").resize((320, 240)).convert("RGB").point([
-        min(255, level * (1 + (number * channel) % 4) // 2) for channel in (1, 2, 3) for level in range(256)
-    ]).save(stream, "JPEG")  # fmt: skip
+    Image.linear_gradient("L").resize((320, 240)).convert("RGB").point(
+        [min(255, level * (1 + (number * channel) % 4) // 2) for channel in (1, 2, 3) for level in range(256)]
+    ).save(stream, "JPEG")
     return stream.getvalue()
 
 

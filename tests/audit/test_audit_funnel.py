@@ -29,9 +29,12 @@ def test_every_stage_is_counted_in_its_own_unit_and_in_what_it_hands_on(toy: Run
     funnel = funnel_table(toy)
     counts = {count.stage: count for count in funnel.stages}
     assert [(c.stage, c.unit, c.keeps_unit) for c in funnel.stages] == [
-        ("extract", "candidate", "candidate"), ("text", "candidate", "pair"), ("fetch", "image", "image"),
-        ("select", "pair", "pair"), ("export", "pair", "pair"),
-    ]  # fmt: skip
+        ("extract", "candidate", "candidate"),
+        ("text", "candidate", "pair"),
+        ("fetch", "image", "image"),
+        ("select", "pair", "pair"),
+        ("export", "pair", "pair"),
+    ]
     assert (counts["extract"].rows_in, counts["extract"].dropped) == (70, (("alt_empty", 42),))
     assert counts["text"].dropped == (("duplicate_pair", 12), ("text_too_short", 4))
     assert (counts["text"].kept, counts["text"].handed_on) == (12, 12)
@@ -72,9 +75,16 @@ def test_stages_that_have_not_run_are_named_and_have_no_numbers(half_toy: Run) -
     """A6: a stage with committed parts and no manifest is half done."""
     half_toy.storage.create("fetch/parts/0.json", b"{}")
     funnel = funnel_table(half_toy)
-    assert [str(stage) for stage in funnel.incomplete] == ["fetch is half done", "select has not run", "export has not run"]
+    assert [str(stage) for stage in funnel.incomplete] == [
+        "fetch is half done",
+        "select has not run",
+        "export has not run",
+    ]
     lines = printed(half_toy, 100)
-    assert [line.split() for line in lines if line.startswith(("fetch", "select"))] == [["fetch", "half", "done"], ["select", "not", "run"]]
+    assert [line.split() for line in lines if line.startswith(("fetch", "select"))] == [
+        ["fetch", "half", "done"],
+        ["select", "not", "run"],
+    ]
     assert lines[-1].startswith("incomplete: fetch is half done")
 
 

@@ -9,17 +9,23 @@ import pytest
 from pipeline.audit.masking import masked, shown
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("http://user:secret@example.com/a", "http://***@example.com/a"),
-    ("timeout at HTTPS://u:p%40q@example.com:8080/a, then again", "timeout at HTTPS://***@example.com:8080/a, then again"),
-    ("//user:secret@cdn.example/a.jpg", "//***@cdn.example/a.jpg"),
-    ("http://example.com/a?x=1&token=abc&y=2", "http://example.com/a?x=1&token=***&y=2"),
-    ("http://example.com/@someone/a", "http://example.com/@someone/a"),
-    ("logo@2x.png", "logo@2x.png"),
-    ("write to jane.doe+photos@mail.example.com", "write to [e-mail]"),
-    ("call +44 20 7946 0958 or (212) 555-0187", "call [telephone] or [telephone]"),
-    ("512000 bytes, limit 10485760, 2024-05-01T12:00:00Z", "512000 bytes, limit 10485760, 2024-05-01T12:00:00Z"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://user:secret@example.com/a", "http://***@example.com/a"),
+        (
+            "timeout at HTTPS://u:p%40q@example.com:8080/a, then again",
+            "timeout at HTTPS://***@example.com:8080/a, then again",
+        ),
+        ("//user:secret@cdn.example/a.jpg", "//***@cdn.example/a.jpg"),
+        ("http://example.com/a?x=1&token=abc&y=2", "http://example.com/a?x=1&token=***&y=2"),
+        ("http://example.com/@someone/a", "http://example.com/@someone/a"),
+        ("logo@2x.png", "logo@2x.png"),
+        ("write to jane.doe+photos@mail.example.com", "write to [e-mail]"),
+        ("call +44 20 7946 0958 or (212) 555-0187", "call [telephone] or [telephone]"),
+        ("512000 bytes, limit 10485760, 2024-05-01T12:00:00Z", "512000 bytes, limit 10485760, 2024-05-01T12:00:00Z"),
+    ],
+)
 def test_passwords_and_addresses_are_masked_and_nothing_else(text: str, expected: str) -> None:
     """A8, R22."""
     assert masked(text) == expected

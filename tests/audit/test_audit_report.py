@@ -43,7 +43,11 @@ def outputs(run: Run) -> dict[str, bytes]:
 def test_the_page_asks_the_network_for_nothing(report: Run) -> None:
     """A2: every picture is a data: URI, and the content policy forbids the rest."""
     tree = LexborHTMLParser(page(report))
-    assert [node.tag for name in ("script", "a", "link", "iframe", "object", "embed", "form", "base", "svg") for node in tree.css(name)] == []
+    assert [
+        node.tag
+        for name in ("script", "a", "link", "iframe", "object", "embed", "form", "base", "svg")
+        for node in tree.css(name)
+    ] == []
     policy = tree.css_first("meta[http-equiv=Content-Security-Policy]").attributes["content"]
     assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     pictures = [node.attributes["src"] for node in tree.css("img")]
@@ -58,9 +62,18 @@ def test_hostile_text_is_text(report: Run) -> None:
     """A1, A9: markup, handlers and javascript: stand on the page as they are written, and do nothing."""
     tree = LexborHTMLParser(page(report))
     text = tree.body.text()
-    for caption in ("<script>alert(1)</script> on a chalk board", "javascript:alert(1) printed on a mug", "a sign that reads \\u202egnp.exe"):
+    for caption in (
+        "<script>alert(1)</script> on a chalk board",
+        "javascript:alert(1) printed on a mug",
+        "a sign that reads \\u202egnp.exe",
+    ):
         assert caption in text
-    assert not [name for node in tree.css("*") for name in node.attributes if name.startswith("on") or name in ("href", "action")]
+    assert not [
+        name
+        for node in tree.css("*")
+        for name in node.attributes
+        if name.startswith("on") or name in ("href", "action")
+    ]
     assert "\u202e" not in page(report)
     assert "w" * 299 + "…" in text
     assert "w" * 301 not in text
@@ -92,11 +105,17 @@ def test_even_noise_becomes_a_small_thumbnail_and_junk_none() -> None:
 
 def test_every_reason_has_count_share_threshold_and_samples(report: Run) -> None:
     tree = LexborHTMLParser(page(report))
-    cells = {row.css_first("td").text(): [cell.text() for cell in row.css("td")] for row in tree.css("table.reasons tr") if row.css_first("td")}
+    cells = {
+        row.css_first("td").text(): [cell.text() for cell in row.css("td")]
+        for row in tree.css("table.reasons tr")
+        if row.css_first("td")
+    }
     assert cells["alt_empty"][1:3] == ["42", "60.0 %"]
     assert cells["text_too_short"][1:] == ["4", "14.3 %", "3", "5"]
     assert "user:no_bridges" in cells
-    samples = {details.css_first("summary").text(): len(details.css(".samples tr")) - 1 for details in tree.css("details")}
+    samples = {
+        details.css_first("summary").text(): len(details.css(".samples tr")) - 1 for details in tree.css("details")
+    }
     assert samples["duplicate_pair: 10 samples"] == 10
     assert samples["text_too_short: 4 samples"] == 4
 
@@ -115,9 +134,15 @@ def test_numbers_for_machines_stand_under_paths(report: Run) -> None:
     assert stats["counts"]["text/handed_on"] == 12
     assert stats["findings"] == []
     reasons = pq.read_table(report.storage.path("audit/tables/reasons.parquet")).to_pylist()
-    assert {"stage": "text", "reason": "text_too_short", "rows": 4, "lowest": 3.0, "highest": 3.0, "threshold": "5", "known": True}.items() <= next(
-        row for row in reasons if row["reason"] == "text_too_short"
-    ).items()
+    assert {
+        "stage": "text",
+        "reason": "text_too_short",
+        "rows": 4,
+        "lowest": 3.0,
+        "highest": 3.0,
+        "threshold": "5",
+        "known": True,
+    }.items() <= next(row for row in reasons if row["reason"] == "text_too_short").items()
 
 
 def test_broken_counts_are_marked_at_the_top_and_the_report_is_written(half_toy: Run) -> None:
@@ -144,7 +169,9 @@ def test_a_foreign_reason_in_a_ledger_is_shown_as_such_and_ends_with_its_code(ha
 
     def edit(table: pa.Table) -> pa.Table:
         place = table.schema.get_field_index("reason")
-        return table.set_column(place, table.schema.field(place), pa.array(["<b>made up", None, *table["reason"].to_pylist()[2:]]))
+        return table.set_column(
+            place, table.schema.field(place), pa.array(["<b>made up", None, *table["reason"].to_pylist()[2:]])
+        )
 
     forge(half_toy, "text", "ledger", edit)
     funnel = funnel_table(half_toy)

@@ -79,7 +79,9 @@ def test_a_run_that_is_not_done_says_so(half_toy: Run) -> None:
     assert found.samples == ()
 
 
-@pytest.mark.parametrize("key", ["f" * 32, "f" * 64, "http://nowhere.example/", "no id at all", "", "http://u:hunter2@x.example/"])
+@pytest.mark.parametrize(
+    "key", ["f" * 32, "f" * 64, "http://nowhere.example/", "no id at all", "", "http://u:hunter2@x.example/"]
+)
 def test_something_unknown_is_an_answer_too(toy: Run, key: str) -> None:
     """A10, R22: exit 0; and a password in the question is not repeated."""
     found = why(toy, key)

@@ -9,7 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 JOINERS = "-_'‘’ʼ‐‑"
-UNSPACED = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA LETTER", "THAI CHARACTER", "LAO LETTER")
+UNSPACED = (
+    "CJK UNIFIED",
+    "CJK COMPATIBILITY IDEOGRAPH",
+    "HIRAGANA LETTER",
+    "KATAKANA LETTER",
+    "THAI CHARACTER",
+    "LAO LETTER",
+)
 
 
 def kind(character: str) -> str:

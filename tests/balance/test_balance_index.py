@@ -31,17 +31,29 @@ def matched(entries: list[str], captions: list[str | None]) -> list[list[str] | 
 @pytest.mark.parametrize(
     ("caption", "entries", "found"),
     [
-        ("A red fox in the snow", ["red fox", "fox", "red", "snow", "fox snow", "no"], ["fox", "red", "red fox", "snow"]),
+        (
+            "A red fox in the snow",
+            ["red fox", "fox", "red", "snow", "fox snow", "no"],
+            ["fox", "red", "red fox", "snow"],
+        ),
         ("fox", ["fox", "fox terrier", "a fox"], ["fox"]),
         ("FOX!", ["fox", "Fox!"], ["fox", "fox!"]),
         ("catalogue of cats", ["cat", "cats", "log"], ["cats"]),
-        ("new york city hall", ["new york", "new york city", "york city hall", "city"], ["city", "new york", "new york city", "york city hall"]),
+        (
+            "new york city hall",
+            ["new york", "new york city", "york city hall", "city"],
+            ["city", "new york", "new york city", "york city hall"],
+        ),
         ("the new york times square", ["new york times", "times square"], ["new york times", "times square"]),
         ("red, fox", ["red fox", "red, fox"], ["red, fox"]),
         ("red  \t fox", ["red fox"], ["red fox"]),
         ("a well-known T-shirt", ["well known", "well", "t shirt", "tshirt"], ["t shirt", "well", "well known"]),
         ("well - known", ["well known", "well-known"], []),
-        ("the dog's bowl, rock 'n' roll", ["dog", "dog's", "s", "rock n roll", "rock 'n' roll"], ["dog", "dog s", "rock 'n' roll", "s"]),
+        (
+            "the dog's bowl, rock 'n' roll",
+            ["dog", "dog's", "s", "rock n roll", "rock 'n' roll"],
+            ["dog", "dog s", "rock 'n' roll", "s"],
+        ),
         ("U.S. Army in the us", ["u.s.", "u.s. army", "us", "army"], ["army", "u.s.", "u.s. army", "us"]),
         ("c++ and c#", ["c", "c++", "c#"], ["c", "c#", "c++"]),
         ("雪の中の赤い狐", ["赤い狐", "狐", "赤", "中の赤", "雪 の"], ["中の赤", "狐", "赤", "赤い狐"]),
@@ -57,7 +69,7 @@ def matched(entries: list[str], captions: list[str | None]) -> list[list[str] | 
         (" - ", ["fox", "-"], ["-"]),
         (None, ["fox"], None),
     ],
-)  # fmt: skip
+)
 def test_an_entry_is_found_from_word_border_to_word_border_only(caption, entries, found) -> None:
     assert matched(entries, [caption]) == [found]
 
@@ -69,7 +81,9 @@ WORDS = st.text(st.sampled_from("ab é\u0301狐ิก'-. \n\u200dＡß❤\ufe0f7
 @given(st.lists(WORDS, min_size=1, max_size=8), st.lists(WORDS, max_size=6))
 @example(["a"], [" \u0301a", "\u0301", "a\u0301\u0301a"])
 @example(["a b", "a b a b", "b a"], ["a b a b a b a"])
-def test_the_index_finds_what_a_plain_search_finds(plain: SimpleNamespace, entries: list[str], captions: list[str]) -> None:
+def test_the_index_finds_what_a_plain_search_finds(
+    plain: SimpleNamespace, entries: list[str], captions: list[str]
+) -> None:
     folded = sorted({plain.fold(entry) for entry in entries} - {""})
     wanted = [[entry for entry in folded if plain.matches(entry, caption)] for caption in captions]
     assert matched(entries, captions) == wanted
@@ -86,7 +100,9 @@ def test_real_captions_match_as_by_a_plain_search(plain: SimpleNamespace, laion_
     dice = random.Random(3)
     captions = dice.sample(laion_captions, 400)
     words = [word for caption in captions for word in caption.split()]
-    entries = sorted({*dice.sample(words, 60), *(" ".join(words[at : at + 2]) for at in dice.sample(range(len(words)), 60))})
+    entries = sorted(
+        {*dice.sample(words, 60), *(" ".join(words[at : at + 2]) for at in dice.sample(range(len(words)), 60))}
+    )
     folded = sorted({plain.fold(entry) for entry in entries} - {""})
     texts = [plain.fold(caption) for caption in captions]
     wanted = [[e for e in folded if e in text and plain.matches(e, text)] for text in texts]
@@ -112,7 +128,11 @@ def test_no_place_in_a_batch_moves_an_answer(laion_captions: list[str]) -> None:
 
 def test_long_texts_do_not_end_at_a_chunk() -> None:
     caption = "a b " * 50_000 + "red fox"
-    assert matched(["red fox", "b a"], [caption, "red fox", caption]) == [["b a", "red fox"], ["red fox"], ["b a", "red fox"]]
+    assert matched(["red fox", "b a"], [caption, "red fox", caption]) == [
+        ["b a", "red fox"],
+        ["red fox"],
+        ["b a", "red fox"],
+    ]
 
 
 def test_entries_are_compared_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +155,9 @@ def test_the_same_entries_give_the_same_bytes() -> None:
     assert build_index(entries) == build_index(entries)
 
 
-@pytest.mark.parametrize("data", [b"", b"short", MAGIC, MAGIC + b"x" * 500, build_index(["fox"])[:-1], build_index(["fox"]) + b"x"])
+@pytest.mark.parametrize(
+    "data", [b"", b"short", MAGIC, MAGIC + b"x" * 500, build_index(["fox"])[:-1], build_index(["fox"]) + b"x"]
+)
 def test_a_broken_index_is_named(data: bytes) -> None:
     with pytest.raises(InputError, match="the index of queries is broken"):
         Index.over(data)

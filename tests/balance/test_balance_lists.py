@@ -182,13 +182,25 @@ def test_the_command_builds_a_list_without_spark_where_nothing_is_counted(wordne
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--numbers", "--output", "list.txt"], "config_invalid: --output list.txt: the name must end in .parquet or .tsv"),
+        (
+            ["--numbers", "--output", "list.txt"],
+            "config_invalid: --output list.txt: the name must end in .parquet or .tsv",
+        ),
         (["--output", "list.tsv"], "config_invalid: no source: give --wordnet, --texts, --run, --titles or --numbers"),
         (["--texts", "nosuch", "--output", "list.tsv"], "resource_missing: --texts nosuch: no such file"),
-        (["--numbers", "--output", "nosuch/list.tsv"], "output_unwritable: --output nosuch/list.tsv: there is no folder nosuch"),
+        (
+            ["--numbers", "--output", "nosuch/list.tsv"],
+            "output_unwritable: --output nosuch/list.tsv: there is no folder nosuch",
+        ),
     ],
 )
 def test_a_command_that_cannot_work_is_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
-    done = subprocess.run([*PAIRMILL, *arguments], capture_output=True, text=True, timeout=120, cwd=tmp_path,
-                          env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
+    done = subprocess.run(
+        [*PAIRMILL, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
     assert (done.returncode, done.stderr) == (2, f"pairmill: error: {line}\n")

@@ -25,9 +25,12 @@ from pipeline.core.runner import make_plan
 
 ENTRIES = ["red fox", "fox", "lighthouse", "the", "phone"]
 CAPTIONS = [
-    "A red fox in the snow at dawn", "The lighthouse above a stormy sea", "A wooden boat on a quiet lake",
-    "Call 212-555-0123 about this sofa", *(f"The harbour number {number} in winter" for number in range(60)),
-]  # fmt: skip
+    "A red fox in the snow at dawn",
+    "The lighthouse above a stormy sea",
+    "A wooden boat on a quiet lake",
+    "Call 212-555-0123 about this sofa",
+    *(f"The harbour number {number} in winter" for number in range(60)),
+]
 
 
 def draw(pair_id: str, query: str, seed: int) -> float:
@@ -47,8 +50,13 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def opened(given: SimpleNamespace, folder: Path, **sets: Any) -> Any:
-    settings = {"text.balance_queries": str(given.queries)} | {name.replace("__", "."): value for name, value in sets.items()}
-    sets_ = [f"extract.inputs={json.dumps([str(given.urls)])}", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
+    settings = {"text.balance_queries": str(given.queries)} | {
+        name.replace("__", "."): value for name, value in sets.items()
+    }
+    sets_ = [
+        f"extract.inputs={json.dumps([str(given.urls)])}",
+        *(f"{name}={json.dumps(value)}" for name, value in settings.items()),
+    ]
     return funnel.open_run(str(folder), load_config(funnel.Config, sets=sets_), Reporter(quiet=True))
 
 
@@ -89,7 +97,22 @@ def test_the_key_of_the_measurements_has_the_entries_and_not_their_file(spark, g
     assert key(text__balance_queries=str(twin)) == key()
     assert len({*map(tuple, (key(), key(text__balance_queries=str(more)), key(text__balance_queries="")))}) == 3
     capped = {"text__balance_prefetch_factor": 2.0, "select__balance_t": 5}
-    assert len({*map(tuple, (key(), key(**capped), key(**capped | {"select__balance_t": 6}), key(**capped, select__balance_seed=1)))}) == 4
+    assert (
+        len(
+            {
+                *map(
+                    tuple,
+                    (
+                        key(),
+                        key(**capped),
+                        key(**capped | {"select__balance_t": 6}),
+                        key(**capped, select__balance_seed=1),
+                    ),
+                )
+            }
+        )
+        == 4
+    )
     assert key(select__balance_t=5) == key()
 
 
@@ -110,7 +133,9 @@ def test_the_cap_before_fetch_gives_all_rows_of_a_pair_one_verdict_t14(spark, gi
     assert {("balance_cap", 2), ("duplicate_pair", 2), (None, 1)} <= twins.keys()
 
 
-def test_words_of_a_runs_captions_are_counted_without_what_stands_for_personal_data(spark, given, tmp_path: Path) -> None:
+def test_words_of_a_runs_captions_are_counted_without_what_stands_for_personal_data(
+    spark, given, tmp_path: Path
+) -> None:
     funnel.build(opened(given, tmp_path / "run"), until="text")
     build(output=tmp_path / "list.tsv", run=str(tmp_path / "run"), min_count=1, min_pmi=-99.0)
     entries = read_queries(str(tmp_path / "list.tsv")).entries
@@ -139,7 +164,9 @@ def test_settings_that_cannot_work_are_refused_before_the_first_row_t16(given, t
 def test_a_cap_before_fetch_leaves_nearly_the_set_that_there_would_be_without(spark) -> None:
     """Half of the pairs are lost between the two caps. Without its correction select would keep twice its cap."""
     rows = [(f"{number:032x}", ["dog", "the"] if number % 4 else ["the"]) for number in range(4_000)]
-    pairs = spark.createDataFrame([(*row, None) for row in rows], "pair_id string, queries array<string>, query_shares array<double>")
+    pairs = spark.createDataFrame(
+        [(*row, None) for row in rows], "pair_id string, queries array<string>, query_shares array<double>"
+    )
     survivors = "conv(substr(pair_id, 32, 1), 16, 10) % 2 = 0"
 
     def kept(left: Any) -> set[str]:
@@ -147,6 +174,9 @@ def test_a_cap_before_fetch_leaves_nearly_the_set_that_there_would_be_without(sp
         return {row["pair_id"] for row in decided(draws, counted(draws), 100).where("query_draw < query_p").collect()}
 
     through = let_through(pairs, 400, 0).where("is_let_through").drop("is_let_through")
-    late, early = kept(pairs.where(survivors)), kept(pairs.drop("query_shares").join(through, "pair_id").where(survivors))
+    late, early = (
+        kept(pairs.where(survivors)),
+        kept(pairs.drop("query_shares").join(through, "pair_id").where(survivors)),
+    )
     assert 150 < len(late) < 250
     assert len(late & early) > 0.85 * max(len(late), len(early))

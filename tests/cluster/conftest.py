@@ -75,10 +75,15 @@ class Cluster:
     """A master and workers of one Spark, and the way to give them work."""
 
     GIVEN: ClassVar = {
-        "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false",
-        "spark.executor.cores": "1", "spark.executor.memory": "640m", "spark.driver.memory": "1g",
-        "spark.executor.extraJavaOptions": SHORT_LIVED_JVM, "spark.sql.execution.arrow.maxRecordsPerBatch": "500",
-    }  # fmt: skip
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.executor.cores": "1",
+        "spark.executor.memory": "640m",
+        "spark.driver.memory": "1g",
+        "spark.executor.extraJavaOptions": SHORT_LIVED_JVM,
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "500",
+    }
 
     home: Path
     folder: Path
@@ -116,14 +121,26 @@ class Cluster:
         """One more worker, with one core and a work folder of its own; returns when the master knows it."""
         number = len(self.workers)  # dead ones count
         log, work = self.folder / f"worker{number}.log", self.folder / f"work{number}"
-        options = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(work)]
+        options = [
+            "--host",
+            "127.0.0.1",
+            "--cores",
+            "1",
+            "--memory",
+            "1g",
+            "--webui-port",
+            "0",
+            "--work-dir",
+            str(work),
+        ]
         self.workers.append(self._daemon(log, "worker.Worker", *options, self.master))
         eventually(lambda: "Successfully registered" in log.read_text(), STARTED_S, f"worker {number}")
 
     def _daemon(self, log: Path, name: str, *options: str) -> subprocess.Popen[bytes]:
         command = [str(self.home / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", *options]
-        process = subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log.open("wb"),
-                                   stderr=subprocess.STDOUT)  # fmt: skip
+        process = subprocess.Popen(
+            command, env=self.environment, cwd=self.folder, stdout=log.open("wb"), stderr=subprocess.STDOUT
+        )
         self._stack.callback(process.wait)
         self._stack.callback(kill_tree, process.pid)
         return process
@@ -136,14 +153,30 @@ class Cluster:
         """`spark-submit` in client mode, as docs/cluster.md has it."""
         confs = [word for key, value in self.GIVEN.items() for word in ("--conf", f"{key}={value}")]
         command = [
-            str(self.home / "bin" / "spark-submit"), "--master", self.master, "--name", "pairmill",
-            "--archives", f"{ARCHIVE}#env", *confs, str(script), *arguments,
-        ]  # fmt: skip
+            str(self.home / "bin" / "spark-submit"),
+            "--master",
+            self.master,
+            "--name",
+            "pairmill",
+            "--archives",
+            f"{ARCHIVE}#env",
+            *confs,
+            str(script),
+            *arguments,
+        ]
         environment = self.environment | {
-            "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": str(self.driver_python), "TZ": "Asia/Tokyo",
-        }  # fmt: skip
-        return subprocess.Popen(command, env=environment, cwd=self.folder, text=True, stdout=subprocess.PIPE,
-                                stderr=(self.folder / "driver.log").open("w"))  # fmt: skip
+            "PYSPARK_PYTHON": python,
+            "PYSPARK_DRIVER_PYTHON": str(self.driver_python),
+            "TZ": "Asia/Tokyo",
+        }
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=(self.folder / "driver.log").open("w"),
+        )
 
     def finish(self, driver: subprocess.Popen[str], exit_code: int = 0) -> str:
         """Wait for a driver that must end in this way; what it printed. Its unpacked environments are removed.
@@ -210,10 +243,16 @@ class ServedWeb:
 
     def build_arguments(self, run: Path) -> list[str]:
         settings = {
-            "web.resolve": self.resolve, "crawl.seeds": self.seeds, "fetch.part_images": 10, "export.shard_size": 20,
-            "clip.model": str(self.checkpoint), "clip.min_score": -1, "clip.device": "cpu",
-            "fetch.rate_per_host": 10, "spark.partitions": 4,
-        }  # fmt: skip
+            "web.resolve": self.resolve,
+            "crawl.seeds": self.seeds,
+            "fetch.part_images": 10,
+            "export.shard_size": 20,
+            "clip.model": str(self.checkpoint),
+            "clip.min_score": -1,
+            "clip.device": "cpu",
+            "fetch.rate_per_host": 10,
+            "spark.partitions": 4,
+        }
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
         return ["--run", str(run), "--preset", "demo", *sets]
 

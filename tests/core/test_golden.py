@@ -1,6 +1,6 @@
 """Measured values are stored and reused, so code that measures otherwise must say so: by its stage's measure_version.
 
-    python tests/core/test_golden.py      writes golden.json anew
+python tests/core/test_golden.py      writes golden.json anew
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def test_measured_values_change_only_with_the_measure_version(stage: str) -> Non
     names = then["columns"].keys() | now["columns"].keys()
     changed = sorted(name for name in names if then["columns"].get(name) != now["columns"].get(name))
     rewrite = "run python tests/core/test_golden.py"
-    assert not changed, f"measured values changed: raise measure_version of {stage} and {rewrite} ({', '.join(changed)})"
+    assert not changed, (
+        f"measured values changed: raise measure_version of {stage} and {rewrite} ({', '.join(changed)})"
+    )
     assert then["measure_version"] == now["measure_version"], f"golden.json is of another measure_version: {rewrite}"
 
 

@@ -12,20 +12,35 @@ from pipeline.core.rules import Rule, UserSql, Verdict, col, verdicts
 from pipeline.core.tables import spark_schema
 from pipeline.core.verdict import DETAIL, REASON, THRESHOLD, VALUE, with_verdict
 
-TABLE = pa.table({
-    "chars": pa.array([3, 8, None, 12], pa.int32()),
-    "score": pa.array([0.5, math.nan, 0.1, None], pa.float64()),
-    "lang": pa.array(["en", "de", None, "fr"]),
-    "signals": pa.array([["noai"], [], None, ["x", "noai"]], pa.list_(pa.string())),
-    "ok": pa.array([True, False, None, True]),
-})  # fmt: skip
+TABLE = pa.table(
+    {
+        "chars": pa.array([3, 8, None, 12], pa.int32()),
+        "score": pa.array([0.5, math.nan, 0.1, None], pa.float64()),
+        "lang": pa.array(["en", "de", None, "fr"]),
+        "signals": pa.array([["noai"], [], None, ["x", "noai"]], pa.list_(pa.string())),
+        "ok": pa.array([True, False, None, True]),
+    }
+)
 EXPRESSIONS = [
-    col("chars") < 5, col("chars") <= 8, col("chars") > 3, col("chars") >= 12, col("chars") == 8, col("chars") != 8,
-    col("score") < 0.28, ~(col("score") < 0.28), col("score").is_null(), col("score") > 0.2,
-    col("lang").isin(["en", "fr"]), ~col("lang").isin(["en"]), col("lang").is_null(), col("lang") == "de",
-    col("signals").contains("noai"), (col("chars") < 5) & (col("score") > 0.2), (col("chars") < 5) | col("lang").is_null(),
+    col("chars") < 5,
+    col("chars") <= 8,
+    col("chars") > 3,
+    col("chars") >= 12,
+    col("chars") == 8,
+    col("chars") != 8,
+    col("score") < 0.28,
+    ~(col("score") < 0.28),
+    col("score").is_null(),
+    col("score") > 0.2,
+    col("lang").isin(["en", "fr"]),
+    ~col("lang").isin(["en"]),
+    col("lang").is_null(),
+    col("lang") == "de",
+    col("signals").contains("noai"),
+    (col("chars") < 5) & (col("score") > 0.2),
+    (col("chars") < 5) | col("lang").is_null(),
     col("ok") == True,  # noqa: E712 - an expression, not a truth value
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("number", range(len(EXPRESSIONS)))

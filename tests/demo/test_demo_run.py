@@ -138,7 +138,9 @@ def test_the_loop_closes_at_small_size_and_a_second_call_finds_everything_done(
 
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-def test_a_model_tells_right_from_wrong_captions_of_images_it_has_never_seen(tmp_path: Path, spark: object, quiet: Reporter) -> None:
+def test_a_model_tells_right_from_wrong_captions_of_images_it_has_never_seen(
+    tmp_path: Path, spark: object, quiet: Reporter
+) -> None:
     """The demo as it is: its filter's area under the curve, and models that beat chance."""
     outcome = run_demo(str(tmp_path), [], scenes=1500, steps=180, seed=0, reporter=quiet, console=Console(quiet=True))
     unseen = outcome.clip_filter.unseen

@@ -20,7 +20,9 @@ def test_the_ids_of_tests_depend_on_no_clock_and_no_hash_seed():
     first = collect("1")
     time.sleep(3)  # gzip writes the second
     second = collect("2")
-    collected = [[line for line in process.communicate()[0].splitlines() if "::" in line] for process in (first, second)]
+    collected = [
+        [line for line in process.communicate()[0].splitlines() if "::" in line] for process in (first, second)
+    ]
     assert (first.returncode, second.returncode) == (0, 0)
     assert len(collected[0]) > 1000
     assert collected[0] == collected[1]

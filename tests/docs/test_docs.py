@@ -25,7 +25,10 @@ REFRESH = "run `python -m pipeline.stages_doc docs`"
 
 FAULT = re.compile(r"\b[COXTFDLERNVA]\d{1,2}\b")
 FAULT_IN_NAME = re.compile(r"_([coxtfdlernva]\d{1,2})(?=_|$)")
-ABOUT_THE_SMALL_WEB = {"test_smallweb_server.py", "test_smallweb_site.py"}  # what it plants, not what pairmill makes of it
+ABOUT_THE_SMALL_WEB = {
+    "test_smallweb_server.py",
+    "test_smallweb_site.py",
+}  # what it plants, not what pairmill makes of it
 
 
 def text_of(name: str) -> str:
@@ -190,7 +193,9 @@ def test_every_exit_code_is_documented_and_no_other() -> None:
     _, _, section = text_of("docs/faults.md").partition("## Exit codes")
     listed = {cells[0] for cells in table_rows(section)} - {"code"}
     raised = codes_raised()
-    assert (sorted(raised - listed), sorted(listed - raised)) == ([], []), "docs/faults.md, exit codes: missing, surplus"
+    assert (sorted(raised - listed), sorted(listed - raised)) == ([], []), (
+        "docs/faults.md, exit codes: missing, surplus"
+    )
 
 
 def test_every_reason_of_a_fault_is_one_that_a_stage_or_a_command_gives() -> None:

@@ -58,12 +58,15 @@ class SmallWeb:
     def settings(self, checkpoint: Path) -> dict[str, Any]:
         """What a run on this web needs. Every stage is on; the random model keeps all pairs."""
         return {
-            "web.resolve": self.resolve, "crawl.seeds": self.seeds,
+            "web.resolve": self.resolve,
+            "crawl.seeds": self.seeds,
             "crawl.max_depth": 4,  # every page is within three; beyond that there are only traps
-            "dedup.placeholder_images": 4, "dedup.placeholder_captions": 4,  # five are planted
-            "clip.model": str(checkpoint), "clip.min_score": -1.0,
+            "dedup.placeholder_images": 4,
+            "dedup.placeholder_captions": 4,  # five are planted
+            "clip.model": str(checkpoint),
+            "clip.min_score": -1.0,
             "export.shard_size": 20,
-        }  # fmt: skip
+        }
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +94,9 @@ Build = Callable[..., tuple[Run, dict[str, Manifest]]]
 def build(settings: dict[str, Any], spark: object) -> Build:
     """build(folder, {"text.min_chars": 8}) brings a run on the small web up to date inside this process."""
 
-    def build_run(folder: Path, changed: dict[str, Any] | None = None, **options: Any) -> tuple[Run, dict[str, Manifest]]:
+    def build_run(
+        folder: Path, changed: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[Run, dict[str, Manifest]]:
         config = load_config(funnel.Config, preset="demo", sets=as_sets(settings | (changed or {})))
         run = funnel.open_run(str(folder), config, Reporter(quiet=True), options.pop("retry_failed", False))
         return run, {manifest.stage: manifest for manifest in funnel.build(run, **options)}
@@ -147,7 +152,11 @@ class BuildProcess:
         self.begun_s = time.monotonic()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, "--log", "json"], stdout=log, stderr=log, env=os.environ | environment, start_new_session=True
+                [*command, "--log", "json"],
+                stdout=log,
+                stderr=log,
+                env=os.environ | environment,
+                start_new_session=True,
             )
 
     def wait_for(self, condition: Condition) -> None:
@@ -283,9 +292,7 @@ class OnDisk:
                 listed += json.loads(record.read_text())["files"].values()
         if (self.folder / "corpus").exists():
             for shard in self._json("corpus/manifest.json")["shards"]:
-                listed += [
-                    {"path": f"corpus/{shard['name']}.{kind}", **file} for kind, file in shard["files"].items()
-                ]
+                listed += [{"path": f"corpus/{shard['name']}.{kind}", **file} for kind, file in shard["files"].items()]
         for file in listed:
             data = (self.folder / file["path"]).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"]), file["path"]

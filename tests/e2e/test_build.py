@@ -30,13 +30,25 @@ def test_every_row_is_accounted_for_from_disk(built) -> None:
 def test_every_filter_does_what_the_planted_truth_asks(built, small_web) -> None:
     scores = {found.fate: found for found in score(read_truth(small_web.site), built[0])}
     for fate in (
-        "crawl/dropped/robots_disallow", "extract/dropped/alt_missing", "extract/dropped/alt_empty",
-        "extract/dropped/data_uri", "text/dropped/text_boilerplate", "text/dropped/text_too_short",
-        "text/dropped/text_repetition", "text/dropped/optout_meta", "text/dropped/duplicate_pair", "fetch/dropped/http_4xx", "fetch/dropped/http_5xx",
-        "fetch/dropped/too_small", "fetch/dropped/deadline_exceeded", "fetch/dropped/robots_disallow",
-        "fetch/dropped/optout_xrobots", "fetch/dropped/too_many_redirects", "fetch/dropped/not_an_image",
+        "crawl/dropped/robots_disallow",
+        "extract/dropped/alt_missing",
+        "extract/dropped/alt_empty",
+        "extract/dropped/data_uri",
+        "text/dropped/text_boilerplate",
+        "text/dropped/text_too_short",
+        "text/dropped/text_repetition",
+        "text/dropped/optout_meta",
+        "text/dropped/duplicate_pair",
+        "fetch/dropped/http_4xx",
+        "fetch/dropped/http_5xx",
+        "fetch/dropped/too_small",
+        "fetch/dropped/deadline_exceeded",
+        "fetch/dropped/robots_disallow",
+        "fetch/dropped/optout_xrobots",
+        "fetch/dropped/too_many_redirects",
+        "fetch/dropped/not_an_image",
         "select/dropped/duplicate_image",
-    ):  # fmt: skip
+    ):
         assert (scores[fate].precision, scores[fate].recall) == (1.0, 1.0), scores[fate]
 
 

@@ -30,10 +30,18 @@ def warcs(built) -> list[str]:
 
 def corpus_of(start, folder: Path, inputs: list[str], way: tuple, digests) -> list[str]:
     master, partitions, lanes, part_images, order = way
-    start(folder, {
-        "extract.inputs": inputs[::order], "crawl.seeds": None,
-        "spark.master": master, "spark.partitions": partitions, "fetch.lanes": lanes, "fetch.part_images": part_images,
-    }, as_users_do=True).finish()  # fmt: skip
+    start(
+        folder,
+        {
+            "extract.inputs": inputs[::order],
+            "crawl.seeds": None,
+            "spark.master": master,
+            "spark.partitions": partitions,
+            "fetch.lanes": lanes,
+            "fetch.part_images": part_images,
+        },
+        as_users_do=True,
+    ).finish()
     return digests(folder)
 
 

@@ -23,14 +23,25 @@ WORK_BEGUN, ROWS_WRITTEN = "work begun", "rows written"
 STAGES = ("crawl", "extract", "text", "fetch", "dedup", "attach", "clip", "select", "export")
 # What a stage leaves first; the others leave nothing before their rows.
 FIRST_FILES = {
-    "crawl": "parts/*.json", "extract": "parts/*.json", "fetch": "parts/*.json", "dedup": "edges/*.parquet",
-    "clip": "parts/*.json", "export": "parts/*.json",
-}  # fmt: skip
+    "crawl": "parts/*.json",
+    "extract": "parts/*.json",
+    "fetch": "parts/*.json",
+    "dedup": "edges/*.parquet",
+    "clip": "parts/*.json",
+    "export": "parts/*.json",
+}
 # One kill a stage: early in some, late in others.
 CHAIN = {
-    "crawl": WORK_BEGUN, "extract": WORK_BEGUN, "text": ROWS_WRITTEN, "fetch": WORK_BEGUN, "dedup": WORK_BEGUN,
-    "attach": ROWS_WRITTEN, "clip": WORK_BEGUN, "select": ROWS_WRITTEN, "export": WORK_BEGUN,
-}  # fmt: skip
+    "crawl": WORK_BEGUN,
+    "extract": WORK_BEGUN,
+    "text": ROWS_WRITTEN,
+    "fetch": WORK_BEGUN,
+    "dedup": WORK_BEGUN,
+    "attach": ROWS_WRITTEN,
+    "clip": WORK_BEGUN,
+    "select": ROWS_WRITTEN,
+    "export": WORK_BEGUN,
+}
 
 
 def reached(building, run, stage: str, moment: str) -> bool:

@@ -68,4 +68,3 @@ def test_a_second_signal_ends_a_build_that_cannot_put_its_things_away_r13(start,
     building.process.send_signal(signal.SIGTERM)
     assert building.process.wait(5) == 143
     assert building.lines_for_people() == []
-

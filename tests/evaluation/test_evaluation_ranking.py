@@ -45,9 +45,10 @@ def test_a_perfect_separation_is_not_certain() -> None:
 def brute_force(scores: np.ndarray, right: np.ndarray, k: int) -> float:
     """The share of all orders of the candidates that keep higher scores first in which a right one is among k."""
     orders = [
-        order for order in itertools.permutations(range(len(scores)))
+        order
+        for order in itertools.permutations(range(len(scores)))
         if all(scores[a] >= scores[b] for a, b in itertools.pairwise(order))
-    ]  # fmt: skip
+    ]
     return sum(any(right[place] for place in order[:k]) for order in orders) / len(orders)
 
 

@@ -20,7 +20,18 @@ from pipeline.evaluation.retrieval import CUTS, recalls, retrieval
 from pipeline.evaluation.zero_shot import class_embeddings, zero_shot
 from pipeline.vision.clip_model import clip, load
 
-CAPTIONS = ["a red fox", "two dogs", "one cat", "ein Haus", "the sea", "a boat", "snow", "some bread", "a lamp", "grass"]
+CAPTIONS = [
+    "a red fox",
+    "two dogs",
+    "one cat",
+    "ein Haus",
+    "the sea",
+    "a boat",
+    "snow",
+    "some bread",
+    "a lamp",
+    "grass",
+]
 
 
 def figures(found):
@@ -47,7 +58,10 @@ def test_any_right_caption_and_any_right_picture_is_a_hit(model, make_pictures):
     shared = [["a red fox", "two dogs"], ["two dogs"], ["one cat", "the sea"], ["the sea"]]
     found = retrieval(model, pictures, shared)
     assert (found.images, found.texts, found.unreadable) == (4, 4, 0)
-    scores = model.encode_images(pictures).astype(float) @ model.encode_texts(["a red fox", "two dogs", "one cat", "the sea"]).T
+    scores = (
+        model.encode_images(pictures).astype(float)
+        @ model.encode_texts(["a red fox", "two dogs", "one cat", "the sea"]).T
+    )
     right = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]], bool)
     assert found.image_to_text[0].recall.value == right[np.arange(4), scores.argmax(1)].mean()
     assert found.text_to_image[0].recall.value == right[scores.argmax(0), np.arange(4)].mean()
@@ -96,7 +110,9 @@ def test_zero_shot_is_the_nearest_mean_of_the_templates(model, make_pictures):
     pictures, labels, names = make_pictures(30), [n % 5 for n in range(30)], CAPTIONS[:5]
     templates = ["a picture of {}", "{}.", "no {} here"]
     texts = np.stack([model.encode_texts([template.format(name) for template in templates]).mean(0) for name in names])
-    assert class_embeddings(model, names, templates) == pytest.approx(texts / np.linalg.norm(texts, axis=1, keepdims=True))
+    assert class_embeddings(model, names, templates) == pytest.approx(
+        texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    )
     scores = model.encode_images(pictures) @ (texts / np.linalg.norm(texts, axis=1, keepdims=True)).T
     found = zero_shot(model, pictures, labels, names, templates)
     right = scores.argmax(1) == labels

@@ -26,7 +26,10 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
     ("arguments", "line"),
     [
         (["--set", "fecth.timeout_s=10"], "config_unknown_key: fecth is no setting; did you mean fetch?"),
-        (["--set", "fetch.timout_s=10"], "config_unknown_key: fetch.timout_s is no setting; did you mean fetch.timeout_s?"),
+        (
+            ["--set", "fetch.timout_s=10"],
+            "config_unknown_key: fetch.timout_s is no setting; did you mean fetch.timeout_s?",
+        ),
         (["--set", 'fetch.timeout_s="10"'], "config_invalid: fetch.timeout_s is '10': input should be a valid number"),
         (["--set", "text.min_chars=-1"], "config_invalid: text.min_chars is -1: input should be greater than"),
         (["--set", "fetch.timeout_s=.nan"], "config_invalid: fetch.timeout_s is nan"),
@@ -34,7 +37,10 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
         (["--set", "text={[a]: b}"], "config_invalid: --set text={[a]: b}: ['a'] is no key"),
         (["--set", "text={? {a: 1} : b}"], "is no key"),
         (["--set", "text.min_chars=2024-13-45"], "config_invalid: --set text.min_chars=2024-13-45: month must be in"),
-        (["--set", "text={<<: {min_chras: 5}}"], "config_unknown_key: text.min_chras is no setting; did you mean text.min_"),
+        (
+            ["--set", "text={<<: {min_chras: 5}}"],
+            "config_unknown_key: text.min_chras is no setting; did you mean text.min_",
+        ),
         (["--log", "xml"], "'xml' is not one of 'text', 'json'"),
         ([], "input_missing: no source: set crawl.seeds (URLs to start from) or extract.inputs (files)"),
         (["--set", "text=!!python/object/apply:os.system [id]"], "config_invalid: --set text"),
@@ -46,7 +52,7 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
         (["--set", "extract.inputs=[nosuch.warc.gz]"], "input_missing:"),
         (["--set", "crawl.seeds=[http://a.test/]"], "config_invalid: web.contact is"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line_and_exit_code_2_r1_r2_r3_c31(tmp_path: Path, arguments: list[str], line: str) -> None:
     """R1: an unknown key names the nearest. R2: wrong values. R3, X21: missing input. C31: no contact, no crawl."""
     done = pairmill("build", "--run", str(tmp_path / "run"), *arguments)

@@ -67,9 +67,7 @@ def urls_of(by_kind, kind):
 
 
 def test_good_images_are_served_whole_with_the_type_of_their_extension(resolve, by_kind):
-    for url, (status, headers, body) in zip(
-        urls := urls_of(by_kind, Kind.GOOD), fetch(resolve, *urls), strict=True
-    ):
+    for url, (status, headers, body) in zip(urls := urls_of(by_kind, Kind.GOOD), fetch(resolve, *urls), strict=True):
         assert status == 200
         assert headers["Content-Type"] == f"image/{url.rpartition('.')[2].replace('jpg', 'jpeg')}"
         Image.open(io.BytesIO(body)).load()
@@ -142,7 +140,12 @@ def test_the_trap_goes_on_for_ever(resolve):
 
 
 def test_robots_disallow_the_planted_paths(resolve, by_kind):
-    rules = {host: answer[2].decode() for host, answer in zip(resolve, fetch(resolve, *(f"http://{host}/robots.txt" for host in resolve)), strict=True)}
+    rules = {
+        host: answer[2].decode()
+        for host, answer in zip(
+            resolve, fetch(resolve, *(f"http://{host}/robots.txt" for host in resolve)), strict=True
+        )
+    }
     for truth in by_kind[Kind.ROBOTS_IMAGE]:
         parts = urlsplit(truth.image_url)
         assert parts.path.startswith("/members/")
@@ -189,13 +192,17 @@ def test_a_path_out_of_the_folder_is_not_found(resolve):
 def started(site, log):
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.smallweb.server", "--site", str(site), "--log", str(log)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert json.loads(process.stdout.readline()).keys() == {"resolve"}
     return process
 
 
-@pytest.mark.parametrize("end", [lambda process: process.send_signal(signal.SIGTERM), lambda process: process.stdin.close()])
+@pytest.mark.parametrize(
+    "end", [lambda process: process.send_signal(signal.SIGTERM), lambda process: process.stdin.close()]
+)
 def test_the_server_ends_cleanly_when_told_or_left_alone(site, tmp_path, end):
     with started(site, tmp_path / "log.jsonl") as process:
         end(process)

@@ -136,7 +136,10 @@ def test_duplicates_name_an_original_that_is_good(truths):
 def test_exact_duplicates_have_the_bytes_of_their_original_and_near_ones_do_not(site, truths):
     for truth in truths:
         if truth.kind in (Kind.EXACT_DUPLICATE, Kind.NEAR_DUPLICATE):
-            same = file_of(site.folder, truth.image_url).read_bytes() == file_of(site.folder, truth.duplicate_of).read_bytes()
+            same = (
+                file_of(site.folder, truth.image_url).read_bytes()
+                == file_of(site.folder, truth.duplicate_of).read_bytes()
+            )
             assert same == (truth.kind is Kind.EXACT_DUPLICATE)
 
 
@@ -196,7 +199,11 @@ def test_any_pairs_make_a_site_whose_truth_is_all_good(tmp_path):
     """Names with spaces and languages without words of ours are no obstacle."""
     scenes = itertools.islice(draw_scenes(choose_concepts(10, list(languages()), 0), 0), 12)
     pairs = [
-        (f"photo {n}.{scene.format}", scene.data, [(f"caption {k} of picture {n}", "en") for k in range(3)] + [("obrázek", "cs")])
+        (
+            f"photo {n}.{scene.format}",
+            scene.data,
+            [(f"caption {k} of picture {n}", "en") for k in range(3)] + [("obrázek", "cs")],
+        )
         for n, scene in enumerate(scenes)
     ]
     site = site_from_pairs(pairs, tmp_path / "site", page_hosts=2, images_per_page=4)

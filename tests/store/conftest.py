@@ -129,7 +129,13 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     site = build_site(SiteSpec((quarter,), seed=3, concepts=30, images_per_page=4), folder / "site").folder
     with serving(site, folder / "server.log") as resolve:
         settings = {
-            "web.resolve": resolve, "crawl.seeds": seed_urls(site), "crawl.max_depth": 3, "crawl.part_pages": 20,
-            "fetch.part_images": 5, "export.shard_size": 8, "spark.master": "local[2]", "spark.partitions": 2,
-        }  # fmt: skip
+            "web.resolve": resolve,
+            "crawl.seeds": seed_urls(site),
+            "crawl.max_depth": 3,
+            "crawl.part_pages": 20,
+            "fetch.part_images": 5,
+            "export.shard_size": 8,
+            "spark.master": "local[2]",
+            "spark.partitions": 2,
+        }
         yield Web(folder / "server.log", tuple(f"{key}={json.dumps(value)}" for key, value in settings.items()))

@@ -84,7 +84,9 @@ def shards(storage: Storage) -> dict[str, str]:
     return listed
 
 
-def test_a_build_on_a_store_is_killed_and_ends_with_the_corpus_of_a_local_one_r9(spark, bucket, web, tmp_path: Path) -> None:
+def test_a_build_on_a_store_is_killed_and_ends_with_the_corpus_of_a_local_one_r9(
+    spark, bucket, web, tmp_path: Path
+) -> None:
     """R9: nothing that was stored is asked for again, no lock stays in the way, and every row is accounted for."""
     location = f"{bucket}/runs/one"
     storage = ObjectStorage.at(location)
@@ -139,13 +141,19 @@ def test_a_build_on_a_store_is_killed_and_ends_with_the_corpus_of_a_local_one_r9
         ("and lost when some were copied", {"corpus/00000.tar": b"shard 0"}, ["export/shards/b"], None),
     ],
 )
-def test_a_swap_on_a_store_that_was_cut_off_is_completed_or_undone_e1(store: ObjectStorage, killed, there, gone, stands) -> None:
+def test_a_swap_on_a_store_that_was_cut_off_is_completed_or_undone_e1(
+    store: ObjectStorage, killed, there, gone, stands
+) -> None:
     """E1: a corpus is whole, or has no manifest and is none."""
     plan = {"name": "new", "copies": {"00000.tar": "export/shards/a", "00001.tar": "export/shards/b"}}
     files = {
-        "export/shards/a": b"shard 0", "export/shards/b": b"shard 1", PLAN: json.dumps(plan).encode(),
-        "corpus.next/README.md": b"card", "corpus/README.md": b"old card", "corpus/00007.tar": b"an old shard",
-    } | there  # fmt: skip
+        "export/shards/a": b"shard 0",
+        "export/shards/b": b"shard 1",
+        PLAN: json.dumps(plan).encode(),
+        "corpus.next/README.md": b"card",
+        "corpus/README.md": b"old card",
+        "corpus/00007.tar": b"an old shard",
+    } | there
     for relative, data in files.items():
         if relative not in gone:
             store.replace(relative, data)
@@ -153,8 +161,10 @@ def test_a_swap_on_a_store_that_was_cut_off_is_completed_or_undone_e1(store: Obj
     if stands == b"new":
         assert json.loads(store.read(MANIFEST)) == {"name": "new"}
         assert {name: store.read(f"corpus/{name}") for name in store.names("corpus") if name != "manifest.json"} == {
-            "00000.tar": b"shard 0", "00001.tar": b"shard 1", "README.md": b"card",
-        }  # fmt: skip
+            "00000.tar": b"shard 0",
+            "00001.tar": b"shard 1",
+            "README.md": b"card",
+        }
     elif stands == b"old":
         assert store.read(MANIFEST) == b"old"
         assert store.read("corpus/00007.tar") == b"an old shard"

@@ -13,7 +13,13 @@ from pipeline.core.errors import InputError
 from pipeline.core.lock import LOCK, lease
 from pipeline.core.object_store import ObjectStorage
 
-ELSEWHERE = {"host": "far.example", "process": 7, "started": "2026-01-01T00:00:00+00:00", "machine": "another", "begun": "1"}
+ELSEWHERE = {
+    "host": "far.example",
+    "process": 7,
+    "started": "2026-01-01T00:00:00+00:00",
+    "machine": "another",
+    "begun": "1",
+}
 
 HOLDS = """
 import sys, time
@@ -36,7 +42,10 @@ def silent(text: str) -> None:
 def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_r7(store: ObjectStorage) -> None:
     """R7: the line names host, process and start; a lock that was given back is taken without a word."""
     second = lease(store, silent)
-    with lease(store, silent), pytest.raises(InputError, match=r"is in use by process \d+ on .*, started .*, heard of \d s ago") as caught:
+    with (
+        lease(store, silent),
+        pytest.raises(InputError, match=r"is in use by process \d+ on .*, started .*, heard of \d s ago") as caught,
+    ):
         second.__enter__()
     assert caught.value.code == "output_locked"
     with lease(store, silent):
@@ -60,7 +69,9 @@ def test_a_lease_nobody_renews_is_taken_over_when_it_is_stale_r8(store: ObjectSt
     time.sleep(2.1)
     with lease(store, lines.append, stale_s=1.0):
         pass
-    assert lines == ["taking over the lock of process 7 on far.example, started 2026-01-01T00:00:00+00:00, which ended without releasing it"]
+    assert lines == [
+        "taking over the lock of process 7 on far.example, started 2026-01-01T00:00:00+00:00, which ended without releasing it"
+    ]
 
 
 def test_a_holder_killed_on_this_machine_is_known_to_be_dead_at_once_r8(store: ObjectStorage) -> None:
@@ -112,6 +123,7 @@ def test_a_holder_whose_lock_was_taken_over_stops(store: ObjectStorage) -> None:
 
 def test_a_holder_that_cannot_renew_its_lock_stops_before_others_may_take_it(store: ObjectStorage, monkeypatch) -> None:
     """The store is gone for the heart alone."""
+
     def unreachable(*_: object) -> None:
         raise OSError("cannot be reached")
 

@@ -12,7 +12,14 @@ def test_a_file_of_a_person_is_read_by_its_path_wherever_the_run_lies(storage: S
     tar = tmp_path / "00000.tar"
     tar.write_bytes(b"0123456789")
     storage.replace("a.images", b"abcdef")
-    places = [(str(tar), 2, 3), ("a.images", 0, 2), (str(tar), 8, 5), (None, None, None), (f"{tar}.gone", 0, 1), (str(tar), 0, 1)]
+    places = [
+        (str(tar), 2, 3),
+        ("a.images", 0, 2),
+        (str(tar), 8, 5),
+        (None, None, None),
+        (f"{tar}.gone", 0, 1),
+        (str(tar), 0, 1),
+    ]
     assert list(read_pictures(storage, places)) == [b"234", b"ab", None, None, None, b"0"]
 
 

@@ -25,13 +25,16 @@ print(index.match(pa.array(["the red fox"])).to_pylist())
 """
 
 
-def test_workers_of_a_machine_fetch_one_copy_of_the_index(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_of_a_machine_fetch_one_copy_of_the_index(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = server.bucket() + "/runs/one"
     file = write_index(Storage.at(place), "text/queries", ["fox", "red fox"])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     arguments = [place, file.path, str(file.rows), str(file.bytes), file.sha256]
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for _ in range(3)
     ]
     assert [worker.communicate(timeout=60)[0] for worker in workers] == ["[['fox', 'red fox']]\n"] * 3
     assert server.asked(f"GET /{place.split('/')[2]}/runs/one/{file.path}") == 1

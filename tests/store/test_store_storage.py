@@ -157,7 +157,10 @@ SCHEMA = pa.schema([("key", pa.string()), ("number", pa.int64()), ("texts", pa.l
 
 def test_a_table_goes_to_disk_and_back_unchanged(storage: Storage, spark) -> None:
     """By tasks that know of the store what travelled to them: the session is older than its address."""
-    rows = [{"key": str(number), "number": number if number % 3 else None, "texts": ["é"] * (number % 4)} for number in range(50)]
+    rows = [
+        {"key": str(number), "number": number if number % 3 else None, "texts": ["é"] * (number % 4)}
+        for number in range(50)
+    ]
     frame = spark.createDataFrame(rows, "key string, number long, texts array<string>").repartition(3)
     records = write_table(frame, storage, "text/rows", SCHEMA)
     assert sum(record.rows for record in records) == 50
@@ -169,7 +172,9 @@ def test_a_table_goes_to_disk_and_back_unchanged(storage: Storage, spark) -> Non
 def test_a_column_that_an_older_file_lacks_is_null(storage: Storage, spark) -> None:
     older = pa.table({"key": ["a"], "number": [1]})
     record = write_file(storage, "text/rows", older.schema, [older])
-    assert [row.asDict() for row in read_table(spark, storage, [record], SCHEMA).collect()] == [{"key": "a", "number": 1, "texts": None}]
+    assert [row.asDict() for row in read_table(spark, storage, [record], SCHEMA).collect()] == [
+        {"key": "a", "number": 1, "texts": None}
+    ]
 
 
 def test_one_file_is_read_by_columns_and_condition(storage: Storage) -> None:
@@ -259,10 +264,22 @@ def test_missing_credentials_are_named_within_seconds_r5(server, bucket: str, mo
 
 def test_the_command_line_says_so_in_one_line_with_exit_code_2_r5(server) -> None:
     """R5"""
-    command = [sys.executable, "-m", "jobs.cli", "build", "--run", "s3://no-such-bucket/run", "--set", 'extract.inputs=["x"]']
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.cli",
+        "build",
+        "--run",
+        "s3://no-such-bucket/run",
+        "--set",
+        'extract.inputs=["x"]',
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "pairmill: error: output_unwritable: run s3://no-such-bucket/run: there is no such bucket; create it, or name another\n"
+    assert (
+        done.stderr
+        == "pairmill: error: output_unwritable: run s3://no-such-bucket/run: there is no such bucket; create it, or name another\n"
+    )
 
 
 def test_near_ranges_share_a_request_of_bounded_size(store: ObjectStorage, server) -> None:

@@ -67,9 +67,13 @@ def process(config, *more):
     sets = [f"--set={name}={json.dumps(value)}" for name, value in config.model_dump().items()]
     command = [sys.executable, "-m", "jobs.cli", "train", *sets, *more]
     started = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, stdout=subprocess.PIPE,
+        command,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         yield started
     finally:
@@ -129,7 +133,9 @@ def test_only_matrices_decay(settings):
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     kept_names = {names[id(parameter)] for parameter in kept["params"]}
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
-    assert all("bias" in name or "ln_" in name or name in ("logit_scale", "visual.class_embedding") for name in kept_names)
+    assert all(
+        "bias" in name or "ln_" in name or name in ("logit_scale", "visual.class_embedding") for name in kept_names
+    )
     assert {"logit_scale", "ln_final.weight", "visual.ln_pre.bias"} <= kept_names
     assert len(decayed["params"]) + len(kept["params"]) == len(names)
 
@@ -216,7 +222,11 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(trained, se
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"batch_size": 10}, r"batch_size 8 → 10"), ({"model": "ViT-B/32"}, "model nano → ViT-B/32"), ({"seed": 9}, "seed 3 → 9")],
+    [
+        ({"batch_size": 10}, r"batch_size 8 → 10"),
+        ({"model": "ViT-B/32"}, "model nano → ViT-B/32"),
+        ({"seed": 9}, "seed 3 → 9"),
+    ],
 )
 def test_a_begun_training_does_not_go_on_with_other_settings(settings, begun, change, words):
     """N6"""
@@ -249,7 +259,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(settings, tmp_path):
         train(config, Reporter(quiet=True))
     assert len([word for word in error.value.text.split() if word.startswith("0000")]) == 8
     step = int(error.value.text.partition("at step ")[2].split(";")[0].split(",")[0])
-    assert [entry.step for entry in checkpoint.entries(Storage.at(str(tmp_path / "out")))] == list(range(step - 1, 0, -1))
+    assert [entry.step for entry in checkpoint.entries(Storage.at(str(tmp_path / "out")))] == list(
+        range(step - 1, 0, -1)
+    )
     assert not (tmp_path / "out" / "train.json").exists()
 
 

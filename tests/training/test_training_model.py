@@ -11,16 +11,30 @@ from pipeline.training.model import MAX_LOGIT_SCALE, PRESETS, VOCABULARY, Clip, 
 from pipeline.vision.clip_model import clip, tokenize
 
 SMALL = Shape(
-    embed_dim=48, image_size=48, patch_size=16, vision_width=128, vision_layers=2, context_length=20, text_width=64,
+    embed_dim=48,
+    image_size=48,
+    patch_size=16,
+    vision_width=128,
+    vision_layers=2,
+    context_length=20,
+    text_width=64,
     text_layers=3,
-)  # fmt: skip
+)
 
 
 def openais(shape: Shape) -> torch.nn.Module:
     return clip.model.CLIP(
-        shape.embed_dim, shape.image_size, shape.vision_layers, shape.vision_width, shape.patch_size,
-        shape.context_length, VOCABULARY, shape.text_width, shape.text_width // 64, shape.text_layers,
-    )  # fmt: skip
+        shape.embed_dim,
+        shape.image_size,
+        shape.vision_layers,
+        shape.vision_width,
+        shape.patch_size,
+        shape.context_length,
+        VOCABULARY,
+        shape.text_width,
+        shape.text_width // 64,
+        shape.text_layers,
+    )
 
 
 @pytest.mark.parametrize("shape", [SMALL, *PRESETS.values()], ids=["small", *PRESETS])

@@ -32,11 +32,14 @@ def two_processes(config) -> Iterator[list[subprocess.Popen[str]]]:
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "jobs/train.py", *sets], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "jobs/train.py", *sets],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(ROOT)},
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     try:
         yield ranks
     finally:
@@ -98,7 +101,9 @@ cli.main("train")
 
 def test_a_process_that_lost_another_one_ends_though_its_threads_wait_for_that_one_n13():
     """N13: gloo's threads may wait as long as a save may take; the line is said and the process is gone."""
-    done = subprocess.run([sys.executable, "-c", STILL_WAITING], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", STILL_WAITING], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (1, "pairmill: error: rank_failed: process 0 of 2 lost another one\n")
 
 

@@ -85,8 +85,10 @@ def test_captions_stand_in_txt_or_else_in_json(write_tar, make_samples, tmp_path
     b["json"], c["json"] = b'{"caption": "from json"}', b'{"caption": ["one", "two"]}'
     del c["txt"]
     assert [captions for *_, captions in rows(index_of(write_tar(tmp_path / "a.tar", [a, b, c])))] == [
-        [a["txt"]], [b["txt"]], ["one", "two"],
-    ]  # fmt: skip
+        [a["txt"]],
+        [b["txt"]],
+        ["one", "two"],
+    ]
 
 
 def test_samples_without_picture_or_caption_are_listed_by_key(write_tar, make_samples, tmp_path):

@@ -30,7 +30,9 @@ def blurred(picture: Image.Image, boxes: tuple[float, ...]) -> np.ndarray:
     return np.asarray(copy)
 
 
-def stored(picture: Image.Image, format_: str, boxes: tuple[float, ...], settings: ImageSettings, **save: object) -> np.ndarray:
+def stored(
+    picture: Image.Image, format_: str, boxes: tuple[float, ...], settings: ImageSettings, **save: object
+) -> np.ndarray:
     stream = io.BytesIO()
     picture.save(stream, format_, **save)
     measured = measure_image(stream.getvalue(), settings, boxes)

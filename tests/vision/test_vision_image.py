@@ -63,10 +63,20 @@ def test_all_columns_of_the_fetch_table_are_measured():
     assert sorted(columns) == sorted(["outcome", "detail", *wanted])
     of_the_picture = dict.fromkeys(("spread", "mean", "entropy", "phash", "phash_margin", "phash256", "chroma4"))
     assert columns | of_the_picture == of_the_picture | {
-        "outcome": "ok", "detail": None, "sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data),
-        "original_format": "jpeg", "original_width": 90, "original_height": 70, "blurred_boxes": None, "width": 90, "height": 70, "short_side": 70,
-        "aspect": 90 / 70, "image_sha256": hashlib.sha256(kept).hexdigest(),
-    }  # fmt: skip
+        "outcome": "ok",
+        "detail": None,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "served_bytes": len(data),
+        "original_format": "jpeg",
+        "original_width": 90,
+        "original_height": 70,
+        "blurred_boxes": None,
+        "width": 90,
+        "height": 70,
+        "short_side": 70,
+        "aspect": 90 / 70,
+        "image_sha256": hashlib.sha256(kept).hexdigest(),
+    }
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -76,7 +86,14 @@ def test_a_jpeg_that_is_small_enough_is_stored_untouched(mode):
 
 
 @pytest.mark.parametrize(
-    ("mode", "size"), [("keep_ratio_largest", (60, 30)), ("keep_ratio", (120, 60)), ("center_crop", (60, 60)), ("border", (60, 60)), ("no", (160, 80))]
+    ("mode", "size"),
+    [
+        ("keep_ratio_largest", (60, 30)),
+        ("keep_ratio", (120, 60)),
+        ("center_crop", (60, 60)),
+        ("border", (60, 60)),
+        ("no", (160, 80)),
+    ],
 )
 @pytest.mark.parametrize("format_", ["jpeg", "png"])
 def test_a_larger_picture_is_stored_in_the_wanted_size(mode, size, format_):
@@ -128,7 +145,9 @@ def test_a_file_that_was_cut_off_is_refused_at_every_length(format_):
 def test_a_progressive_jpeg_that_was_cut_off_is_refused():
     """F30"""
     data = encoded("jpeg", scene(300, 200), progressive=True)
-    assert {measure_image(data[: len(data) * part // 10], SETTINGS).columns["outcome"] for part in range(2, 10)} == {"truncated_image"}
+    assert {measure_image(data[: len(data) * part // 10], SETTINGS).columns["outcome"] for part in range(2, 10)} == {
+        "truncated_image"
+    }
 
 
 def test_broken_pixels_are_decode_failed_and_bytes_after_the_end_are_none_of_it():
@@ -214,7 +233,13 @@ def test_broken_exif_is_ignored_and_the_picture_kept():
         values.append(exif.tobytes())
     values.append(values[0].replace(b"\x01\x12\0\x03\0\0\0\x01", b"\x01\x12\0\x02\0\0\0\x01"))  # a text
     values.append(values[0].replace(b"\x01\x12\0\x03\0\0\0\x01", b"\x01\x12\0\x0c\0\0\0\x09"))  # nine floats
-    for exif in [*values, b"Exif\0\0not a TIFF file", b"Exif\0\0Exif\0\0MM\0*\0\0\0\x08", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"]:
+    for exif in [
+        *values,
+        b"Exif\0\0not a TIFF file",
+        b"Exif\0\0Exif\0\0MM\0*\0\0\0\x08",
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+    ]:
         assert stored(encoded("jpeg", scene(), exif=exif)).size == (90, 70)
 
 

@@ -17,7 +17,9 @@ def drawn(height: int, width: int, seed: int) -> Image.Image:
     """Waves of three colours: the same bytes on every machine."""
     y, x = np.mgrid[0:height, 0:width]
     turns = np.random.default_rng(seed).integers(1, 9, (3, 4))
-    waves = [(x * a * 7 // width + y * b * 5 // height) % 11 * 16 + (x * c // 3 + y * d // 2) % 64 for a, b, c, d in turns]
+    waves = [
+        (x * a * 7 // width + y * b * 5 // height) % 11 * 16 + (x * c // 3 + y * d // 2) % 64 for a, b, c, d in turns
+    ]
     return Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8))
 
 

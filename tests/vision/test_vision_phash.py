@@ -40,7 +40,18 @@ def wrong(images: list[Image.Image | bytes]) -> list[int]:
 
 def degenerate() -> Iterator[Image.Image]:
     """Pictures whose hash is a matter of rounding errors, in sizes from one pixel to long strips."""
-    for width, height in [(1, 1), (2, 3), (31, 33), (32, 32), (64, 64), (33, 1000), (1000, 33), (640, 480), (320, 685), (1, 900)]:
+    for width, height in [
+        (1, 1),
+        (2, 3),
+        (31, 33),
+        (32, 32),
+        (64, 64),
+        (33, 1000),
+        (1000, 33),
+        (640, 480),
+        (320, 685),
+        (1, 900),
+    ]:
         for value in (0, 1, 127, 128, 255):
             yield Image.new("L", (width, height), value)
         yield Image.new("RGB", (width, height), (200, 30, 90))
@@ -79,7 +90,9 @@ def test_pictures_of_every_mode_are_hashed_as_imagehash_does(mode):
     assert wrong([picture.convert("RGB").convert(mode) if mode not in ("I;16", "F") else picture.convert(mode)]) == []
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}, {"keep_rgb": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}, {"keep_rgb": True}]
+)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_encoded_pictures_are_hashed_as_pillow_decodes_them(options, mode):
     stream = io.BytesIO()

@@ -53,7 +53,8 @@ def test_sizes_and_pixels_are_those_of_img2dataset_in_every_mode(mode, enlarge):
     for size in SIZES:
         data = encoded("png", scene(*size))
         ours, theirs = (
-            stored(data, ImageSettings(60, mode, enlarge=enlarge, resizer=resizer)) for resizer in ("native", "img2dataset")
+            stored(data, ImageSettings(60, mode, enlarge=enlarge, resizer=resizer))
+            for resizer in ("native", "img2dataset")
         )
         pictures = [Image.open(io.BytesIO(each.data)) for each in (ours, theirs)]
         assert pictures[0].size == pictures[1].size, size
@@ -86,7 +87,12 @@ def test_photographs_are_resized_as_by_a_full_decode_and_opencv(shared_data):
     with tarfile.open(shared_data / "photos.tar") as photos:
         members = [member for member in photos if member.name.endswith(".JPEG") or member.name.endswith(".jpg")]
         served = [photos.extractfile(member).read() for member in members[::3]]
-    for size, filter_ in [(256, cv2.INTER_AREA), (120, cv2.INTER_AREA), (50, cv2.INTER_AREA), (700, cv2.INTER_LANCZOS4)]:
+    for size, filter_ in [
+        (256, cv2.INTER_AREA),
+        (120, cv2.INTER_AREA),
+        (50, cv2.INTER_AREA),
+        (700, cv2.INTER_LANCZOS4),
+    ]:
         settings = ImageSettings(size, "keep_ratio", quality=100, enlarge=True)
         ratios = []
         for data in served:
@@ -95,7 +101,9 @@ def test_photographs_are_resized_as_by_a_full_decode_and_opencv(shared_data):
             wanted = Image.fromarray(cv2.resize(full, new_size, interpolation=filter_))
             expected = jpeg.decoded(encoded("jpeg", wanted, quality=100, subsampling="4:2:0"))
             found = stored(data, settings).pixels
-            ratios.append(psnr(*(np.ascontiguousarray(each).view(np.uint8).reshape(-1, 4)[:, :3] for each in (found, expected))))
+            ratios.append(
+                psnr(*(np.ascontiguousarray(each).view(np.uint8).reshape(-1, 4)[:, :3] for each in (found, expected)))
+            )
         assert np.percentile(ratios, 5) >= 35, size
 
 

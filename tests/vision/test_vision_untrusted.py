@@ -28,7 +28,9 @@ def png_chunk(kind, data):
 
 def png_of(width, height, before_pixels=b"", pixels=b"\0"):
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    body = png_chunk(b"IHDR", header) + before_pixels + png_chunk(b"IDAT", zlib.compress(pixels)) + png_chunk(b"IEND", b"")
+    body = (
+        png_chunk(b"IHDR", header) + before_pixels + png_chunk(b"IDAT", zlib.compress(pixels)) + png_chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -50,7 +52,16 @@ def test_no_bytes_are_an_empty_body():
 
 
 @pytest.mark.parametrize(
-    "data", [b"<!DOCTYPE html><html><svg></svg>", b'{"error": 404}', b"not found", b"\0" * 100, b"\xff\xd8", b"GIF", b"BMW and other cars"]
+    "data",
+    [
+        b"<!DOCTYPE html><html><svg></svg>",
+        b'{"error": 404}',
+        b"not found",
+        b"\0" * 100,
+        b"\xff\xd8",
+        b"GIF",
+        b"BMW and other cars",
+    ],
 )
 def test_text_served_as_an_image_is_no_image(data):
     """F25"""
@@ -62,16 +73,26 @@ def test_text_served_as_an_image_is_no_image(data):
     [
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made by hand -->\n<svg width='9'>",
-        encoded("tiff"), encoded("bmp"), encoded("ico"), encoded("pdf"), encoded("eps"), encoded("avif"), encoded("jpeg2000"),
-        b"8BPS\0\1" + b"\0" * 20, b"\0\0\0\x18ftypheic\0\0\0\0", b"\xd7\xcd\xc6\x9a" + b"\0" * 40,
+        encoded("tiff"),
+        encoded("bmp"),
+        encoded("ico"),
+        encoded("pdf"),
+        encoded("eps"),
+        encoded("avif"),
+        encoded("jpeg2000"),
+        b"8BPS\0\1" + b"\0" * 20,
+        b"\0\0\0\x18ftypheic\0\0\0\0",
+        b"\xd7\xcd\xc6\x9a" + b"\0" * 40,
     ],
-)  # fmt: skip
+)
 def test_formats_outside_the_list_are_never_opened(data):
     """F27"""
     assert reason_of(data) is ImageReason.FORMAT_NOT_ALLOWED
 
 
-@pytest.mark.parametrize(("width", "height"), [(19_000, 19_000), (1, 200_000), (2**31 - 1, 1), (16_385, 1), (7_100, 7_100)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(19_000, 19_000), (1, 200_000), (2**31 - 1, 1), (16_385, 1), (7_100, 7_100)]
+)
 def test_too_many_pixels_are_refused_by_the_header_alone(width, height):
     """F28"""
     start = time.process_time()

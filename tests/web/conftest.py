@@ -89,9 +89,15 @@ def web_config(port=None, **settings):
     if port is not None:
         settings.setdefault("resolve", {"*": f"127.0.0.1:{port}"})
     defaults = {
-        "contact": "https://contact.example/", "allow_networks": ["127.0.0.0/8"], "connect_timeout_s": 2.0,
-        "robots_timeout_s": 1.0, "robots_waits_s": [0.05, 0.05], "retry_waits_s": [0.02, 0.04],
-        "rate_limit_default_s": 0.2, "rate_limit_max_s": 2.0, "connect_failures_pause_s": 0.1,
+        "contact": "https://contact.example/",
+        "allow_networks": ["127.0.0.0/8"],
+        "connect_timeout_s": 2.0,
+        "robots_timeout_s": 1.0,
+        "robots_waits_s": [0.05, 0.05],
+        "retry_waits_s": [0.02, 0.04],
+        "rate_limit_default_s": 0.2,
+        "rate_limit_max_s": 2.0,
+        "connect_failures_pause_s": 0.1,
     }
     return WebConfig(**{**defaults, **settings})
 
@@ -124,7 +130,9 @@ def want_fixture():
 def ask():
     """``ask(answer, url)``: the Answer of one GET to a server, and that server."""
 
-    def run(answer, url="http://site.example/a", *, web=None, lookup=None, tls=None, allow_hop=None, **settings) -> tuple[Answer, LoopServer]:
+    def run(
+        answer, url="http://site.example/a", *, web=None, lookup=None, tls=None, allow_hop=None, **settings
+    ) -> tuple[Answer, LoopServer]:
         async def main():
             async with LoopServer(answer, tls=tls) as server:
                 config = web_config(server.port, **(web or {}))

@@ -40,19 +40,24 @@ def test_a_plain_page_is_answered_in_full(ask, http):
     assert b"(+https://contact.example/)" in server.requests[0].head
 
 
-@pytest.mark.parametrize("contact", ["", "nobody", "Mozilla/5.0 (a@b.example)", "a@b.example\r\nX: y", "https://x.example/ Chrome/1"])
+@pytest.mark.parametrize(
+    "contact", ["", "nobody", "Mozilla/5.0 (a@b.example)", "a@b.example\r\nX: y", "https://x.example/ Chrome/1"]
+)
 def test_nobody_and_a_browser_are_refused_before_the_first_request(contact):
     """C31"""
     with pytest.raises(InputError, match=r"config_invalid: web\.contact is"):
         Client(WebConfig(contact=contact))
 
 
-@pytest.mark.parametrize("silent", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"])
+@pytest.mark.parametrize(
+    "silent", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"]
+)
 def test_a_dripping_server_meets_one_total_deadline(ask, silent):
     """C16, F1, F2"""
+
     async def handler(request, writer):
         writer.write(silent)
-        rest = b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"[len(silent):] + b"x" * 50
+        rest = b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"[len(silent) :] + b"x" * 50
         await drip(writer, rest, 0.05)
 
     started = time.monotonic()
@@ -63,6 +68,7 @@ def test_a_dripping_server_meets_one_total_deadline(ask, silent):
 
 def test_the_deadline_runs_over_all_hops(ask, http):
     """C16"""
+
     async def handler(request, writer):
         await asyncio.sleep(0.3)
         return http(b"", "302 Found", Location=request.path + "a")
@@ -86,6 +92,7 @@ def test_time_spent_asking_for_a_hop_stands_outside_the_deadline(ask, http):
 
 def test_an_endless_body_stops_at_the_cap(ask):
     """C17, F3"""
+
     async def handler(request, writer):
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -116,13 +123,17 @@ def brotli_fast(data):
     return brotli.compress(data, quality=5)
 
 
-@pytest.mark.parametrize(("coding", "packers"), [
-    ("gzip", [gzip.compress]),
-    ("deflate", [zlib.compress]),
-    ("br", [brotli_fast]),
-    ("gzip, gzip", [gzip.compress, gzip.compress]),
-    ("gzip, br", [gzip.compress, brotli_fast]),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("coding", "packers"),
+    [
+        ("gzip", [gzip.compress]),
+        ("deflate", [zlib.compress]),
+        ("br", [brotli_fast]),
+        ("gzip, gzip", [gzip.compress, gzip.compress]),
+        ("gzip, br", [gzip.compress, brotli_fast]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_bomb_is_counted_as_it_unpacks(ask, http, coding, packers):
     """C17, F8"""
     bomb = functools.reduce(lambda data, pack: pack(data), packers, ZEROS)
@@ -139,21 +150,37 @@ def raw_deflate(data):
     return packer.compress(data) + packer.flush()
 
 
-@pytest.mark.parametrize(("coding", "body"), [
-    ("gzip", gzip.compress(b"hello")), ("x-gzip", gzip.compress(b"he") + gzip.compress(b"llo") + b"\0\0"),
-    ("deflate", zlib.compress(b"hello")), ("deflate", raw_deflate(b"hello")), ("br", brotli.compress(b"hello")),
-    ("gzip, br", brotli.compress(gzip.compress(b"hello"))), ("identity", b"hello"),
-])
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(b"hello")),
+        ("x-gzip", gzip.compress(b"he") + gzip.compress(b"llo") + b"\0\0"),
+        ("deflate", zlib.compress(b"hello")),
+        ("deflate", raw_deflate(b"hello")),
+        ("br", brotli.compress(b"hello")),
+        ("gzip, br", brotli.compress(gzip.compress(b"hello"))),
+        ("identity", b"hello"),
+    ],
+)
 def test_up_to_two_codings_are_undone(ask, http, coding, body):
     """C18"""
     answer, _ = ask(http(body, Content_Encoding=coding))
     assert (answer.reason, answer.body) == (None, b"hello")
 
 
-@pytest.mark.parametrize(("coding", "body"), [
-    ("zstd", b"hello"), ("gzip", b"hello"), ("gzip, gzip, gzip", gzip.compress(b"hello")), ("gzip", gzip.compress(b"hello")[:-3]),
-    ("deflate", b"\x78\x9cjunk"), ("br", b"hello"), ("br", brotli.compress(b"hello" * 1000)[:-4]), ("aes128gcm", b"x"),
-])
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("zstd", b"hello"),
+        ("gzip", b"hello"),
+        ("gzip, gzip, gzip", gzip.compress(b"hello")),
+        ("gzip", gzip.compress(b"hello")[:-3]),
+        ("deflate", b"\x78\x9cjunk"),
+        ("br", b"hello"),
+        ("br", brotli.compress(b"hello" * 1000)[:-4]),
+        ("aes128gcm", b"x"),
+    ],
+)
 def test_a_body_that_is_not_what_its_coding_says_is_dropped(ask, http, coding, body):
     """C18"""
     answer, _ = ask(http(body, Content_Encoding=coding))
@@ -161,11 +188,14 @@ def test_a_body_that_is_not_what_its_coding_says_is_dropped(ask, http, coding, b
     assert answer.body == b""
 
 
-@pytest.mark.parametrize("sent", [
-    b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
-])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    ],
+)
 def test_a_body_cut_off_is_no_body(ask, sent):
     """C25, F5"""
     answer, _ = ask(sent)
@@ -173,23 +203,26 @@ def test_a_body_cut_off_is_no_body(ask, sent):
     assert answer.body == b""
 
 
-@pytest.mark.parametrize("sent", [
-    b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello",
-    b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello!",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
-    b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
-    b"HTTP/1.1 200 OK\r\nX-A: 1\nX-B: 2\r\nContent-Length: 5\r\n\r\nhello",
-    b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 5\r\n\r\nhello",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
-    b"hello, I speak HTTP/0.9",
-    b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    b"220 mail.example ESMTP\r\n\r\n",
-    b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0d\0\4\0\xa0\0\0",
-    b"HTTP/2.0 200 OK\r\n\r\nhello",
-    b"HTTP/1.1 2000 OK\r\n\r\nhello",
-])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\nX-B: 2\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+        b"hello, I speak HTTP/0.9",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"220 mail.example ESMTP\r\n\r\n",
+        b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0d\0\4\0\xa0\0\0",
+        b"HTTP/2.0 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 2000 OK\r\n\r\nhello",
+    ],
+)
 def test_what_is_not_well_formed_http_is_refused(ask, sent):
     """C25, F6, F20"""
     answer, _ = ask(sent)
@@ -197,12 +230,16 @@ def test_what_is_not_well_formed_http_is_refused(ask, sent):
     assert answer.detail
 
 
-@pytest.mark.parametrize("sent", [
-    b"HTTP/1.1 200 OK\r\n" + b"X-Filler: " + b"y" * 70_000 + b"\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(101)) + b"\r\nok",
-    b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(70)) + b"\r\nok",
-    b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + b"HTTP/1.1 200 OK\r\n\r\nok",
-], ids=["long line", "many lines", "large block", "interim answers"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X-Filler: " + b"y" * 70_000 + b"\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(101)) + b"\r\nok",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(70)) + b"\r\nok",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + b"HTTP/1.1 200 OK\r\n\r\nok",
+    ],
+    ids=["long line", "many lines", "large block", "interim answers"],
+)
 def test_a_head_over_its_bounds_is_refused(ask, sent):
     """C25, F7"""
     answer, _ = ask(sent)
@@ -211,11 +248,13 @@ def test_a_head_over_its_bounds_is_refused(ask, sent):
 
 
 def test_a_head_within_its_bounds_is_read(ask):
-    head = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 600) for n in range(95))
+    head = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + b"".join(
+        b"X-%d: %s\r\n" % (n, b"y" * 600) for n in range(95)
+    )
 
     async def handler(request, writer):
         for start in range(0, len(head), 997):
-            writer.write(head[start:start + 997])
+            writer.write(head[start : start + 997])
             await writer.drain()
         return b"Content-Length: 2\r\n\r\nok"
 
@@ -251,12 +290,15 @@ def test_odd_header_bytes_arrive_unchanged(ask):
     assert answer.body == b"ok"
 
 
-@pytest.mark.parametrize(("status", "reason"), [
-    *[(f"{status} X", NetReason.HTTP_4XX) for status in (400, 401, 403, 404, 410, 451)],
-    *[(f"{status} X", NetReason.HTTP_5XX) for status in (500, 502, 503, 504, 520)],
-    *[(f"{status} X", NetReason.RATE_LIMITED) for status in (408, 425, 429)],
-    *[(f"{status} X", NetReason.HTTP_STATUS_ODD) for status in (201, 204, 206, 300, 304, 999)],
-])
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        *[(f"{status} X", NetReason.HTTP_4XX) for status in (400, 401, 403, 404, 410, 451)],
+        *[(f"{status} X", NetReason.HTTP_5XX) for status in (500, 502, 503, 504, 520)],
+        *[(f"{status} X", NetReason.RATE_LIMITED) for status in (408, 425, 429)],
+        *[(f"{status} X", NetReason.HTTP_STATUS_ODD) for status in (201, 204, 206, 300, 304, 999)],
+    ],
+)
 def test_each_status_has_its_reason_and_its_body_is_not_kept(ask, http, status, reason):
     """C15, F21, F22, F23, F24"""
     answer, _ = ask(http(b"valid image" if status[:3] not in ("204", "304") else b"", status))
@@ -268,10 +310,20 @@ def test_a_body_of_no_bytes_is_empty(ask, http):
     assert ask(http(b""))[0].reason is NetReason.EMPTY_BODY
 
 
-@pytest.mark.parametrize(("value", "seconds"), [
-    ("120", 120.0), ("0", 0.0), ("-1", None), ("abc", None), ("31536000", 31536000.0), ("9" * 400, 1e9),
-    ("Tue, 15 Nov 1994 08:14:31 GMT", 60.0), ("Tue, 15 Nov 1994 08:12:31 GMT", None), ("Tue, 99 Nov 1994 08:12:31 GMT", None),
-])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        ("0", 0.0),
+        ("-1", None),
+        ("abc", None),
+        ("31536000", 31536000.0),
+        ("9" * 400, 1e9),
+        ("Tue, 15 Nov 1994 08:14:31 GMT", 60.0),
+        ("Tue, 15 Nov 1994 08:12:31 GMT", None),
+        ("Tue, 99 Nov 1994 08:12:31 GMT", None),
+    ],
+)
 def test_retry_after_is_read_in_seconds_or_as_a_date(ask, http, value, seconds):
     """C14, F22"""
     answer, _ = ask(http(b"", "503 Busy", Retry_After=value, Date="Tue, 15 Nov 1994 08:13:31 GMT"))
@@ -280,7 +332,12 @@ def test_retry_after_is_read_in_seconds_or_as_a_date(ask, http, value, seconds):
 
 def redirects(http, table):
     async def handler(request, writer):
-        return http(b"", "302 Found", Location=table[request.path], Set_Cookie="id=1") if request.path in table else http(b"end")
+        return (
+            http(b"", "302 Found", Location=table[request.path], Set_Cookie="id=1")
+            if request.path in table
+            else http(b"end")
+        )
+
     return handler
 
 
@@ -300,12 +357,17 @@ def test_a_loop_is_noticed_at_once_and_no_cookie_or_referer_is_ever_sent(ask, ht
     assert answer.reason is NetReason.TOO_MANY_REDIRECTS
     assert server.paths == ["/a", "/b"]
     for request in server.requests:
-        assert not {b"cookie", b"referer", b"authorization"} & {line.split(b":")[0].lower() for line in request.head.split(b"\r\n")}
+        assert not {b"cookie", b"referer", b"authorization"} & {
+            line.split(b":")[0].lower() for line in request.head.split(b"\r\n")
+        }
 
 
-@pytest.mark.parametrize(("location", "path"), [("b c", "/d/b%20c"), ("/ñ", "/%C3%B1"), ("//other.example/x", "/x"), ("?q", "/d/a?q")])
+@pytest.mark.parametrize(
+    ("location", "path"), [("b c", "/d/b%20c"), ("/ñ", "/%C3%B1"), ("//other.example/x", "/x"), ("?q", "/d/a?q")]
+)
 def test_relative_and_unencoded_targets_are_resolved(ask, http, location, path):
     """F9"""
+
     async def handler(request, writer):
         if request.path == "/d/a":
             return b"HTTP/1.1 301 X\r\nContent-Length: 0\r\nLocation: " + location.encode() + b"\r\n\r\n"
@@ -323,12 +385,23 @@ def test_a_redirect_to_nowhere_has_the_reason_its_stage_gives(ask, http):
     assert answer.reason is NetReason.TOO_MANY_REDIRECTS
 
 
-@pytest.mark.parametrize(("location", "reason"), [
-    ("file:///etc/passwd", "scheme_not_allowed"), ("ftp://h.example/", "scheme_not_allowed"), ("javascript:alert(1)", "scheme_not_allowed"),
-    ("data:image/png,x", "scheme_not_allowed"), ("HTTP+unix://%2Fs/", "scheme_not_allowed"), ("gopher://h.example/", "scheme_not_allowed"),
-    ("http://h.example:22/", "port_not_allowed"), ("http://h.example:6379/", "port_not_allowed"), ("http://h.example:0/", "url_invalid"),
-    ("http://u:secret@h.example/", "url_credentials"), ("http://[::1", "url_invalid"), ("/" + "a" * 5000, "url_too_long"),
-])
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("file:///etc/passwd", "scheme_not_allowed"),
+        ("ftp://h.example/", "scheme_not_allowed"),
+        ("javascript:alert(1)", "scheme_not_allowed"),
+        ("data:image/png,x", "scheme_not_allowed"),
+        ("HTTP+unix://%2Fs/", "scheme_not_allowed"),
+        ("gopher://h.example/", "scheme_not_allowed"),
+        ("http://h.example:22/", "port_not_allowed"),
+        ("http://h.example:6379/", "port_not_allowed"),
+        ("http://h.example:0/", "url_invalid"),
+        ("http://u:secret@h.example/", "url_credentials"),
+        ("http://[::1", "url_invalid"),
+        ("/" + "a" * 5000, "url_too_long"),
+    ],
+)
 def test_every_hop_is_judged_before_it_is_asked(ask, http, location, reason):
     """C20, F14, F46, F47"""
     answer, server = ask(http(b"", "302 Found", Location=location))
@@ -337,10 +410,17 @@ def test_every_hop_is_judged_before_it_is_asked(ask, http, location, reason):
     assert "secret" not in repr(answer).replace(repr(answer.raw_headers), "")
 
 
-@pytest.mark.parametrize(("url", "reason"), [
-    ("http://u:secret@h.example/", "url_credentials"), ("http://h.example:25/", "port_not_allowed"), ("http://h.example:abc/", "url_invalid"),
-    ("ftp://h.example/", "scheme_not_allowed"), ("http://h.example/" + "a" * 5000, "url_too_long"), ("", "url_invalid"),
-])
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://u:secret@h.example/", "url_credentials"),
+        ("http://h.example:25/", "port_not_allowed"),
+        ("http://h.example:abc/", "url_invalid"),
+        ("ftp://h.example/", "scheme_not_allowed"),
+        ("http://h.example/" + "a" * 5000, "url_too_long"),
+        ("", "url_invalid"),
+    ],
+)
 def test_a_url_at_fault_is_never_asked(ask, http, url, reason):
     """F14, F46, F47, F48"""
     answer, server = ask(http(), url)
@@ -351,6 +431,7 @@ def test_a_url_at_fault_is_never_asked(ask, http, url, reason):
 
 def test_a_hop_that_the_caller_forbids_is_not_asked(ask, http):
     """C19"""
+
     async def allow(url):
         return NetReason.ROBOTS_DISALLOW
 
@@ -361,6 +442,7 @@ def test_a_hop_that_the_caller_forbids_is_not_asked(ask, http):
 
 def test_opt_outs_of_all_hops_are_united(ask, http):
     """O12"""
+
     async def handler(request, writer):
         if request.path == "/a":
             return http(b"", "302 Found", Location="/b", X_Robots_Tag="noai")
@@ -408,6 +490,7 @@ def test_the_start_of_a_body_can_refuse_the_rest(ask, http):
 
 def test_a_refused_and_a_reset_connection_are_told_apart_from_silence(ask):
     """F18"""
+
     async def reset(request, writer):
         writer.transport.abort()
 
@@ -452,17 +535,75 @@ def authority(tmp_path_factory):
             pytest.skip("no openssl to make certificates with")
 
     def key_and_request(name):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl(
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.csr",
+            "-subj",
+            f"/CN={name}",
+        )
 
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test CA",
-            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=Test CA",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "keyUsage=critical,keyCertSign",
+    )
     (folder / "names").write_text("subjectAltName=DNS:site.example\n")
     for name, days in (("good", "2"), ("expired", "-1")):
         key_and_request(name)
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", days,
-                "-extfile", "names")
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "self.key", "-out", "self.pem", "-days", "2", "-subj", "/CN=site.example",
-            "-addext", "subjectAltName=DNS:site.example")
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            f"{name}.pem",
+            "-days",
+            days,
+            "-extfile",
+            "names",
+        )
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "self.key",
+        "-out",
+        "self.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=site.example",
+        "-addext",
+        "subjectAltName=DNS:site.example",
+    )
     return folder
 
 
@@ -474,14 +615,20 @@ def tls_server(authority, name):
 
 def test_a_trusted_name_is_checked_although_another_address_is_dialled(ask, http, authority):
     """F13"""
-    answer, _ = ask(http(), "https://site.example/", tls=tls_server(authority, "good"), web={"ca_file": str(authority / "ca.pem")})
+    answer, _ = ask(
+        http(), "https://site.example/", tls=tls_server(authority, "good"), web={"ca_file": str(authority / "ca.pem")}
+    )
     assert (answer.reason, answer.body) == (None, b"ok"), answer
 
 
-@pytest.mark.parametrize(("name", "host"), [("expired", "site.example"), ("self", "site.example"), ("good", "wrong.example")])
+@pytest.mark.parametrize(
+    ("name", "host"), [("expired", "site.example"), ("self", "site.example"), ("good", "wrong.example")]
+)
 def test_a_certificate_at_fault_is_never_accepted(ask, http, authority, name, host):
     """C23, F19"""
-    answer, server = ask(http(), f"https://{host}/", tls=tls_server(authority, name), web={"ca_file": str(authority / "ca.pem")})
+    answer, server = ask(
+        http(), f"https://{host}/", tls=tls_server(authority, name), web={"ca_file": str(authority / "ca.pem")}
+    )
     assert answer.reason is NetReason.TLS_FAILED, answer
     assert not server.requests
 
@@ -489,6 +636,7 @@ def test_a_certificate_at_fault_is_never_accepted(ask, http, authority, name, ho
 @pytest.mark.parametrize("greeting", [b"\x15\x03\x01\x00\x02\x02\x46", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_an_alert_or_no_tls_at_all_ends_the_handshake(web_config, want, greeting):
     """C23, F19: 0x46 is what a server that knows only TLS 1.0 answers"""
+
     async def serve(reader, writer):
         await reader.read(100)
         writer.write(greeting)

@@ -6,10 +6,15 @@ from pipeline.web.domains import host_of, registered_domain
 @pytest.mark.parametrize(
     ("host", "domain"),
     [
-        ("img.shop.co.uk", "shop.co.uk"), ("shop.example", "shop.example"), ("a.b.c.test", "c.test"), ("localhost", "localhost"),
-        ("127.0.0.1", "127.0.0.1"), ("me.github.io", "me.github.io"), ("", ""),
+        ("img.shop.co.uk", "shop.co.uk"),
+        ("shop.example", "shop.example"),
+        ("a.b.c.test", "c.test"),
+        ("localhost", "localhost"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("me.github.io", "me.github.io"),
+        ("", ""),
     ],
-)  # fmt: skip
+)
 def test_a_domain_is_what_somebody_registered(host, domain) -> None:
     assert registered_domain(host) == domain
 

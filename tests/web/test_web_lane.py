@@ -20,6 +20,7 @@ from pipeline.web.robots import Robots
 @pytest.fixture
 def lane(loop_server, web_config, want):
     """``lane(answer, urls)``: {url: Answer} of one lane against one server, and that server."""
+
     def run(answer, urls, *, web=None, lookup=None, targets=None, **policy):
         settings = {"delay_s": 0.0, **policy}
         settings.setdefault("want", want())
@@ -46,11 +47,13 @@ def lane(loop_server, web_config, want):
 
 def site(http, pages=b"page", robots=b"", **answers):
     """A handler: robots.txt, pages, and what ``answers`` gives for a path (bytes, or a list used up in order)."""
+
     async def handler(request, writer):
         if request.path == "/robots.txt":
             return http(robots)
         found = answers.get(request.path.strip("/"), http(pages))
         return (found.pop(0) if len(found) > 1 else found[0]) if isinstance(found, list) else found
+
     return handler
 
 
@@ -59,10 +62,21 @@ def reasons(answers):
 
 
 def test_every_item_gets_exactly_one_answer(lane, http):
-    urls = [f"http://h{n % 7}.example/{n}" for n in range(60)] + ["http://u:secret@h.example/", "ftp://h.example/", "", "http://h.example:22/"]
+    urls = [f"http://h{n % 7}.example/{n}" for n in range(60)] + [
+        "http://u:secret@h.example/",
+        "ftp://h.example/",
+        "",
+        "http://h.example:22/",
+    ]
     answers, _ = lane(site(http), urls, per_host=2)
     assert len(answers) == 64
-    assert reasons(answers) == {None: 60, "url_credentials": 1, "scheme_not_allowed": 1, "url_invalid": 1, "port_not_allowed": 1}
+    assert reasons(answers) == {
+        None: 60,
+        "url_credentials": 1,
+        "scheme_not_allowed": 1,
+        "url_invalid": 1,
+        "port_not_allowed": 1,
+    }
     good = answers["http://h1.example/1"]
     assert (good.tries, good.body) == (1, b"page")
     assert good.robots_fetched_at.endswith("+00:00")
@@ -70,7 +84,9 @@ def test_every_item_gets_exactly_one_answer(lane, http):
 
 def test_a_forbidden_page_is_never_asked_for(lane, http):
     """C5, C8"""
-    answers, server = lane(site(http, robots=b"User-agent: *\nDisallow: /no"), ["http://h.example/no", "http://h.example/yes"])
+    answers, server = lane(
+        site(http, robots=b"User-agent: *\nDisallow: /no"), ["http://h.example/no", "http://h.example/yes"]
+    )
     assert answers["http://h.example/no"].reason is NetReason.ROBOTS_DISALLOW
     assert answers["http://h.example/no"].tries == 0
     assert server.paths == ["/robots.txt", "/yes"]
@@ -89,14 +105,23 @@ def test_a_gap_is_kept_between_requests_robots_txt_and_hops_included(lane, http)
 
 def test_a_crawl_delay_is_kept(lane, http):
     """C12"""
-    _, server = lane(site(http, robots=b"User-agent: *\nCrawl-delay: 0.2"), [f"http://h.example/{n}" for n in range(3)], per_host=4, rate_per_host=100.0)
+    _, server = lane(
+        site(http, robots=b"User-agent: *\nCrawl-delay: 0.2"),
+        [f"http://h.example/{n}" for n in range(3)],
+        per_host=4,
+        rate_per_host=100.0,
+    )
     times = server.times()
-    assert min(after - before for before, after in itertools.pairwise(times[1:])) >= 0.18  # the server notes a request late on a busy machine
+    assert (
+        min(after - before for before, after in itertools.pairwise(times[1:])) >= 0.18
+    )  # the server notes a request late on a busy machine
 
 
 def test_a_crawl_delay_of_a_day_ends_the_host(lane, http):
     """C12"""
-    answers, server = lane(site(http, robots=b"User-agent: *\nCrawl-delay: 86400"), [f"http://h.example/{n}" for n in range(3)])
+    answers, server = lane(
+        site(http, robots=b"User-agent: *\nCrawl-delay: 86400"), [f"http://h.example/{n}" for n in range(3)]
+    )
     assert reasons(answers) == {NetReason.CRAWL_DELAY_TOO_LONG: 3}
     assert server.paths == ["/robots.txt"]
 
@@ -104,6 +129,7 @@ def test_a_crawl_delay_of_a_day_ends_the_host(lane, http):
 @pytest.mark.parametrize("per_host", [1, 3])
 def test_no_more_connections_to_a_host_than_agreed(lane, http, per_host):
     """C13"""
+
     async def handler(request, writer):
         await asyncio.sleep(0.02)
         return http()
@@ -114,6 +140,7 @@ def test_no_more_connections_to_a_host_than_agreed(lane, http, per_host):
 
 def test_names_on_one_address_share_its_connections(lane, http):
     """C13"""
+
     async def handler(request, writer):
         await asyncio.sleep(0.03)
         return http()
@@ -126,12 +153,17 @@ def test_names_on_one_address_share_its_connections(lane, http):
 
 def test_a_slow_host_never_idles_the_others(lane, http):
     """R19"""
+
     async def handler(request, writer):
         if request.host == "slow.example":
             await asyncio.sleep(0.6)
         return http()
 
-    _, server = lane(handler, ["http://slow.example/1"] + [f"http://h{n}.example/{m}" for n in range(5) for m in range(10)], max_hosts=2)
+    _, server = lane(
+        handler,
+        ["http://slow.example/1"] + [f"http://h{n}.example/{m}" for n in range(5) for m in range(10)],
+        max_hosts=2,
+    )
     last_fast = max(r.time for r in server.requests if r.host != "slow.example")
     assert last_fast - server.requests[0].time < 0.6
 
@@ -166,14 +198,22 @@ def test_what_may_succeed_is_tried_three_times_and_what_cannot_once(lane, http):
     handler = site(http, a=http(b"", "500 X"), b=[http(b"", "502 X"), http(b"late")], c=http(b"", "404 X"), d=http(b""))
     answers, server = lane(handler, [f"http://h.example/{path}" for path in "abcd"])
     found = {url[-1]: (answer.reason, answer.tries) for url, answer in answers.items()}
-    assert found == {"a": (NetReason.HTTP_5XX, 3), "b": (None, 2), "c": (NetReason.HTTP_4XX, 1), "d": (NetReason.EMPTY_BODY, 1)}
+    assert found == {
+        "a": (NetReason.HTTP_5XX, 3),
+        "b": (None, 2),
+        "c": (NetReason.HTTP_4XX, 1),
+        "d": (NetReason.EMPTY_BODY, 1),
+    }
     assert Counter(server.paths) == {"/robots.txt": 1, "/a": 3, "/b": 2, "/c": 1, "/d": 1}
     gaps = [after - before for before, after in itertools.pairwise(server.times("/a"))]
     assert gaps[0] >= 0.015
     assert gaps[1] >= 0.03
 
 
-@pytest.mark.parametrize(("headers", "wait_s"), [({"Retry_After": "1"}, 1.0), ({"Retry_After": "-1"}, 0.5), ({"Retry_After": "abc"}, 0.5), ({}, 0.5)])
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [({"Retry_After": "1"}, 1.0), ({"Retry_After": "-1"}, 0.5), ({"Retry_After": "abc"}, 0.5), ({}, 0.5)],
+)
 def test_a_limited_host_waits_whole_and_others_go_on(lane, http, headers, wait_s):
     """C14, F22"""
     limited = [http(b"", "429 X", **headers), http(b"fine")]
@@ -238,7 +278,9 @@ def test_a_name_that_does_not_exist_is_asked_once_for_all_its_items(lane, http):
         asked.append(name)
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
-    answers, server = lane(site(http), [f"http://gone.example/{n}" for n in range(20)], lookup=lookup, web={"resolve": {}})
+    answers, server = lane(
+        site(http), [f"http://gone.example/{n}" for n in range(20)], lookup=lookup, web={"resolve": {}}
+    )
     assert reasons(answers) == {NetReason.DNS_NOT_FOUND: 20}
     assert asked == ["gone.example"]
     assert server.connections == 0
@@ -253,6 +295,7 @@ def test_a_host_has_a_budget_of_pages(lane, http):
 
 def test_a_hop_is_judged_by_the_robots_txt_of_its_own_host(lane, http):
     """C19"""
+
     async def handler(request, writer):
         if request.path == "/robots.txt":
             return http(b"User-agent: *\nDisallow: /no" if request.host == "b.example" else b"")
@@ -269,7 +312,9 @@ def test_a_hop_is_judged_by_the_robots_txt_of_its_own_host(lane, http):
 def test_a_hop_out_of_scope_is_not_followed(lane, http):
     """C19"""
     handler = site(http, a=http(b"", "302 X", Location="http://b.example/"))
-    answers, server = lane(handler, ["http://a.example/a"], scope=lambda url: NetReason.ROBOTS_DISALLOW if "b.example" in url else None)
+    answers, server = lane(
+        handler, ["http://a.example/a"], scope=lambda url: NetReason.ROBOTS_DISALLOW if "b.example" in url else None
+    )
     assert answers["http://a.example/a"].reason is NetReason.ROBOTS_DISALLOW
     assert not server.times(host="b.example")
 
@@ -335,7 +380,9 @@ def test_leaving_early_leaves_no_task_behind(loop_server, web_config, want, http
         async with loop_server(handler) as server, Client(web_config(server.port)) as client:
             items = [Item(str(n), f"http://h{n % 3}.example/{n}") for n in range(9)]
             before = asyncio.all_tasks()
-            async with contextlib.aclosing(run_lane(items, LanePolicy(want(), delay_s=0.0), client, Robots(client))) as answers:
+            async with contextlib.aclosing(
+                run_lane(items, LanePolicy(want(), delay_s=0.0), client, Robots(client))
+            ) as answers:
                 async for _item, answer in answers:
                     assert answer.reason is None
                     break
@@ -368,6 +415,7 @@ def test_cookies_of_one_answer_are_not_sent_with_the_next(lane, http):
 
 def test_a_lane_keeps_its_share_of_a_hosts_gap_and_connections(lane, http):
     """A host split over four lanes: each keeps four times the gap, and a fourth of the connections."""
+
     async def slower_than_the_gap(request, writer):
         await asyncio.sleep(0.25)
         return http()

@@ -16,9 +16,37 @@ from pipeline.web.config import WebConfig
 from pipeline.web.netguard import NetFault, NetGuard, is_public
 from pipeline.web.reasons import NetReason
 
-PRIVATE = ["127.0.0.1", "10.0.0.5", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "240.0.0.1",
-           "255.255.255.255", "192.88.99.1", "198.18.0.1", "203.0.113.1", "::", "::1", "::7f00:1", "::ffff:10.0.0.1", "64:ff9b::a00:1",
-           "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "fc00::1", "fe80::1", "fec0::1", "ff02::1", "2001:db8::1", "3fff::1", "5f00::1", "100::1"]
+PRIVATE = [
+    "127.0.0.1",
+    "10.0.0.5",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "192.88.99.1",
+    "198.18.0.1",
+    "203.0.113.1",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::a00:1",
+    "64:ff9b:1::1",
+    "2002:7f00:1::",
+    "2001::1",
+    "fc00::1",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+    "2001:db8::1",
+    "3fff::1",
+    "5f00::1",
+    "100::1",
+]
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 
 
@@ -37,10 +65,28 @@ def test_a_public_address_is_allowed_in_every_form(address):
     assert is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "0177.0.0.1", "127.1", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]",
-                                  "[2002:7f00:1::]", "localhost.", "localhost", "0", "169.254.169.254", "[::ffff:10.0.0.1]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "2130706433",
+        "0177.0.0.1",
+        "127.1",
+        "0x7f.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "localhost.",
+        "localhost",
+        "0",
+        "169.254.169.254",
+        "[::ffff:10.0.0.1]",
+    ],
+)
 def test_every_spelling_of_a_private_address_is_blocked_and_sees_no_packet(loop_server, http, want, host):
     """C20, F11, F12"""
+
     async def main():
         async with loop_server(http()) as server:
             web = WebConfig(contact="a@b.example", allow_ports=[server.port])
@@ -55,6 +101,7 @@ def test_every_spelling_of_a_private_address_is_blocked_and_sees_no_packet(loop_
 
 def test_a_hop_is_judged_like_the_first_url(loop_server, http, web_config, want):
     """C20, F11, F12"""
+
     async def main(target):
         async with loop_server(http(b"", "302 Found", Location=target)) as server:
             config = web_config(resolve={"site.example": f"127.0.0.1:{server.port}"})
@@ -121,6 +168,7 @@ def test_the_socket_itself_refuses_an_unchecked_address():
 
 def test_what_is_dialled_instead_is_judged_too(loop_server, http, want):
     """F47"""
+
     async def main(**settings):
         async with loop_server(http()) as server:
             web = WebConfig(contact="a@b.example", resolve={"*": f"127.0.0.1:{server.port}"}, **settings)
@@ -135,9 +183,22 @@ def test_what_is_dialled_instead_is_judged_too(loop_server, http, want):
 
 def test_the_most_exact_name_decides_what_is_dialled():
     async def main():
-        guard = NetGuard(WebConfig(allow_networks=["127.0.0.0/8"], resolve={
-            "*": "127.0.0.1:1", "A.example": "127.0.0.2:2", "a.example:8080": "127.0.0.3:3", "[::1]": "127.0.0.4:4"}), no_lookup)
-        targets = [await guard.target(*url) for url in (("b.example", 80), ("a.example", 80), ("a.example", 8080), ("::1", 80), ("8.8.8.8", 80))]
+        guard = NetGuard(
+            WebConfig(
+                allow_networks=["127.0.0.0/8"],
+                resolve={
+                    "*": "127.0.0.1:1",
+                    "A.example": "127.0.0.2:2",
+                    "a.example:8080": "127.0.0.3:3",
+                    "[::1]": "127.0.0.4:4",
+                },
+            ),
+            no_lookup,
+        )
+        targets = [
+            await guard.target(*url)
+            for url in (("b.example", 80), ("a.example", 80), ("a.example", 8080), ("::1", 80), ("8.8.8.8", 80))
+        ]
         guard.close()
         return [(target.addresses[0][-1], target.port) for target in targets]
 
@@ -148,6 +209,7 @@ def gaierror(code, text):
     def lookup(name):
         lookup.calls += 1
         raise socket.gaierror(code, text)
+
     lookup.calls = 0
     return lookup
 
@@ -165,7 +227,13 @@ def test_a_name_that_does_not_exist_is_asked_once(web_config, want):
     assert lookup.calls == 1
 
 
-@pytest.mark.parametrize("lookup", [gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), gaierror(socket.EAI_FAIL, "Non-recoverable failure")])
+@pytest.mark.parametrize(
+    "lookup",
+    [
+        gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        gaierror(socket.EAI_FAIL, "Non-recoverable failure"),
+    ],
+)
 def test_a_sick_resolver_is_not_remembered(web_config, want, lookup):
     """C22, F17"""
     config = web_config(resolve={})
@@ -222,11 +290,25 @@ def test_allowed_ports_are_those_of_the_web_and_of_the_config():
     assert WebConfig(allow_ports=[9000]).ports() == {80, 443, 8080, 8443, 9000}
 
 
-@pytest.mark.parametrize("settings", [
-    {"allow_networks": ["10.0.0.1/8"]}, {"allow_networks": ["private"]}, {"resolve": {"*": "localhost:80"}}, {"resolve": {"*": "127.0.0.1"}},
-    {"resolve": {"a b": "127.0.0.1:80"}}, {"resolve": {"*": "127.0.0.1:0"}}, {"resolve": {"*": "127.0.0.1:http"}}, {"allow_ports": [0]},
-    {"connect_timeout_s": -1.0}, {"connect_timeout_s": "10"}, {"tries": 0}, {"robots_max_age_s": 1e6}, {"retry_waits_s": []}, {"fecth": 1},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"allow_networks": ["10.0.0.1/8"]},
+        {"allow_networks": ["private"]},
+        {"resolve": {"*": "localhost:80"}},
+        {"resolve": {"*": "127.0.0.1"}},
+        {"resolve": {"a b": "127.0.0.1:80"}},
+        {"resolve": {"*": "127.0.0.1:0"}},
+        {"resolve": {"*": "127.0.0.1:http"}},
+        {"allow_ports": [0]},
+        {"connect_timeout_s": -1.0},
+        {"connect_timeout_s": "10"},
+        {"tries": 0},
+        {"robots_max_age_s": 1e6},
+        {"retry_waits_s": []},
+        {"fecth": 1},
+    ],
+)
 def test_a_bad_setting_is_refused(settings):
     with pytest.raises(ValidationError):
         WebConfig(**settings)

@@ -15,18 +15,55 @@ def codes(*values, name=b"X-Robots-Tag"):
     return from_headers([(name, value.encode("latin-1")) for value in values], NOW)
 
 
-@pytest.mark.parametrize("value", ["noai", "noimageai", "noindex", "noimageindex", "none", "noml", "NoAI, nofollow", "nofollow,noai", "pairmill: noai",
-                                   "PairMill:noai", "otherbot: nofollow, pairmill: noai", "*: noai", "nofollow;noai", "nofollow\r\n noai",
-                                   "unavailable_after: 25 Jun 2010 15:00:00 GMT", "unavailable_after: Friday, 25-Jun-10 15:00:00 UTC",
-                                   "unavailable_after: 2010-06-25", "pairmill: unavailable_after: 25 Jun 2010 15:00:00 PST", "max-snippet: 5, noai"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "noai",
+        "noimageai",
+        "noindex",
+        "noimageindex",
+        "none",
+        "noml",
+        "NoAI, nofollow",
+        "nofollow,noai",
+        "pairmill: noai",
+        "PairMill:noai",
+        "otherbot: nofollow, pairmill: noai",
+        "*: noai",
+        "nofollow;noai",
+        "nofollow\r\n noai",
+        "unavailable_after: 25 Jun 2010 15:00:00 GMT",
+        "unavailable_after: Friday, 25-Jun-10 15:00:00 UTC",
+        "unavailable_after: 2010-06-25",
+        "pairmill: unavailable_after: 25 Jun 2010 15:00:00 PST",
+        "max-snippet: 5, noai",
+    ],
+)
 def test_an_opt_out_is_honoured_however_it_is_written(value):
     """O1, O2, O3"""
     assert codes(value) == ("optout_xrobots",)
 
 
-@pytest.mark.parametrize("value", ["", "nofollow", "nosnippet", "noarchive", "all", "index, follow", "otherbot: noai", "otherbot: nofollow, noai",
-                                   "unavailable_after: 25 Jun 2090 15:00:00 GMT", "unavailable_after: banana", "max-image-preview: none-at-all",
-                                   ": : :", "\xff\xfe", "unavailable_after:", "noaiplease"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "nofollow",
+        "nosnippet",
+        "noarchive",
+        "all",
+        "index, follow",
+        "otherbot: noai",
+        "otherbot: nofollow, noai",
+        "unavailable_after: 25 Jun 2090 15:00:00 GMT",
+        "unavailable_after: banana",
+        "max-image-preview: none-at-all",
+        ": : :",
+        "\xff\xfe",
+        "unavailable_after:",
+        "noaiplease",
+    ],
+)
 def test_what_is_no_opt_out_for_us_is_none(value):
     """O2, O3"""
     assert codes(value) == ()
@@ -37,7 +74,9 @@ def test_all_lines_of_a_header_count():
     assert codes("nofollow", "otherbot: none", "noai") == ("optout_xrobots",)
 
 
-@pytest.mark.parametrize(("value", "reserved"), [("1", True), ("0", False), (" 0 ", False), ("2", True), ("", True), ("yes", True)])
+@pytest.mark.parametrize(
+    ("value", "reserved"), [("1", True), ("0", False), (" 0 ", False), ("2", True), ("", True), ("yes", True)]
+)
 def test_any_reservation_but_zero_counts(value, reserved):
     """O5"""
     expected = ("optout_tdm",) if reserved else ()
@@ -47,14 +86,23 @@ def test_any_reservation_but_zero_counts(value, reserved):
 
 def test_a_policy_is_no_consent():
     """O5"""
-    assert from_headers([(b"tdm-policy", b"https://h.example/p.json"), (b"tdm-reservation", b"1"), (b"x-robots-tag", b"noai")]) == ("optout_tdm", "optout_xrobots")
+    assert from_headers(
+        [(b"tdm-policy", b"https://h.example/p.json"), (b"tdm-reservation", b"1"), (b"x-robots-tag", b"noai")]
+    ) == ("optout_tdm", "optout_xrobots")
     assert from_headers([(b"tdm-policy", b"https://h.example/p.json")]) == ()
 
 
-@pytest.mark.parametrize(("name", "content", "found"), [
-    ("robots", "noai, noimageai", True), ("ROBOTS", "NoIndex", True), ("pairmill", "none", True), ("robots", "nofollow", False),
-    ("googlebot", "noai", False), ("description", "noai", False),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("robots", "noai, noimageai", True),
+        ("ROBOTS", "NoIndex", True),
+        ("pairmill", "none", True),
+        ("robots", "nofollow", False),
+        ("googlebot", "noai", False),
+        ("description", "noai", False),
+    ],
+)
 def test_a_meta_element_opts_a_page_out(name, content, found):
     """O4"""
     assert from_meta(name, content, NOW) == (("optout_meta",) if found else ())

@@ -14,31 +14,44 @@ def allows(text, path="/x"):
     return parse(text if isinstance(text, bytes) else text.encode()).allows(f"http://h.example{path}")
 
 
-@pytest.mark.parametrize("text", [
-    "\ufeffUser-agent: *\nDisallow: /",
-    "user-agent: a\nuser-agent: PairMill\nuser-agent: b\nDisallow: /",
-    "User-agent: pairmill\n\n\nDisallow: /",
-    "User-agent: pairmill\nAllow: /y\n\nUser-agent: *\nAllow: /\n\nUser-agent: PAIRMILL\nDisallow: /x",
-    "User-agent: *\nAllow: /\nUser-agent: PairMill\nDisallow: /",
-    "User-agent: PairMill/1.0\nDisallow: /",
-    "User-agent: pairmill # that is us\nDisallow: / # all of it",
-    "User-agent : pairmill\nDisallow : /",
-    "User-agent: *\rDisallow: /\r",
-    "<html>\nUser-agent: *\nDisallow: /\n</html>",
-    "User-agent: *\nDisalow: /",
-    "User-agent: *\nDisa\0llow: /",
-    "User-agent: another\nSitemap: http://h.example/s.xml\nUser-agent: *\nDisallow: /",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffUser-agent: *\nDisallow: /",
+        "user-agent: a\nuser-agent: PairMill\nuser-agent: b\nDisallow: /",
+        "User-agent: pairmill\n\n\nDisallow: /",
+        "User-agent: pairmill\nAllow: /y\n\nUser-agent: *\nAllow: /\n\nUser-agent: PAIRMILL\nDisallow: /x",
+        "User-agent: *\nAllow: /\nUser-agent: PairMill\nDisallow: /",
+        "User-agent: PairMill/1.0\nDisallow: /",
+        "User-agent: pairmill # that is us\nDisallow: / # all of it",
+        "User-agent : pairmill\nDisallow : /",
+        "User-agent: *\rDisallow: /\r",
+        "<html>\nUser-agent: *\nDisallow: /\n</html>",
+        "User-agent: *\nDisalow: /",
+        "User-agent: *\nDisa\0llow: /",
+        "User-agent: another\nSitemap: http://h.example/s.xml\nUser-agent: *\nDisallow: /",
+    ],
+)
 def test_what_shuts_us_out(text):
     """C5, C8, C10"""
     assert not allows(text)
 
 
-@pytest.mark.parametrize("text", [
-    "", "User-agent: pairmill\nAllow: /\n\nUser-agent: *\nDisallow: /", "User-agent: *\nDisallow: /\n\nUser-agent: pairmill\nDisallow:",
-    "User-agent: pair\nDisallow: /", "User-agent: pairmillbot\nDisallow: /", "User-agent: mill\nDisallow: /", "User-agent: other\nDisallow: /",
-    "Disallow: /", "User-agent: *\nDisallow: /y", "<!doctype html><html><body>Not found: /x</body></html>",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "User-agent: pairmill\nAllow: /\n\nUser-agent: *\nDisallow: /",
+        "User-agent: *\nDisallow: /\n\nUser-agent: pairmill\nDisallow:",
+        "User-agent: pair\nDisallow: /",
+        "User-agent: pairmillbot\nDisallow: /",
+        "User-agent: mill\nDisallow: /",
+        "User-agent: other\nDisallow: /",
+        "Disallow: /",
+        "User-agent: *\nDisallow: /y",
+        "<!doctype html><html><body>Not found: /x</body></html>",
+    ],
+)
 def test_what_does_not_shut_us_out(text):
     """C8, C10"""
     assert allows(text)
@@ -49,13 +62,25 @@ def test_a_group_named_by_a_part_of_our_name_does_not_free_us_from_the_general_o
     assert not allows("User-agent: pair\nAllow: /\n\nUser-agent: *\nDisallow: /")
 
 
-@pytest.mark.parametrize(("rules", "path", "allowed"), [
-    ("Disallow: /*.json$", "/a.json", False), ("Disallow: /*.json$", "/a.json?x", True), ("Disallow: /a\nAllow: /a", "/a", True),
-    ("Allow: /a\nDisallow: /ab", "/abc", False), ("Disallow: /%7Ejoe", "/~joe/x", False), ("Disallow: /~joe", "/%7ejoe/x", False),
-    ("Disallow: /a%3cd", "/a%3Cd", False), ("Disallow: /caf%C3%A9", "/caf%C3%A9", False), ("Disallow: /café", "/caf%C3%A9", False),
-    ("Disallow: /a%2Fb", "/a/b", True), ("Disallow: /p?q=", "/p?q=1", False), ("Disallow: *x", "/ax", False), ("Allow: /$\nDisallow: /", "/", True),
-    ("Allow: /$\nDisallow: /", "/a", False),
-])
+@pytest.mark.parametrize(
+    ("rules", "path", "allowed"),
+    [
+        ("Disallow: /*.json$", "/a.json", False),
+        ("Disallow: /*.json$", "/a.json?x", True),
+        ("Disallow: /a\nAllow: /a", "/a", True),
+        ("Allow: /a\nDisallow: /ab", "/abc", False),
+        ("Disallow: /%7Ejoe", "/~joe/x", False),
+        ("Disallow: /~joe", "/%7ejoe/x", False),
+        ("Disallow: /a%3cd", "/a%3Cd", False),
+        ("Disallow: /caf%C3%A9", "/caf%C3%A9", False),
+        ("Disallow: /café", "/caf%C3%A9", False),
+        ("Disallow: /a%2Fb", "/a/b", True),
+        ("Disallow: /p?q=", "/p?q=1", False),
+        ("Disallow: *x", "/ax", False),
+        ("Allow: /$\nDisallow: /", "/", True),
+        ("Allow: /$\nDisallow: /", "/a", False),
+    ],
+)
 def test_the_longest_match_decides_and_allow_wins_a_tie(rules, path, allowed):
     """C9"""
     assert allows(f"User-agent: *\n{rules}", path) is allowed
@@ -73,9 +98,17 @@ def test_no_pattern_takes_long(pattern):
     assert min(seconds) < 0.05
 
 
-@pytest.mark.parametrize("body", [
-    b"x\n" * 100_000, b"\n" * 512_000, bytes(range(256)) * 2000, "User-agent: *\nDisallow: /".encode("utf-16"), b"Disallow:\n" * 50_000, b"\0" * 500_000,
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x\n" * 100_000,
+        b"\n" * 512_000,
+        bytes(range(256)) * 2000,
+        "User-agent: *\nDisallow: /".encode("utf-16"),
+        b"Disallow:\n" * 50_000,
+        b"\0" * 500_000,
+    ],
+)
 def test_no_bytes_are_too_odd_or_too_slow(body):
     """C10"""
     seconds = []
@@ -93,6 +126,7 @@ def test_utf_16_is_read_where_it_is_plain():
 
 def test_rules_count_up_to_500_kib_in_whole_lines():
     """C6"""
+
     def at(offset):
         head = b"User-agent: *\n"
         return head + b"#" * (offset - len(head) - 1) + b"\nDisallow: /x\n" + b"#" * 100_000
@@ -102,7 +136,9 @@ def test_rules_count_up_to_500_kib_in_whole_lines():
     assert allows(at(MAX_BYTES - 11), "/x"), "a line cut in two is no rule"
 
 
-@pytest.mark.parametrize(("line", "delay"), [("5", 5.0), ("0.5", 0.5), ("banana", 0.0), ("-1", 0.0), ("nan", 0.0), ("inf", 0.0), ("", 0.0)])
+@pytest.mark.parametrize(
+    ("line", "delay"), [("5", 5.0), ("0.5", 0.5), ("banana", 0.0), ("-1", 0.0), ("nan", 0.0), ("inf", 0.0), ("", 0.0)]
+)
 def test_a_crawl_delay_is_kept_and_junk_is_ignored(line, delay):
     """C12"""
     assert parse(f"User-agent: *\nCrawl-delay: {line}\nDisallow: /y".encode()).crawl_delay_s == delay
@@ -111,6 +147,7 @@ def test_a_crawl_delay_is_kept_and_junk_is_ignored(line, delay):
 @pytest.fixture
 def verdicts(loop_server, web_config):
     """``verdicts(answer, n)``: the verdict on one URL n times, 30 ms apart, and the paths the server was asked for."""
+
     def run(answer, times=1, pause_s=0.0, url="http://site.example/x", **web):
         async def main():
             async with loop_server(answer) as server, Client(web_config(server.port, **web)) as client:
@@ -133,14 +170,22 @@ def test_a_missing_robots_txt_allows_all_and_is_remembered(verdicts, http, statu
     assert paths == ["/robots.txt"]
 
 
-@pytest.mark.parametrize("sent", [
-    b"HTTP/1.1 500 X\r\nContent-Length: 22\r\n\r\nUser-agent: *\nAllow: /", b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 599 X\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 429 X\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nUser-agent: *\n", b"", b"junk", b"HTTP/1.1 206 X\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 302 X\r\nLocation: /robots.txt\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 302 X\r\nLocation: http://10.0.0.1:22/robots.txt\r\nContent-Length: 0\r\n\r\n",
-])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 500 X\r\nContent-Length: 22\r\n\r\nUser-agent: *\nAllow: /",
+        b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 599 X\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 429 X\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nUser-agent: *\n",
+        b"",
+        b"junk",
+        b"HTTP/1.1 206 X\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 302 X\r\nLocation: /robots.txt\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 X\r\nLocation: http://10.0.0.1:22/robots.txt\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
 def test_an_unreachable_robots_txt_is_asked_again_and_then_refuses_all(verdicts, sent):
     """C2, C3, C4, C7"""
     found, _ = verdicts(sent, times=5, pause_s=0.07)
@@ -151,6 +196,7 @@ def test_an_unreachable_robots_txt_is_asked_again_and_then_refuses_all(verdicts,
 
 def test_no_full_answer_in_time_is_unreachable(verdicts):
     """C4"""
+
     async def handler(request, writer):
         await asyncio.sleep(5)
 
@@ -179,10 +225,16 @@ def test_a_host_that_comes_back_is_allowed_again(verdicts, http):
 
 def test_five_hops_to_other_hosts_count_for_the_first_host(verdicts, http):
     """C7"""
+
     def chain(length):
         async def handler(request, writer):
             n = int(request.path.strip("/") or 0) if request.path != "/robots.txt" else 0
-            return http(b"", "301 X", Location=f"http://h{n + 1}.example/{n + 1}") if n < length else http(b"User-agent: *\nDisallow: /x")
+            return (
+                http(b"", "301 X", Location=f"http://h{n + 1}.example/{n + 1}")
+                if n < length
+                else http(b"User-agent: *\nDisallow: /x")
+            )
+
         return handler
 
     assert verdicts(chain(5))[0][0].reason is NetReason.ROBOTS_DISALLOW
@@ -191,6 +243,7 @@ def test_five_hops_to_other_hosts_count_for_the_first_host(verdicts, http):
 
 def test_a_robots_txt_without_end_is_cut(verdicts):
     """C6"""
+
     async def handler(request, writer):
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nUser-agent: *\nDisallow: /x\n")
         while True:
@@ -230,7 +283,10 @@ def test_an_origin_that_can_never_be_reached_is_refused_at_once(verdicts, http):
 
 def test_one_question_serves_all_who_wait(loop_server, web_config, http):
     async def main():
-        async with loop_server(http(b"User-agent: *\nDisallow: /y")) as server, Client(web_config(server.port)) as client:
+        async with (
+            loop_server(http(b"User-agent: *\nDisallow: /y")) as server,
+            Client(web_config(server.port)) as client,
+        ):
             robots = Robots(client)
             await asyncio.gather(*(robots.verdict(f"http://h.example/{n}") for n in range(20)))
             return server.paths

@@ -88,18 +88,22 @@ def _once_a_target(pages: DataFrame) -> DataFrame:
     place = F.row_number().over(Window.partitionBy(taken, target).orderBy(*itself_first))
     again = taken & (F.col("place") > 1)
     detail = F.concat(F.lit("leads to the same page as another: "), "final_url")
-    return pages.withColumn("place", place).withColumns({
-        "outcome": F.when(again, CrawlReason.DUPLICATE_URL.value).otherwise(F.col("outcome")),
-        "detail": F.when(again, detail).otherwise(F.col("detail")),
-    })  # fmt: skip
+    return pages.withColumn("place", place).withColumns(
+        {
+            "outcome": F.when(again, CrawlReason.DUPLICATE_URL.value).otherwise(F.col("outcome")),
+            "detail": F.when(again, detail).otherwise(F.col("detail")),
+        }
+    )
 
 
 def _refused(urls: DataFrame, condition: F.Column, reason: CrawlReason | NetReason, detail: str) -> DataFrame:
     """Give the rows that meet the condition this outcome."""
-    return urls.withColumns({
-        "outcome": F.when(condition, reason.value).otherwise(F.col("outcome")),
-        "detail": F.when(condition, detail).otherwise(F.col("detail")),
-    })  # fmt: skip
+    return urls.withColumns(
+        {
+            "outcome": F.when(condition, reason.value).otherwise(F.col("outcome")),
+            "detail": F.when(condition, detail).otherwise(F.col("detail")),
+        }
+    )
 
 
 def _merged_spellings(frontier: DataFrame, links: DataFrame) -> DataFrame:
@@ -120,10 +124,14 @@ def _duplicate_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
     for batch in batches:
         rows = [
             {
-                "page_id": key_of(CrawlReason.DUPLICATE_URL.value, page["page_id"]), "count": page["count"],
-                "page_url": page["other"], "depth": page["depth"], "outcome": CrawlReason.DUPLICATE_URL.value,
-                "detail": f"the same page as {page['page_url']}", "tries": 0,
+                "page_id": key_of(CrawlReason.DUPLICATE_URL.value, page["page_id"]),
+                "count": page["count"],
+                "page_url": page["other"],
+                "depth": page["depth"],
+                "outcome": CrawlReason.DUPLICATE_URL.value,
+                "detail": f"the same page as {page['page_url']}",
+                "tries": 0,
             }
             for page in batch.to_pylist()
-        ]  # fmt: skip
+        ]
         yield pa.RecordBatch.from_pylist(rows, schema=ADDS)

@@ -60,8 +60,11 @@ class WarcWriter:
     def _write_info(self, user_agent: str) -> None:
         product = user_agent.partition(" ")[0]  # its contact is for the sites, not for whoever is given the file
         fields = {
-            "software": product, "http-header-user-agent": product, "format": "WARC File Format 1.1", "robots": "obey",
-        }  # fmt: skip
+            "software": product,
+            "http-header-user-agent": product,
+            "format": "WARC File Format 1.1",
+            "robots": "obey",
+        }
         record = WarcRecord()
         record.init_headers(record_type=WarcRecordType.warcinfo)
         record.headers["Content-Type"] = "application/warc-fields"

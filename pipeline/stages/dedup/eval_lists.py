@@ -118,11 +118,13 @@ def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: CopyLimi
             if digest in by_bytes:
                 met[row], bits[row] = by_bytes[digest], 0
         rows = np.flatnonzero(met != NOT_MET)
-        yield pa.RecordBatch.from_pydict({
-            "sha256": [sha256[row] for row in rows],
-            "eval_name": [names[met[row]] for row in rows],
-            "eval_bits": pa.array(bits[rows], pa.int32()),
-        })  # fmt: skip
+        yield pa.RecordBatch.from_pydict(
+            {
+                "sha256": [sha256[row] for row in rows],
+                "eval_name": [names[met[row]] for row in rows],
+                "eval_bits": pa.array(bits[rows], pa.int32()),
+            }
+        )
 
 
 class _Search:

@@ -86,8 +86,10 @@ def near_edges(signatures: DataFrame, limits: CopyLimits, pictures: int) -> Data
 def _in_buckets(signatures: DataFrame, masks: list[int]) -> DataFrame:
     """Each row once a mask (``number``, ``key``); those of hot buckets once a pair of chunks (``first``, ``second``),
     of which ``own`` is theirs."""
-    keys = [F.struct(F.lit(number).alias("number"), F.col("phash").bitwiseAND(F.lit(_signed(mask))).alias("key"))
-            for number, mask in enumerate(masks)]  # fmt: skip
+    keys = [
+        F.struct(F.lit(number).alias("number"), F.col("phash").bitwiseAND(F.lit(_signed(mask))).alias("key"))
+        for number, mask in enumerate(masks)
+    ]
     keyed = signatures.select("node", *SIGNATURE_COLUMNS, F.explode(F.array(*keys)).alias("bucket"))
     keyed = keyed.select("node", *SIGNATURE_COLUMNS, "bucket.*")
     sizes = keyed.groupBy("number", "key").agg(F.count(F.lit(1)).alias("size")).where(F.col("size") > LARGEST_BUCKET)
@@ -128,8 +130,9 @@ def forest_edges(rows: pa.Table, masks: np.ndarray, limits: CopyLimits) -> pa.Re
     count = forests_kernel()(starts, splits, numbers[begins], signatures_of(rows), masks, limits, edges)
     one, other, bits = edges[:count].T
     node = _numbers(rows, "node")
-    return pa.RecordBatch.from_arrays([pa.array(node[one]), pa.array(node[other]), pa.array(bits, pa.int32())],
-                                      schema=EDGES)  # fmt: skip
+    return pa.RecordBatch.from_arrays(
+        [pa.array(node[one]), pa.array(node[other]), pa.array(bits, pa.int32())], schema=EDGES
+    )
 
 
 def _starts(rows: pa.Table) -> np.ndarray:

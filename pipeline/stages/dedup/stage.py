@@ -111,20 +111,31 @@ class Dedup(Stage[Config]):
         placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
         placeholder = placeholder & (col("same_picture_domains") >= config.placeholder_domains)
         return [
-            Rule(Reason.EVAL_OVERLAP, when=bits <= config.max_distance, value=bits, threshold=config.max_distance,
-                 detail=col("eval_name"), nulls_ok=True),
+            Rule(
+                Reason.EVAL_OVERLAP,
+                when=bits <= config.max_distance,
+                value=bits,
+                threshold=config.max_distance,
+                detail=col("eval_name"),
+                nulls_ok=True,
+            ),
             Rule(Reason.PLACEHOLDER_IMAGE, when=placeholder, value=images, threshold=config.placeholder_images),
-        ]  # fmt: skip
+        ]
 
 
 def pictures_of(images: DataFrame) -> DataFrame:
     """A row a sha256: ``url_id`` (the smallest), ``same_bytes_images``, ``signature`` (one for all, should two
     decoders have given two), and its ``node``, null where the signature says nothing."""
     telling = F.when(~says_nothing(), F.struct(*SIGNATURE_COLUMNS))
-    pictures = images.where("sha256 is not null").groupBy("sha256").agg(
-        F.min("url_id").alias("url_id"), F.count(F.lit(1)).alias("same_bytes_images"),
-        F.min(telling).alias("signature"),
-    )  # fmt: skip
+    pictures = (
+        images.where("sha256 is not null")
+        .groupBy("sha256")
+        .agg(
+            F.min("url_id").alias("url_id"),
+            F.count(F.lit(1)).alias("same_bytes_images"),
+            F.min(telling).alias("signature"),
+        )
+    )
     number = node(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
     return pictures.withColumn("node", F.when(F.col("signature").isNotNull(), number))
 
@@ -136,11 +147,15 @@ def counted(pairs: DataFrame, images: DataFrame, pictures: DataFrame) -> DataFra
     """
     looks = pictures.select("sha256", F.coalesce(F.col("node").cast("string"), "sha256").alias("look"))
     shown = pairs.select("url_id", "caption_id", "image_domain").join(images.select("url_id", "sha256"), "url_id")
-    counts = shown.join(looks, "sha256").groupBy("look").agg(
-        F.countDistinct("url_id").alias("same_picture_images"),
-        F.countDistinct("image_domain").alias("same_picture_domains"),
-        F.countDistinct("caption_id").alias("same_picture_captions"),
-    )  # fmt: skip
+    counts = (
+        shown.join(looks, "sha256")
+        .groupBy("look")
+        .agg(
+            F.countDistinct("url_id").alias("same_picture_images"),
+            F.countDistinct("image_domain").alias("same_picture_domains"),
+            F.countDistinct("caption_id").alias("same_picture_captions"),
+        )
+    )
     return looks.join(counts, "look").drop("look")
 
 
@@ -172,10 +187,14 @@ def clusters_of(pictures: DataFrame, components: DataFrame) -> DataFrame:
     label = F.coalesce(F.col("component").cast("string"), F.col("node").cast("string"), alone)
     cluster, twins = Window.partitionBy("label"), Window.partitionBy("label", "node")
     is_twin = F.sum("same_bytes_images").over(twins) > 1
-    return pictures.join(components, "node", "left").withColumn("label", label).select(
-        "sha256",
-        F.min("url_id").over(cluster).alias("cluster_id"),
-        F.sum("same_bytes_images").over(cluster).alias("cluster_images"),
-        "same_bytes_images",
-        F.when(is_twin, F.lit(0)).otherwise(F.col("nearest_bits")).cast("int").alias("nearest_bits"),
-    )  # fmt: skip
+    return (
+        pictures.join(components, "node", "left")
+        .withColumn("label", label)
+        .select(
+            "sha256",
+            F.min("url_id").over(cluster).alias("cluster_id"),
+            F.sum("same_bytes_images").over(cluster).alias("cluster_images"),
+            "same_bytes_images",
+            F.when(is_twin, F.lit(0)).otherwise(F.col("nearest_bits")).cast("int").alias("nearest_bits"),
+        )
+    )

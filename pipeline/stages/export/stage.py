@@ -132,9 +132,7 @@ def numbered_by_pair_id(spark: SparkSession, rows: DataFrame, shard_size: int) -
 
 def _verify(storage: Storage, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        places = zip(
-            *(batch[name].to_pylist() for name in ("image_file", "image_offset", "image_bytes")), strict=True
-        )
+        places = zip(*(batch[name].to_pylist() for name in ("image_file", "image_offset", "image_bytes")), strict=True)
         outcomes = []
         for data, sha256 in zip(read_pictures(storage, places), batch["image_sha256"].to_pylist(), strict=True):
             whole = data is not None and hashlib.sha256(data).hexdigest() == sha256

@@ -106,12 +106,16 @@ def lost(
 ) -> Row:
     """The row of what was lost whole; ``place`` is its byte offset, line or name within the input."""
     known = {"page_url": page.url, "page_id": page.page_id, "page_date": page.date} if page else {}
-    return _EMPTY | known | {
-        "candidate_id": key_of(fingerprint, str(place), reason.value),
-        "count": count,
-        "outcome": reason.value,
-        "detail": detail,
-    }
+    return (
+        _EMPTY
+        | known
+        | {
+            "candidate_id": key_of(fingerprint, str(place), reason.value),
+            "count": count,
+            "outcome": reason.value,
+            "detail": detail,
+        }
+    )
 
 
 def summary(fingerprint: str, reason: Reason, detail: str, count: int) -> Row:

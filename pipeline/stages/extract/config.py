@@ -22,6 +22,7 @@ class Columns(NamedTuple):
 
 GUESSED = Columns()
 
+
 class Config(StageConfig):
     """What is read, and the caps that end a measurement."""
 
@@ -35,15 +36,17 @@ class Config(StageConfig):
         "", description="column of a URL list, or field of a sample's JSON, that holds the image URL; empty guesses"
     )
     caption_column: Measure[str] = Field(
-        "", description="column of a URL list, or field of a sample's JSON, that holds the text; empty guesses, and "
-        "reads a sample's .txt first"
+        "",
+        description="column of a URL list, or field of a sample's JSON, that holds the text; empty guesses, and "
+        "reads a sample's .txt first",
     )
     sha256_column: Measure[str] = Field(
         "", description="column or field with the sha256 that the bytes behind each URL have; others are hash_mismatch"
     )
     boxes_column: Measure[str] = Field(
-        "", description="column or field with boxes [left, top, right, bottom], shares of width and height: what is in "
-        "them (faces) is blurred before a picture is stored"
+        "",
+        description="column or field with boxes [left, top, right, bottom], shares of width and height: what is in "
+        "them (faces) is blurred before a picture is stored",
     )
     max_page_images: Measure[int] = Field(1000, ge=1, description="images taken from one page, in document order")
     max_page_bytes: Measure[int] = Field(10 * MIB, ge=1, description="largest page read, in bytes after unpacking")

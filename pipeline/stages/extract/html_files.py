@@ -54,9 +54,7 @@ def html_files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_html_file(path) and path.is_file())
 
 
-def _rows_of_file(
-    name: str, html: bytes, url: str, fingerprint: str, config: Config, parser: PageParser
-) -> list[Row]:
+def _rows_of_file(name: str, html: bytes, url: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row]:
     if len(html) > config.max_page_bytes:
         return [lost(fingerprint, name, Reason.BODY_TOO_LARGE, name, page=Page(url))]
     rows = parser.rows(html, url, None, None, ())

@@ -245,5 +245,3 @@ def _sha256_of_folder(folder: Path) -> str:
         name = path.relative_to(folder).as_posix()
         digest.update(f"{name}\0{_sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-

@@ -29,8 +29,9 @@ def with_listed(row: Row, values: Mapping[str, Any], columns: Columns, reason: R
     is missing, or is neither null nor what it should be. ``where`` the row stands is told then."""
     listed: Row = {}
     for name, wanted, read, instead in (
-        ("listed_sha256s", columns.sha256, _sha256s_of, None), ("boxes", columns.boxes, _boxes_of, EVERYTHING),
-    ):  # fmt: skip
+        ("listed_sha256s", columns.sha256, _sha256s_of, None),
+        ("boxes", columns.boxes, _boxes_of, EVERYTHING),
+    ):
         try:
             if wanted:
                 listed[name] = read(values[wanted])

@@ -32,9 +32,12 @@ class BodyTooLarge(Exception):
 
 
 def read_warc(
-    path: str | Path, fingerprint: str, config: Config, offsets: set[int] | None = None,
+    path: str | Path,
+    fingerprint: str,
+    config: Config,
+    offsets: set[int] | None = None,
     opened: Callable[[str], BinaryIO] = open_file,
-) -> Iterator[Row]:  # fmt: skip
+) -> Iterator[Row]:
     """Rows of all pages of a file: responses with status 200 that hold HTML.
 
     The other records are counted in one summary row. With ``offsets`` only the records there are read (the pages
@@ -62,9 +65,7 @@ def read_warc(
         yield summary(fingerprint, Reason.RECORD_NOT_PAGE, name, n_no_page)
 
 
-def _rows_of_record(
-    item: Record, name: str, fingerprint: str, config: Config, parser: PageParser
-) -> list[Row] | None:
+def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row] | None:
     """Rows of one record; None for one that is no page."""
     try:
         record = WarcRecord.from_bytes(item.data)

@@ -41,10 +41,9 @@ class Blocklist:
 
     def has_bytes(self, data: bytes) -> bool:
         """Whether the bytes themselves are listed."""
-        return (
-            (bool(self.sha256) and hashlib.sha256(data).digest() in self.sha256)
-            or (bool(self.md5) and hashlib.md5(data, usedforsecurity=False).digest() in self.md5)
-        )  # fmt: skip
+        return (bool(self.sha256) and hashlib.sha256(data).digest() in self.sha256) or (
+            bool(self.md5) and hashlib.md5(data, usedforsecurity=False).digest() in self.md5
+        )
 
     def has_picture(self, pdq: bytes, quality: int) -> bool:
         """Whether a listed picture looks like it; one with next to nothing to see is held to look like none."""

@@ -38,11 +38,13 @@ class Config(StageConfig):
         description="JPEG quality of a picture encoded again (img2dataset: 95); a small JPEG is stored as served",
     )
     max_bytes: Measure[int] = Field(
-        20 * MEBIBYTE, ge=1024,
+        20 * MEBIBYTE,
+        ge=1024,
         description="longest body, bytes, as received and as decoded (docs/faults.md, F3, F4, F8)",
     )
     max_pixels: Measure[int] = Field(
-        50_000_000, ge=1,
+        50_000_000,
+        ge=1,
         description="largest picture decoded, width times height as served, pixels (docs/faults.md, F28)",
     )
     max_side: Measure[int] = Field(
@@ -84,9 +86,7 @@ class Config(StageConfig):
         description="deadline of one request, look-up to last byte over all hops, seconds (docs/faults.md, F1, F2)",
     )
     per_host: Operate[int] = Field(4, ge=1, le=64, description="connections to one image host")
-    rate_per_host: Operate[float] = Field(
-        10.0, ge=0, description="requests a second to one image host; 0: no limit"
-    )
+    rate_per_host: Operate[float] = Field(10.0, ge=0, description="requests a second to one image host; 0: no limit")
     delay_s: Operate[float] = Field(
         0.0, ge=0, le=86400, description="pause between two requests to one image host, seconds"
     )

@@ -49,9 +49,14 @@ def run_fetch_lane(
 
 
 async def _fetch(
-    items: Sequence[Item], policy: LanePolicy, examiner: Examiner, storage: Storage, measure_key: str, config: Config,
+    items: Sequence[Item],
+    policy: LanePolicy,
+    examiner: Examiner,
+    storage: Storage,
+    measure_key: str,
+    config: Config,
     web: WebConfig,
-) -> int:  # fmt: skip
+) -> int:
     with examiner:
         async with (
             Client(web) as client,

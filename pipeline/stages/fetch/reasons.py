@@ -15,9 +15,12 @@ Reason = StrEnum("Reason", {member.name: member.value for member in (*NetReason,
 Reason.__doc__ = "A drop reason of stage fetch; its full name is ``fetch/dropped/CODE``."
 
 JUDGED = (
-    ImageReason.HASH_MISMATCH, ImageReason.TOO_SMALL, ImageReason.ASPECT_RATIO, ImageReason.BLANK_IMAGE,
+    ImageReason.HASH_MISMATCH,
+    ImageReason.TOO_SMALL,
+    ImageReason.ASPECT_RATIO,
+    ImageReason.BLANK_IMAGE,
     ImageReason.LOW_ENTROPY,
-)  # fmt: skip
+)
 """Decided over columns of a picture that is there; all other reasons are outcomes of the measurement itself."""
 
 OUTCOMES = tuple(reason for reason in Reason if reason.value not in JUDGED)

@@ -69,9 +69,13 @@ def measure_all(
     back; when this returns, each has a row in a committed part."""
     todo = todo.persist()
     measure = partial(
-        measure_in_place, storage=run.storage, known=frozenset(part.name for part in before), measure_key=measure_key,
-        config=config, blocklist=blocklist,
-    )  # fmt: skip
+        measure_in_place,
+        storage=run.storage,
+        known=frozenset(part.name for part in before),
+        measure_key=measure_key,
+        config=config,
+        blocklist=blocklist,
+    )
     try:
         if total := todo.count():
             tasks = max(run.spark.sparkContext.defaultParallelism, math.ceil(total / config.part_images))
@@ -83,7 +87,11 @@ def measure_all(
 
 
 def measure_in_place(
-    batches: Iterator[pa.RecordBatch], storage: Storage, known: Collection[str], measure_key: str, config: Config,
+    batches: Iterator[pa.RecordBatch],
+    storage: Storage,
+    known: Collection[str],
+    measure_key: str,
+    config: Config,
     blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
     """One task: rows in, parts committed, and how many images that were."""
@@ -109,9 +117,7 @@ def is_repeated() -> bool:
     return context is None or bool(context.attemptNumber() or context.stageAttemptNumber())
 
 
-def _measured(
-    rows: list[dict[str, Any]], storage: Storage, examiner: Examiner, max_bytes: int
-) -> Iterator[StoredRow]:
+def _measured(rows: list[dict[str, Any]], storage: Storage, examiner: Examiner, max_bytes: int) -> Iterator[StoredRow]:
     """Columns of each image, and its picture where that is to be stored, neither refused nor left where it is."""
     nowhere = (None, None, None)
     places = [nowhere if row["image_bytes"] > max_bytes else tuple(row[name] for name in PLACE) for row in rows]

@@ -103,8 +103,13 @@ class Fetch(Stage[Config]):
         short_side, aspect, spread, entropy = col("short_side"), col("aspect"), col("spread"), col("entropy")
         return [
             *outcome_rules([*OUTCOMES, CoreReason.RULE_ERROR]),
-            Rule(ImageReason.HASH_MISMATCH, when=~col("expected_sha256").is_null(), value=col("sha256"),
-                 detail=col("expected_sha256"), nulls_ok=True),
+            Rule(
+                ImageReason.HASH_MISMATCH,
+                when=~col("expected_sha256").is_null(),
+                value=col("sha256"),
+                detail=col("expected_sha256"),
+                nulls_ok=True,
+            ),
             Rule(ImageReason.TOO_SMALL, when=short_side < config.min_side, value=short_side, threshold=config.min_side),
             Rule(ImageReason.ASPECT_RATIO, when=aspect > config.max_aspect, value=aspect, threshold=config.max_aspect),
             Rule(ImageReason.BLANK_IMAGE, when=spread < config.min_spread, value=spread, threshold=config.min_spread),
@@ -163,10 +168,16 @@ def fetch_all(todo: DataFrame, before: Iterable[Part], config: Config, run: Run,
     ends_at = time.time() + 3600 * config.max_hours if config.max_hours else None
     by_host = spread(todo, lanes, config).persist()
     fetch = partial(
-        run_fetch_lane, storage=run.storage, known=frozenset(part.name for part in before), measure_key=measure_key,
-        config=config, web=run.config.web, lanes=lanes, ends_at=ends_at,  # type: ignore[attr-defined]
+        run_fetch_lane,
+        storage=run.storage,
+        known=frozenset(part.name for part in before),
+        measure_key=measure_key,
+        config=config,
+        web=run.config.web,
+        lanes=lanes,
+        ends_at=ends_at,  # type: ignore[attr-defined]
         blocklist=_blocklist(config),
-    )  # fmt: skip
+    )
     try:
         total = by_host.count()
         if total:

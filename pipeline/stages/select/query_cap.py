@@ -52,9 +52,10 @@ def _sums(queries: DataFrame, cap: int) -> dict[str, int]:
     """Matches before and after, in all queries and in the tail: those with fewer than ``cap`` pairs before."""
     tail = F.col("before") < cap
     sums = {
-        "matches_before": F.sum("before"), "matches_after": F.sum("after"),
+        "matches_before": F.sum("before"),
+        "matches_after": F.sum("after"),
         "tail_matches_before": F.sum(F.when(tail, F.col("before"))),
         "tail_matches_after": F.sum(F.when(tail, F.col("after"))),
-    }  # fmt: skip
+    }
     row = queries.agg(*[F.coalesce(value, F.lit(0)).cast("long").alias(name) for name, value in sums.items()]).first()
     return dict(row.asDict())

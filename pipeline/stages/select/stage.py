@@ -125,8 +125,10 @@ class Select(Stage[Config]):
         """The rows with the columns of CHOICES. A cluster is one task's, and streams through it."""
         best_first = [
             (F.col("original_width").cast("long") * F.col("original_height")).desc(),
-            F.col("clip_score").desc_nulls_last(), F.col("caption_chars").desc(), F.col("pair_id"),
-        ]  # fmt: skip
+            F.col("clip_score").desc_nulls_last(),
+            F.col("caption_chars").desc(),
+            F.col("pair_id"),
+        ]
         rows = scored.select(*self.carries).repartition("cluster_id").sortWithinPartitions("cluster_id", *best_first)
 
         def chosen(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -141,18 +143,39 @@ class Select(Stage[Config]):
         """
         rank = col("caption_rank")
         rules = [
-            Rule(Reason.DUPLICATE_IMAGE, when=(rank > config.captions_per_image) | col("repeated"), value=rank,
-                 threshold=config.captions_per_image, detail=col("duplicate_of")),
-        ]  # fmt: skip
+            Rule(
+                Reason.DUPLICATE_IMAGE,
+                when=(rank > config.captions_per_image) | col("repeated"),
+                value=rank,
+                threshold=config.captions_per_image,
+                detail=col("duplicate_of"),
+            ),
+        ]
         if config.images_per_domain:
             place = col("domain_rank")
             most = config.images_per_domain
-            rules.append(Rule(Reason.DOMAIN_CAP, when=place > most, value=place, threshold=most,
-                              detail=col("domain"), nulls_ok=True))  # fmt: skip
+            rules.append(
+                Rule(
+                    Reason.DOMAIN_CAP,
+                    when=place > most,
+                    value=place,
+                    threshold=most,
+                    detail=col("domain"),
+                    nulls_ok=True,
+                )
+            )
         if _is_capped(config):
             lost = Compare(">=", col("query_draw"), col("query_p"))
-            rules.append(Rule(Reason.BALANCE_CAP, when=lost, value=col("query_count"), detail=col("query"),
-                              threshold=config.balance_t or None, nulls_ok=True))  # fmt: skip
+            rules.append(
+                Rule(
+                    Reason.BALANCE_CAP,
+                    when=lost,
+                    value=col("query_count"),
+                    detail=col("query"),
+                    threshold=config.balance_t or None,
+                    nulls_ok=True,
+                )
+            )
         return rules
 
 

@@ -32,10 +32,26 @@ WIDE_LETTER_WEIGHT = 3
 8.6 code points where the English ones have 55; three is the least at which two letters pass a limit of five."""
 
 COLUMNS = (
-    "caption", "caption_id", "caption_chars", "caption_weight", "raw_chars", "caption_letters",
-    "boilerplate", "top_word_share", "repeated_share", "symbol_share", "keywords",
-    "pii_emails", "pii_phones", "pii_ips", "pii_cards", "adult_term", "lang", "lang_prob", "lang_guess",
-)  # fmt: skip
+    "caption",
+    "caption_id",
+    "caption_chars",
+    "caption_weight",
+    "raw_chars",
+    "caption_letters",
+    "boilerplate",
+    "top_word_share",
+    "repeated_share",
+    "symbol_share",
+    "keywords",
+    "pii_emails",
+    "pii_phones",
+    "pii_ips",
+    "pii_cards",
+    "adult_term",
+    "lang",
+    "lang_prob",
+    "lang_guess",
+)
 SCHEMA = pa.schema([ADDS.field(name) for name in COLUMNS])
 _PII = slice(COLUMNS.index("pii_emails"), COLUMNS.index("pii_cards") + 1)
 URL_COLUMNS = ("image_domain", "blocked_domain", "blocked_url")
@@ -109,10 +125,17 @@ def _measure_caption(alt_text: str, config: Config, lists: Lists) -> list[Any]:
         redacted = redact(clean(alt_text), config.phone_regions)
         caption = redacted.text
         row = [
-            caption, key_of(caption) if caption else None, len(caption), weight(caption), len(alt_text),
-            _letters(caption), boilerplate.kind_of(caption), *repetition_of(caption), *redacted.counts,
+            caption,
+            key_of(caption) if caption else None,
+            len(caption),
+            weight(caption),
+            len(alt_text),
+            _letters(caption),
+            boilerplate.kind_of(caption),
+            *repetition_of(caption),
+            *redacted.counts,
             lists.adult_term(caption),
-        ]  # fmt: skip
+        ]
         return row if caption else [*row, UNDETERMINED]
     except Exception:  # whatever a library raises on hostile text is this row's fault alone
         return []

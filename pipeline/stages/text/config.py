@@ -70,9 +70,7 @@ class Config(StageConfig):
     min_lang_letters_shared: Measure[int] = Field(
         6, ge=0, description="the same in the Arabic and Devanagari scripts, shared by a few (ours)"
     )
-    min_lang_letters_other: Measure[int] = Field(
-        3, ge=0, description="the same in all other scripts (ours)"
-    )
+    min_lang_letters_other: Measure[int] = Field(3, ge=0, description="the same in all other scripts (ours)")
     balance_queries: Operate[str] = Field(
         "", description="list of queries that captions are matched with (pairmill queries build); empty: none"
     )

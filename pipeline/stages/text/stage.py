@@ -47,8 +47,16 @@ class Text(Stage[Config]):
     keeps = ("pair", "pair_id")
     reads = ("extract",)
     carries: ClassVar = (
-        "candidate_id", "count", "pair_id", "url_id", "page_id", "image_url", "caption_source", "page_url", "page_lang",
-    )  # fmt: skip
+        "candidate_id",
+        "count",
+        "pair_id",
+        "url_id",
+        "page_id",
+        "image_url",
+        "caption_source",
+        "page_url",
+        "page_lang",
+    )
     measure_version = 2  # 2: personal data, repetition, domains, lists
     Config, Reason, adds = Config, Reason, ADDS
 
@@ -87,17 +95,28 @@ class Text(Stage[Config]):
             Rule(CoreReason.RULE_ERROR, when=col("raw_chars").is_null()),
             Rule(Reason.URL_BLOCKED, when=col("blocked_url"), value=None),
             Rule(Reason.DOMAIN_BLOCKED, when=~col("blocked_domain").is_null(), value=col("blocked_domain")),
-            Rule(Reason.TEXT_TOO_LONG, when=col("raw_chars") > config.max_chars,
-                 value=col("raw_chars"), threshold=config.max_chars),
+            Rule(
+                Reason.TEXT_TOO_LONG,
+                when=col("raw_chars") > config.max_chars,
+                value=col("raw_chars"),
+                threshold=config.max_chars,
+            ),
             Rule(Reason.TEXT_EMPTY, when=col("caption_chars") == 0, value=col("raw_chars"), detail=col("raw_chars")),
-            Rule(Reason.TEXT_TOO_SHORT, when=col("caption_weight") < config.min_chars,
-                 value=col("caption_weight"), threshold=config.min_chars),
-        ]  # fmt: skip
+            Rule(
+                Reason.TEXT_TOO_SHORT,
+                when=col("caption_weight") < config.min_chars,
+                value=col("caption_weight"),
+                threshold=config.min_chars,
+            ),
+        ]
         rules += [
             Rule(Reason.ADULT_TERM, when=~col("adult_term").is_null(), value=col("adult_term")),
-            *([Rule(Reason.PII, when=col(f"pii_{kind}") > 0, value=col(f"pii_{kind}"), threshold=0) for kind in PII]
-              if config.pii == "drop" else ()),
-        ]  # fmt: skip
+            *(
+                [Rule(Reason.PII, when=col(f"pii_{kind}") > 0, value=col(f"pii_{kind}"), threshold=0) for kind in PII]
+                if config.pii == "drop"
+                else ()
+            ),
+        ]
         if config.drop_boilerplate:
             rules.append(Rule(Reason.TEXT_BOILERPLATE, when=~col("boilerplate").is_null(), value=col("boilerplate")))
         return [
@@ -190,7 +209,7 @@ def _listed(run: Run) -> DataFrame:
     return said.groupBy("url_id").agg(
         F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
         F.flatten(each_once("boxes")).alias("image_boxes"),
-    )  # fmt: skip
+    )
 
 
 def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) -> DataFrame:
@@ -202,9 +221,12 @@ def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) ->
         .agg(F.count(F.lit(1)).alias("caption_images"))
     )
     in_domain = (
-        captioned.where("image_domain <> ''").select("caption_id", "image_domain", "url_id").distinct()
-        .groupBy("caption_id", "image_domain").agg(F.count(F.lit(1)).alias("caption_domain_images"))
-    )  # fmt: skip
+        captioned.where("image_domain <> ''")
+        .select("caption_id", "image_domain", "url_id")
+        .distinct()
+        .groupBy("caption_id", "image_domain")
+        .agg(F.count(F.lit(1)).alias("caption_domain_images"))
+    )
     pages = (
         captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
     )
@@ -215,15 +237,20 @@ def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) ->
     )
     nothing = F.array().cast("array<string>")
     return (
-        captioned.join(images, "caption_id", "left").join(in_domain, ["caption_id", "image_domain"], "left")
-        .join(pages, "pair_id", "left").join(requests, "url_id", "left").join(united, "url_id", "left")
+        captioned.join(images, "caption_id", "left")
+        .join(in_domain, ["caption_id", "image_domain"], "left")
+        .join(pages, "pair_id", "left")
+        .join(requests, "url_id", "left")
+        .join(united, "url_id", "left")
         .join(listed, "url_id", "left")
-        .withColumns({
-            "image_optouts": F.coalesce("image_optouts", nothing),
-            "caption_domain_images": F.coalesce("caption_domain_images", F.lit(0)),
-            "pair_rank": rank,
-        })
-    )  # fmt: skip
+        .withColumns(
+            {
+                "image_optouts": F.coalesce("image_optouts", nothing),
+                "caption_domain_images": F.coalesce("caption_domain_images", F.lit(0)),
+                "pair_rank": rank,
+            }
+        )
+    )
 
 
 __all__ = ["Config", "Reason", "Text"]

@@ -17,7 +17,19 @@ from pipeline.vision import clip_model
 from pipeline.vision.clip_model import load
 
 PICTURES = [Image.effect_noise((60 + n, 90 - n), 20 + n).convert("RGB") for n in range(11)]
-TEXTS = ["a red fox in the snow", "fox", "ein roter Fuchs", "一只狐狸", "🦊", "a dog", "two dogs on a beach", "sunset", "boat", "x" * 50, "cat"]
+TEXTS = [
+    "a red fox in the snow",
+    "fox",
+    "ein roter Fuchs",
+    "一只狐狸",
+    "🦊",
+    "a dog",
+    "two dogs on a beach",
+    "sunset",
+    "boat",
+    "x" * 50,
+    "cat",
+]
 
 
 def code_of(error):
@@ -102,7 +114,9 @@ def test_a_torchscript_archive_is_the_same_model(tmp_path, model, checkpoint, ra
     network = random_network(seed=0)
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
     with torch.no_grad():
-        traced = torch.jit.trace(network, (torch.zeros(2, 3, 32, 32), torch.ones(2, 77, dtype=torch.long)), check_trace=False)
+        traced = torch.jit.trace(
+            network, (torch.zeros(2, 3, 32, 32), torch.ones(2, 77, dtype=torch.long)), check_trace=False
+        )
     torch.jit.save(traced, tmp_path / "traced.pt")
     scripted = load(str(tmp_path / "traced.pt"), device="cpu", batch_size=4)
     assert scripted.digest == model.digest
@@ -128,7 +142,9 @@ def test_a_missing_model_stops_with_the_way_out(tmp_path):
 def test_a_model_of_openais_is_never_downloaded(tmp_path, monkeypatch):
     """L1"""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(clip_model.openai_clip.urllib.request, "urlopen", lambda *_: pytest.fail("nothing may be asked"), raising=False)
+    monkeypatch.setattr(
+        clip_model.openai_clip.urllib.request, "urlopen", lambda *_: pytest.fail("nothing may be asked"), raising=False
+    )
     with pytest.raises(InputError, match="nothing is downloaded unasked") as error:
         load("ViT-B/32")
     assert code_of(error) == "model_missing"
@@ -178,7 +194,9 @@ def test_a_planted_payload_does_not_run(tmp_path, checkpoint, kind):
         path.write_bytes(pickle.dumps(Payload(planted)))
     else:
         state = torch.load(checkpoint, weights_only=True) if kind == "hidden beside weights" else {}
-        torch.save({"state_dict": state, "extra": Payload(planted)}, path, _use_new_zipfile_serialization=kind != "legacy")
+        torch.save(
+            {"state_dict": state, "extra": Payload(planted)}, path, _use_new_zipfile_serialization=kind != "legacy"
+        )
     with pytest.raises(InputError) as error:
         load(str(path))
     assert code_of(error) == "unsafe_checkpoint"

@@ -53,7 +53,9 @@ def test_no_rows_are_no_scores(model):
     assert scores(embed_images([], model), embed_texts([], model)) == []
 
 
-@pytest.mark.parametrize("settings", [{"min_score": 1.5}, {"batch_size": 0}, {"device": "tpu"}, {"model_sha256": "abc"}])
+@pytest.mark.parametrize(
+    "settings", [{"min_score": 1.5}, {"batch_size": 0}, {"device": "tpu"}, {"model_sha256": "abc"}]
+)
 def test_a_bad_setting_is_refused(settings):
     with pytest.raises(ValidationError):
         Config(**settings)

@@ -41,10 +41,20 @@ class Pairs(Stage[AttachConfig]):
 
     name, unit, key, keeps, fans_out = "attach", "pair", "pair_id", ("pair", "pair_id"), True
     Config, Reason = AttachConfig, Attach.Reason
-    adds = table(1, [
-        column(name, FLOAT64 if name == "lang_prob" else INTEGERS.get(name, INT32 if name.endswith(("width", "height")) else STRING), name)
-        for name in (*PAIR_COLUMNS, *IMAGE_COLUMNS, *ADDS.names)
-    ] + [TEXT.field(name) for name in CHOICE_COLUMNS])  # fmt: skip
+    adds = table(
+        1,
+        [
+            column(
+                name,
+                FLOAT64
+                if name == "lang_prob"
+                else INTEGERS.get(name, INT32 if name.endswith(("width", "height")) else STRING),
+                name,
+            )
+            for name in (*PAIR_COLUMNS, *IMAGE_COLUMNS, *ADDS.names)
+        ]
+        + [TEXT.field(name) for name in CHOICE_COLUMNS],
+    )
     rows: ClassVar[list[dict]] = []
 
     def measure(self, rows, config, run: Run, measure_key: str) -> Measured:
@@ -79,10 +89,17 @@ def pictures(tmp_path: Path) -> list[dict]:
             data = io.BytesIO()
             Image.new("RGB", (40, 30), colour).save(data, "JPEG")
             stream.write(data.getvalue())
-            rows.append({
-                "pair_id": f"{number:032x}", "caption": f"a {colour} field", "caption_id": f"c{number}", "image_sha256": f"s{number}",
-                "image_file": "fetch/store/a.images", "image_offset": offset, "image_bytes": len(data.getvalue()),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "pair_id": f"{number:032x}",
+                    "caption": f"a {colour} field",
+                    "caption_id": f"c{number}",
+                    "image_sha256": f"s{number}",
+                    "image_file": "fetch/store/a.images",
+                    "image_offset": offset,
+                    "image_bytes": len(data.getvalue()),
+                }
+            )
             offset += len(data.getvalue())
     return rows
 

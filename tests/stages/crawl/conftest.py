@@ -102,11 +102,18 @@ class SmallWeb:
 
     def config(self, **settings: object) -> WebConfig:
         """The way to this web and no other; waits are short."""
-        return WebConfig(**{
-            "contact": "crawl@contact.example", "resolve": {"*": f"127.0.0.1:{self.port}"},
-            "allow_networks": ["127.0.0.0/8"], "robots_waits_s": [0.05], "retry_waits_s": [0.02],
-            "rate_limit_default_s": 0.1, "connect_failures_pause_s": 0.05, **settings,
-        })  # fmt: skip
+        return WebConfig(
+            **{
+                "contact": "crawl@contact.example",
+                "resolve": {"*": f"127.0.0.1:{self.port}"},
+                "allow_networks": ["127.0.0.0/8"],
+                "robots_waits_s": [0.05],
+                "retry_waits_s": [0.02],
+                "rate_limit_default_s": 0.1,
+                "connect_failures_pause_s": 0.05,
+                **settings,
+            }
+        )
 
 
 class Tree(StageConfig):

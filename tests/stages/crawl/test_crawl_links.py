@@ -35,11 +35,14 @@ def test_links_are_resolved_as_a_browser_does(html, found):
     assert urls(html) == found
 
 
-@pytest.mark.parametrize("html", [
-    '<a rel="external NoFollow" href="/a">',
-    '<meta name="ROBOTS" content="noindex, nofollow"><a href="/a">',
-    '<meta name="pairmill" content="none"><a href="/a">',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<a rel="external NoFollow" href="/a">',
+        '<meta name="ROBOTS" content="noindex, nofollow"><a href="/a">',
+        '<meta name="pairmill" content="none"><a href="/a">',
+    ],
+)
 def test_nofollow_is_obeyed_on_links_and_pages(html):
     found = links(html)
     assert (found.links, found.nofollow) == ([], 1)
@@ -60,8 +63,10 @@ def test_hosts_that_are_not_in_scope_are_counted_and_forgotten():
 
 def test_the_spellings_of_one_page_share_its_key():
     """C27: `#part`, `/./a`, `:80`, an upper-case host and needless escapes."""
-    html = "".join(f'<a href="{href}">' for href in (
-        "/a", "/a#part", "/./a", "http://site.example:80/a", "HTTP://SITE.example/a", "/%61"))  # fmt: skip
+    html = "".join(
+        f'<a href="{href}">'
+        for href in ("/a", "/a#part", "/./a", "http://site.example:80/a", "HTTP://SITE.example/a", "/%61")
+    )
     found = links(html).links
     assert len({link.page_id for link in found}) == 1
     assert len({link.url for link in found}) == len(found) == 5  # `/./a` beside `/a` is resolved on the way
@@ -91,8 +96,10 @@ def test_what_cannot_be_asked_for_is_written_without_its_secrets():
     html = '<a href="mailto:me@home.example"><a href="file:///etc/passwd"><a href="http://me:secret@site.example/">'
     found = links(html).links
     assert [(link.url, link.outcome) for link in found] == [
-        ("mailto:", "scheme_not_allowed"), ("file:", "scheme_not_allowed"), ("http://***@site.example/", "url_credentials"),
-    ]  # fmt: skip
+        ("mailto:", "scheme_not_allowed"),
+        ("file:", "scheme_not_allowed"),
+        ("http://***@site.example/", "url_credentials"),
+    ]
 
 
 def test_a_link_farm_is_cut_off_and_counted():
@@ -116,19 +123,33 @@ def test_a_charset_that_is_no_page_charset_is_not_used(charset):
 @pytest.mark.parametrize(
     ("start", "is_html"),
     [
-        (b"<!DOCTYPE html>", True), (b"\n\t <html lang=en>", True), (b"\xef\xbb\xbf<!-- x -->", True), (b"<p>", True),
-        (b'<?xml version="1.0"?>\n<html>', True), (b"%PDF-1.7", False), (b"<svg>", False), (b"plain <a>", False), (b"", False),
+        (b"<!DOCTYPE html>", True),
+        (b"\n\t <html lang=en>", True),
+        (b"\xef\xbb\xbf<!-- x -->", True),
+        (b"<p>", True),
+        (b'<?xml version="1.0"?>\n<html>', True),
+        (b"%PDF-1.7", False),
+        (b"<svg>", False),
+        (b"plain <a>", False),
+        (b"", False),
     ],
-)  # fmt: skip
+)
 def test_a_body_without_a_type_is_judged_by_its_first_bytes(start, is_html):
     """C24."""
     assert looks_like_html(start) is is_html
 
 
-@pytest.mark.parametrize("crawl", [
-    {"seeds": ["ftp://site.example/"]}, {"seeds": ["site.example"]}, {"seeds": ["http://me:pw@site.example/"]},
-    {"allow_hosts": ["http://site.example/"]}, {"allow_hosts": ["site.example:80"]}, {"max_depth": -1},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "crawl",
+    [
+        {"seeds": ["ftp://site.example/"]},
+        {"seeds": ["site.example"]},
+        {"seeds": ["http://me:pw@site.example/"]},
+        {"allow_hosts": ["http://site.example/"]},
+        {"allow_hosts": ["site.example:80"]},
+        {"max_depth": -1},
+    ],
+)
 def test_a_bad_seed_or_host_is_refused_before_anything_starts(crawl):
     from pipeline.core.config import Operate, StageConfig
 

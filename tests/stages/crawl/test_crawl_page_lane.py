@@ -26,7 +26,10 @@ def ask(small_web, tmp_path):
         config = Config(**{"seeds": ["http://site.example/"], "delay_s": 0.0, "timeout_s": 5.0, **settings})
         storage = storage or LocalStorage(str(tmp_path))
         lane = Lane(storage, config, small_web.config(), "key", 0)
-        pages = [{"page_id": url_id(url), "page_url": url, "host": "site.example", "depth": 0, "try_number": 1} for url in urls]
+        pages = [
+            {"page_id": url_id(url), "page_url": url, "host": "site.example", "depth": 0, "try_number": 1}
+            for url in urls
+        ]
         list(lane(iter(pa.Table.from_pylist(pages).to_batches())))
         return answers(storage), storage
 
@@ -34,7 +37,11 @@ def ask(small_web, tmp_path):
 
 
 def answers(storage):
-    rows = [row for file in files_of(committed(storage, "crawl"), "rows") for row in pq.read_table(storage.path(file.path)).to_pylist()]
+    rows = [
+        row
+        for file in files_of(committed(storage, "crawl"), "rows")
+        for row in pq.read_table(storage.path(file.path)).to_pylist()
+    ]
     return {row["page_url"].removeprefix("http://site.example"): row for row in rows}
 
 
@@ -121,8 +128,12 @@ def test_only_html_is_a_page_and_other_bodies_are_not_read_c24(ask, small_web, p
     }
     rows, _ = ask(*small_web.pages)
     assert {path: row["outcome"] for path, row in rows.items()} == {
-        "/pdf": "not_html", "/video": "not_html", "/xhtml": "ok", "/untyped": "ok", "/bytes": "not_html",
-    }  # fmt: skip
+        "/pdf": "not_html",
+        "/video": "not_html",
+        "/xhtml": "ok",
+        "/untyped": "ok",
+        "/bytes": "not_html",
+    }
 
 
 def test_error_pages_and_broken_answers_leave_no_record_c15_c25(ask, small_web, page, response):
@@ -138,9 +149,13 @@ def test_error_pages_and_broken_answers_leave_no_record_c15_c25(ask, small_web, 
     }
     rows, storage = ask(*small_web.pages, max_page_bytes=2048)
     assert {path: row["outcome"] for path, row in rows.items()} == {
-        "/gone": "http_4xx", "/broken": "http_5xx", "/large": "body_too_large", "/nowhere": "too_many_redirects",
-        "/loop": "too_many_redirects", "/two": "http_malformed",
-    }  # fmt: skip
+        "/gone": "http_4xx",
+        "/broken": "http_5xx",
+        "/large": "body_too_large",
+        "/nowhere": "too_many_redirects",
+        "/loop": "too_many_redirects",
+        "/two": "http_malformed",
+    }
     assert storage.names("crawl/warc") == []
     assert rows["/broken"]["tries"] == 3
     assert rows["/gone"]["tries"] == 1

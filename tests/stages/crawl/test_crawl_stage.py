@@ -58,7 +58,9 @@ def test_the_books_add_up_to_the_spellings_met(whole):
     result, _ = whole
     manifest = result.manifest
     assert manifest.kept == manifest.keeps.rows == 6
-    assert manifest.rows_in == manifest.kept + sum(manifest.dropped.values()) == sum(row["count"] for row in result.rows)
+    assert (
+        manifest.rows_in == manifest.kept + sum(manifest.dropped.values()) == sum(row["count"] for row in result.rows)
+    )
     assert manifest.dropped == {"duplicate_url": 1, "http_4xx": 1, "robots_disallow": 1}
     assert manifest.facts == {"rounds": 3, "requests": 7, "links_out_of_scope": 1}
 
@@ -87,6 +89,7 @@ def test_depth_is_the_number_of_links_from_a_seed_and_has_a_limit(site, crawl):
 
 def test_an_endless_calendar_is_bounded(small_web, page, response, crawl):
     """C26: links that append to themselves, and a counter that a budget ends."""
+
     def calendar(url):
         return response(page(url.removeprefix(SITE) + "/again", f"/day/{int(url.split('day/')[1].split('/')[0]) + 1}"))
 
@@ -233,7 +236,9 @@ def test_a_frontier_depends_on_no_order_of_its_links(spark):
     rows = [(link.page_id, link.page_url, link.url, link.host, 1, link.outcome, link.detail) for link in links]
     nothing = spark.createDataFrame([], spark_schema(FRONTIER))
     found = [
-        sorted(next_frontier(spark.createDataFrame(some, spark_schema(LINKS)).repartition(n), nothing, 1, config).collect())
+        sorted(
+            next_frontier(spark.createDataFrame(some, spark_schema(LINKS)).repartition(n), nothing, 1, config).collect()
+        )
         for some, n in ((rows, 1), (rows[::-1], 7))
     ]
     assert found[0] == found[1]
@@ -246,17 +251,33 @@ def test_of_the_pages_that_lead_to_one_page_one_is_taken_and_what_was_not_taken_
     from pipeline.core.tables import spark_schema
 
     def table(schema, rows):
-        return spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in rows], spark_schema(schema))
+        return spark.createDataFrame(
+            [tuple(row.get(name) for name in schema.names) for row in rows], spark_schema(schema)
+        )
 
     leads_to = {"a": "m", "m": "m", "b": "gone", "c": "gone", "e": None, "f": None}
-    frontier = [{"page_id": page, "page_url": f"{SITE}/{page}", "host": "site.example", "depth": 0} for page in [*leads_to, "g"]]
+    frontier = [
+        {"page_id": page, "page_url": f"{SITE}/{page}", "host": "site.example", "depth": 0} for page in [*leads_to, "g"]
+    ]
     answers = [
-        {"page_id": page, "page_url": f"{SITE}/{page}", "outcome": "ok" if target else "http_4xx", "try_number": 1,
-         "final_page_id": target, "final_url": f"{SITE}/{target}"}
+        {
+            "page_id": page,
+            "page_url": f"{SITE}/{page}",
+            "outcome": "ok" if target else "http_4xx",
+            "try_number": 1,
+            "final_page_id": target,
+            "final_url": f"{SITE}/{target}",
+        }
         for page, target in leads_to.items()
-    ]  # fmt: skip
+    ]
     frontier[-1]["outcome"] = "trap_suspected"
     rows = crawl_rows(table(FRONTIER, frontier), table(PAGES, answers), table(LINKS, [])).collect()
     assert {row["page_id"]: row["outcome"] for row in rows} == {
-        "a": "duplicate_url", "m": "ok", "b": "ok", "c": "duplicate_url", "e": "http_4xx", "f": "http_4xx", "g": "trap_suspected",
-    }  # fmt: skip
+        "a": "duplicate_url",
+        "m": "ok",
+        "b": "ok",
+        "c": "duplicate_url",
+        "e": "http_4xx",
+        "f": "http_4xx",
+        "g": "trap_suspected",
+    }

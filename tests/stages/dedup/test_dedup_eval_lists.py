@@ -48,13 +48,16 @@ def test_a_list_has_the_hashes_of_all_pictures_by_name_d8(sets, tmp_path) -> Non
     output = tmp_path / "list.parquet"
     result = CliRunner().invoke(app, ["hashes", "build", *map(str, sets), "--output", str(output)])
     assert (result.exit_code, result.output) == (
-        0, f"left out: flowers/labels.txt (not_an_image)\n4 pictures in {output}; 1 files are none\n"
-    )  # fmt: skip
+        0,
+        f"left out: flowers/labels.txt (not_an_image)\n4 pictures in {output}; 1 files are none\n",
+    )
     table = pq.read_table(output)
     assert table.schema.equals(HASHES)
     assert table["name"].to_pylist() == ["birds/wren.png", *(f"flowers/val/{number}.png" for number in range(3))]
     columns = measure_image(picture(9), ImageSettings()).columns
-    assert table.slice(0, 1).to_pylist() == [{"name": "birds/wren.png"} | {name: columns[name] for name in HASHES.names[1:]}]
+    assert table.slice(0, 1).to_pylist() == [
+        {"name": "birds/wren.png"} | {name: columns[name] for name in HASHES.names[1:]}
+    ]
     assert read_listed([str(output)]).telling.all()
 
 

@@ -43,7 +43,12 @@ def uniform(count: int, most: int, dice: random.Random) -> list[Picture]:
     for number in range(count):
         found.append(Picture(dice.getrandbits(64)))
         if number % 3 == 0:
-            found.append(Picture(flipped(found[-1].phash, dice.randint(0, most + 2), dice), bytes([dice.choice([0, 1, 255])]) + bytes(31)))
+            found.append(
+                Picture(
+                    flipped(found[-1].phash, dice.randint(0, most + 2), dice),
+                    bytes([dice.choice([0, 1, 255])]) + bytes(31),
+                )
+            )
     return found
 
 
@@ -51,9 +56,13 @@ def skewed(count: int, most: int, dice: random.Random) -> list[Picture]:
     """All within a few bits of one hash, in three shapes and three colours."""
     base = dice.getrandbits(64)
     return [
-        Picture(flipped(base, dice.randint(0, max(most // 2, 1)), dice), bytes([dice.choice([0, 1, 255])] * 4) + bytes(28), bytes([dice.choice([100, 116, 133])] * 32))
+        Picture(
+            flipped(base, dice.randint(0, max(most // 2, 1)), dice),
+            bytes([dice.choice([0, 1, 255])] * 4) + bytes(28),
+            bytes([dice.choice([100, 116, 133])] * 32),
+        )
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def low_bits(count: int, most: int, dice: random.Random) -> list[Picture]:
@@ -63,7 +72,11 @@ def low_bits(count: int, most: int, dice: random.Random) -> list[Picture]:
 
 def table_of(pictures: list[Picture]) -> pa.Table:
     rows = [
-        {"phash": int(np.uint64(picture.phash).astype(np.int64)), "phash256": picture.phash256, "chroma4": picture.chroma4}
+        {
+            "phash": int(np.uint64(picture.phash).astype(np.int64)),
+            "phash256": picture.phash256,
+            "chroma4": picture.chroma4,
+        }
         for picture in pictures
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema([SIGNATURES.field(name) for name in SIGNATURE_COLUMNS]))
@@ -133,23 +146,44 @@ def test_the_kernel_is_exact_for_any_masks_and_limits(seed: int) -> None:
         for place, row in enumerate(table.to_pylist()):
             own = place % chunks
             for other in range(chunks):
-                rows.append(row | {"number": number, "key": pictures[place].phash & mask, "own": own, "node": place,
-                                   "first": min(own, other), "second": max(own, other)})  # fmt: skip
+                rows.append(
+                    row
+                    | {
+                        "number": number,
+                        "key": pictures[place].phash & mask,
+                        "own": own,
+                        "node": place,
+                        "first": min(own, other),
+                        "second": max(own, other),
+                    }
+                )
     rows.sort(key=lambda row: (row["number"], row["key"], row["first"], row["second"], row["own"], row["node"]))
-    schema = pa.schema([*((name, pa.int64()) for name in ("number", "first", "second", "own", "node")), ("key", pa.uint64()), *table.schema])
+    schema = pa.schema(
+        [
+            *((name, pa.int64()) for name in ("number", "first", "second", "own", "node")),
+            ("key", pa.uint64()),
+            *table.schema,
+        ]
+    )
     keys = pa.Table.from_pylist(rows, schema=schema)
     signed = keys["key"].to_numpy().view(np.int64)
     keys = keys.set_column(keys.schema.get_field_index("key"), "key", pa.array(signed))
     edges = forest_edges(keys, np.array(masks, np.uint64), limits)
     expected, least = compared(pictures, limits)
-    graph = coo_array((np.ones(edges.num_rows, bool), (edges["node_a"].to_numpy(), edges["node_b"].to_numpy())), shape=(len(pictures),) * 2)
+    graph = coo_array(
+        (np.ones(edges.num_rows, bool), (edges["node_a"].to_numpy(), edges["node_b"].to_numpy())),
+        shape=(len(pictures),) * 2,
+    )
     assert same_partition(connected_components(graph, directed=False)[1].tolist(), expected)
     for place, bits in enumerate(least):
         found = [row["bits"] for row in edges.to_pylist() if place in (row["node_a"], row["node_b"])]
         assert min(found, default=None) == bits
 
 
-@pytest.mark.parametrize(("pictures", "max_distance", "blocks"), [(10**6, 4, 5), (10**9, 4, 6), (10**11, 4, 7), (10**6, 0, 1), (10**6, 15, 16), (10**9, 15, 17)])
+@pytest.mark.parametrize(
+    ("pictures", "max_distance", "blocks"),
+    [(10**6, 4, 5), (10**9, 4, 6), (10**11, 4, 7), (10**6, 0, 1), (10**6, 15, 16), (10**9, 15, 17)],
+)
 def test_more_pictures_are_cut_into_more_blocks(pictures: int, max_distance: int, blocks: int) -> None:
     masks = block_masks(pictures, max_distance)
     covered = [sum(mask >> bit & 1 for mask in masks) for bit in range(64)]
@@ -195,11 +229,16 @@ def test_a_hot_bucket_is_cut_into_pairs_of_chunks_d3(spark, joined, monkeypatch:
     assert same_partition(cut[0], expected)
     assert whole[1] == cut[1] == least
     table = table_of(pictures)
-    frame = spark.createDataFrame([(place, *row.values()) for place, row in enumerate(table.to_pylist())], spark_schema(SIGNATURES))
+    frame = spark.createDataFrame(
+        [(place, *row.values()) for place, row in enumerate(table.to_pylist())], spark_schema(SIGNATURES)
+    )
     rows = joining._in_buckets(frame, block_masks(len(pictures), 4))
     sizes = {tuple(row)[:4]: row["count"] for row in rows.groupBy(*joining.BUCKET).count().collect()}
     assert max(sizes.values()) < 60
-    assert max(sum(size for key, size in sizes.items() if key[:2] == bucket) for bucket in {key[:2] for key in sizes}) > 200
+    assert (
+        max(sum(size for key, size in sizes.items() if key[:2] == bucket) for bucket in {key[:2] for key in sizes})
+        > 200
+    )
 
 
 def test_rows_come_in_tables_that_end_where_a_bucket_ends(monkeypatch: pytest.MonkeyPatch) -> None:

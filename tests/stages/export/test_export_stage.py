@@ -92,16 +92,33 @@ def pairs(n: int) -> list[Row]:
     rows, offset = [], 0
     for number in range(n):
         data = picture(number)
-        rows.append({
-            "pair_id": key_of("pair", str(number)), "url_id": key_of("image", str(number)),
-            "image_of": key_of("image", str(number)), "image_url": f"https://i.example/{number}.jpg",
-            "page_url": "https://site.example/", "caption": f"scene {number}", "caption_id": key_of(f"scene {number}"),
-            "caption_chars": len(f"scene {number}"), "lang": "en", "lang_prob": 0.99, "clip_score": 0.3,
-            "cluster_id": f"c{number}", "cluster_images": 1, "sha256": key_of(data), "phash": number,
-            "original_width": 16, "original_height": 12, "width": 16, "height": 12,
-            "image_sha256": hashlib.sha256(data).hexdigest(),
-            "image_file": STORE, "image_offset": offset, "image_bytes": len(data),
-        })  # fmt: skip
+        rows.append(
+            {
+                "pair_id": key_of("pair", str(number)),
+                "url_id": key_of("image", str(number)),
+                "image_of": key_of("image", str(number)),
+                "image_url": f"https://i.example/{number}.jpg",
+                "page_url": "https://site.example/",
+                "caption": f"scene {number}",
+                "caption_id": key_of(f"scene {number}"),
+                "caption_chars": len(f"scene {number}"),
+                "lang": "en",
+                "lang_prob": 0.99,
+                "clip_score": 0.3,
+                "cluster_id": f"c{number}",
+                "cluster_images": 1,
+                "sha256": key_of(data),
+                "phash": number,
+                "original_width": 16,
+                "original_height": 12,
+                "width": 16,
+                "height": 12,
+                "image_sha256": hashlib.sha256(data).hexdigest(),
+                "image_file": STORE,
+                "image_offset": offset,
+                "image_bytes": len(data),
+            }
+        )
         offset += len(data)
     return sorted(rows, key=lambda row: row["pair_id"])
 
@@ -168,15 +185,23 @@ def test_shards_are_numbered_without_a_gap_and_the_last_has_the_rest_e7(built) -
     """E7; their members and their Parquet rows are the same samples."""
     folder, *_ = built
     corpus = corpus_of(folder)
-    assert [(shard["name"], shard["samples"]) for shard in corpus["shards"]] == [("00000", 4), ("00001", 4), ("00002", 1)]
+    assert [(shard["name"], shard["samples"]) for shard in corpus["shards"]] == [
+        ("00000", 4),
+        ("00001", 4),
+        ("00002", 1),
+    ]
     assert corpus["samples"] == 9
     for shard in corpus["shards"]:
         keys = keys_of(folder, shard["name"])
-        assert members(folder / f"corpus/{shard['name']}.tar") == [f"{key}.{end}" for key in keys for end in ("jpg", "txt", "json")]
+        assert members(folder / f"corpus/{shard['name']}.tar") == [
+            f"{key}.{end}" for key in keys for end in ("jpg", "txt", "json")
+        ]
         assert (shard["first_key"], shard["last_key"]) == (keys[0], keys[-1])
     assert sorted(path.name for path in (folder / "corpus").iterdir()) == [
-        *(f"0000{number}.{kind}" for number in range(3) for kind in ("parquet", "tar")), "README.md", "manifest.json",
-    ]  # fmt: skip
+        *(f"0000{number}.{kind}" for number in range(3) for kind in ("parquet", "tar")),
+        "README.md",
+        "manifest.json",
+    ]
     assert not (folder / "corpus.next").exists()
 
 
@@ -252,7 +277,9 @@ def test_a_shard_that_is_finished_is_not_written_again_and_has_the_same_bytes_an
     written = one.names("export/shards")
     assert (write_shard(one, 0, pairs(5)), one.names("export/shards")) == (name, written)
     assert write_shard(other, 0, pairs(5)) == name
-    digests = [{kind: file.sha256 for kind, file in committed(storage, "export")[0].files.items()} for storage in (one, other)]
+    digests = [
+        {kind: file.sha256 for kind, file in committed(storage, "export")[0].files.items()} for storage in (one, other)
+    ]
     assert digests[0] == digests[1]
 
 
@@ -286,7 +313,9 @@ def swapped(names: list[str]) -> list[str]:
     return [*names[3:6], *names[:3], *names[6:]]
 
 
-@pytest.mark.parametrize("damage", [swapped, lambda names: names[:-3], lambda names: names[::-1]], ids=["swapped", "short", "reversed"])
+@pytest.mark.parametrize(
+    "damage", [swapped, lambda names: names[:-3], lambda names: names[::-1]], ids=["swapped", "short", "reversed"]
+)
 def test_a_tar_that_disagrees_with_its_parquet_is_not_published_e6(tmp_path, damage) -> None:
     """E6: other order of samples, a sample too few, other order of members."""
     storage = storage_with_pictures(tmp_path, 3)

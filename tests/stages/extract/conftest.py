@@ -71,7 +71,9 @@ def packed(tmp_path: Path) -> Callable[[list[bytes]], Path]:
 def page_rows() -> Callable[..., list[dict]]:
     """Rows of a page given as text or bytes."""
 
-    def rows(html: str | bytes, *, url: str = PAGE_URL, charset: str | None = "utf-8", **settings: object) -> list[dict]:
+    def rows(
+        html: str | bytes, *, url: str = PAGE_URL, charset: str | None = "utf-8", **settings: object
+    ) -> list[dict]:
         data = html.encode() if isinstance(html, str) else html
         return candidates_of_page(data, url, None, charset, (), Config(**settings))
 

@@ -22,16 +22,19 @@ def outcomes(rows):
     return [row["outcome"] for row in rows]
 
 
-@pytest.mark.parametrize(("base", "src", "expected"), [
-    ("", "img/a.jpg", "https://site.example/dir/img/a.jpg"),
-    ("", "//cdn.example/x.png", "https://cdn.example/x.png"),
-    ("", "?id=3", "https://site.example/dir/page.html?id=3"),
-    ('<base href="/other/">', "a.jpg", "https://site.example/other/a.jpg"),
-    ('<base href="https://b.example/x/"><base href="https://c.example/">', "a.jpg", "https://b.example/x/a.jpg"),
-    ('<base href="javascript:1"><base href="https://c.example/y/">', "a.jpg", "https://c.example/y/a.jpg"),
-    ('<base href="javascript:1">', "a.jpg", "https://site.example/dir/a.jpg"),
-    ('<base target="_blank">', "a.jpg", "https://site.example/dir/a.jpg"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("base", "src", "expected"),
+    [
+        ("", "img/a.jpg", "https://site.example/dir/img/a.jpg"),
+        ("", "//cdn.example/x.png", "https://cdn.example/x.png"),
+        ("", "?id=3", "https://site.example/dir/page.html?id=3"),
+        ('<base href="/other/">', "a.jpg", "https://site.example/other/a.jpg"),
+        ('<base href="https://b.example/x/"><base href="https://c.example/">', "a.jpg", "https://b.example/x/a.jpg"),
+        ('<base href="javascript:1"><base href="https://c.example/y/">', "a.jpg", "https://c.example/y/a.jpg"),
+        ('<base href="javascript:1">', "a.jpg", "https://site.example/dir/a.jpg"),
+        ('<base target="_blank">', "a.jpg", "https://site.example/dir/a.jpg"),
+    ],
+)
 def test_relative_urls_are_resolved_against_the_first_valid_base(page_rows, base, src, expected):
     """X9"""
     assert urls(page_rows(f'<head>{base}</head><img src="{src}" alt="x y">')) == [expected]
@@ -60,7 +63,9 @@ def test_images_beyond_the_limit_are_one_row_with_their_count(page_rows):
     assert rows[-1]["count"] == 49_000
 
 
-@pytest.mark.parametrize("junk", ['<a "', '<b x="', "<b x='", "<!--", "<script", "<script>", "<title><", "<a =", "<template>"])
+@pytest.mark.parametrize(
+    "junk", ['<a "', '<b x="', "<b x='", "<!--", "<script", "<script>", "<title><", "<a =", "<template>"]
+)
 def test_skimming_takes_linear_time(junk):
     """X11"""
     started = time.process_time()
@@ -93,26 +98,33 @@ def test_a_skimmed_page_gives_the_same_images(shared_data, monkeypatch):
     assert sum(map(len, whole)) > 2900
 
 
-@pytest.mark.parametrize(("html", "header", "expected"), [
-    (b"\xef\xbb\xbf<meta charset=windows-1252>\xc3\xa9", "iso-8859-5", "é"),
-    ("\ufeff<meta charset=utf-8>é".encode("utf-16-le"), "utf-8", "é"),
-    (b"<meta charset=utf-8>\xe9", "windows-1251", "й"),
-    (b"<meta charset=windows-1251>\xe9", "no-such-charset", "й"),
-    (b"<meta charset=no-such><meta charset=koi8-r>\xc9", None, "и"),
-    (b"<!-- <meta charset=koi8-r> --><meta http-equiv=Content-Type content='text/html; charset=windows-1251'>\xe9", None, "й"),
-    (b"<meta charset=utf-16>\xc3\xa9", None, "é"),
-    (b"<meta charset=gb2312>\x95\x32\x82\x36", None, "\U00020000"),
-    (b"<meta charset=shift_jis>\x87\x40", None, "①"),
-    (b"<meta charset=iso-8859-1>\x93\x94", None, "“”"),
-    ("<p>é日本".encode(), None, "é日本"),
-    (b"<html lang=ru><p>\xcf\xf0\xe8\xe2\xe5\xf2", None, "Привет"),
-    ("<html lang=ja><p>日本語".encode("euc-jp"), None, "日本語"),
-    ("<html lang=ja><p>日本語".encode("cp932"), None, "日本語"),
-    ("<html lang=zh-TW><p>繁體".encode("big5"), None, "繁體"),
-    (b"<p>caf\xe9 \x93", None, "café “"),
-    (b"<meta charset=utf-7>+AOk-", None, "+AOk-"),
-    (b"<meta charset=rot13>abc", "base64", "abc"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("html", "header", "expected"),
+    [
+        (b"\xef\xbb\xbf<meta charset=windows-1252>\xc3\xa9", "iso-8859-5", "é"),
+        ("\ufeff<meta charset=utf-8>é".encode("utf-16-le"), "utf-8", "é"),
+        (b"<meta charset=utf-8>\xe9", "windows-1251", "й"),
+        (b"<meta charset=windows-1251>\xe9", "no-such-charset", "й"),
+        (b"<meta charset=no-such><meta charset=koi8-r>\xc9", None, "и"),
+        (
+            b"<!-- <meta charset=koi8-r> --><meta http-equiv=Content-Type content='text/html; charset=windows-1251'>\xe9",
+            None,
+            "й",
+        ),
+        (b"<meta charset=utf-16>\xc3\xa9", None, "é"),
+        (b"<meta charset=gb2312>\x95\x32\x82\x36", None, "\U00020000"),
+        (b"<meta charset=shift_jis>\x87\x40", None, "①"),
+        (b"<meta charset=iso-8859-1>\x93\x94", None, "“”"),
+        ("<p>é日本".encode(), None, "é日本"),
+        (b"<html lang=ru><p>\xcf\xf0\xe8\xe2\xe5\xf2", None, "Привет"),
+        ("<html lang=ja><p>日本語".encode("euc-jp"), None, "日本語"),
+        ("<html lang=ja><p>日本語".encode("cp932"), None, "日本語"),
+        ("<html lang=zh-TW><p>繁體".encode("big5"), None, "繁體"),
+        (b"<p>caf\xe9 \x93", None, "café “"),
+        (b"<meta charset=utf-7>+AOk-", None, "+AOk-"),
+        (b"<meta charset=rot13>abc", "base64", "abc"),
+    ],
+)
 def test_the_charset_is_that_of_bom_then_header_then_meta_then_detection(html, header, expected):
     """X12"""
     assert decode(html, header).endswith(expected)
@@ -130,24 +142,29 @@ def test_every_label_names_a_codec_that_exists():
 
 def test_text_in_the_wrong_charset_costs_its_pair_alone(page_rows):
     """X12"""
-    html = '<img src="a.jpg" alt="Кошка сидит"><img src="b.jpg" alt="a cat in a hat, as everybody can read">'.encode("cp1251")
+    html = '<img src="a.jpg" alt="Кошка сидит"><img src="b.jpg" alt="a cat in a hat, as everybody can read">'.encode(
+        "cp1251"
+    )
     rows = page_rows(html, charset="utf-8")
     assert outcomes(rows) == ["text_undecodable", "ok"]
 
 
-@pytest.mark.parametrize(("attributes", "expected"), [
-    ('srcset="data:image/gif;base64,AA,BB 1x, /big,w_2.jpg 2x" src="s.jpg"', "/big,w_2.jpg"),
-    ('srcset="/c_fill,w_100/a.jpg 100w, /c_fill,w_900/a.jpg 900w" src="s.jpg"', "/c_fill,w_900/a.jpg"),
-    ('src="data:image/gif;base64,R0" data-src="/real.jpg"', "/real.jpg"),
-    ('src="/pixel.gif" data-src="/real.jpg"', "/real.jpg"),
-    ('src="/pixel.gif" data-srcset="/r1.jpg 1x, /r2.jpg 2x"', "/r2.jpg"),
-    ('src="/pixel.gif" data-original="/real.jpg"', "/real.jpg"),
-    ('src="/pixel.gif" data-lazy-src="/real.jpg"', "/real.jpg"),
-    ('srcset="data:image/gif;base64,R0 1w" data-srcset="/r.jpg 5w" src="data:,"', "/r.jpg"),
-    ('data-src="data:image/gif;base64,R0" src="/real.jpg"', "/real.jpg"),
-    ('src="/a.jpg" srcset=""', "/a.jpg"),
-    ('src="/a.jpg" srcset="/b.jpg bogus"', "/a.jpg"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ('srcset="data:image/gif;base64,AA,BB 1x, /big,w_2.jpg 2x" src="s.jpg"', "/big,w_2.jpg"),
+        ('srcset="/c_fill,w_100/a.jpg 100w, /c_fill,w_900/a.jpg 900w" src="s.jpg"', "/c_fill,w_900/a.jpg"),
+        ('src="data:image/gif;base64,R0" data-src="/real.jpg"', "/real.jpg"),
+        ('src="/pixel.gif" data-src="/real.jpg"', "/real.jpg"),
+        ('src="/pixel.gif" data-srcset="/r1.jpg 1x, /r2.jpg 2x"', "/r2.jpg"),
+        ('src="/pixel.gif" data-original="/real.jpg"', "/real.jpg"),
+        ('src="/pixel.gif" data-lazy-src="/real.jpg"', "/real.jpg"),
+        ('srcset="data:image/gif;base64,R0 1w" data-srcset="/r.jpg 5w" src="data:,"', "/r.jpg"),
+        ('data-src="data:image/gif;base64,R0" src="/real.jpg"', "/real.jpg"),
+        ('src="/a.jpg" srcset=""', "/a.jpg"),
+        ('src="/a.jpg" srcset="/b.jpg bogus"', "/a.jpg"),
+    ],
+)
 def test_the_real_image_behind_lazy_loading_is_found(page_rows, attributes, expected):
     """X13"""
     assert urls(page_rows(f"<img {attributes} alt='x y'>")) == [f"https://site.example{expected}"]
@@ -167,13 +184,23 @@ def test_a_data_uri_is_never_stored(page_rows):
     assert (row["outcome"], row["detail"], row["image_url"]) == ("data_uri", payload[:64], None)
 
 
-@pytest.mark.parametrize(("src", "expected"), [
-    ("javascript:void(0)", "scheme_not_allowed"), ("blob:https://a.example/1", "scheme_not_allowed"),
-    ("file:///etc/passwd", "scheme_not_allowed"), ("ftp://a.example/x.jpg", "scheme_not_allowed"),
-    ("about:blank", "scheme_not_allowed"), ("", "url_invalid"), ("#", "url_invalid"), ("  ", "url_invalid"),
-    ("http://", "url_invalid"), ("https://[::1", "url_invalid"), ("https://u:p@a.example/x.jpg", "url_credentials"),
-    ("/" + "a" * 5000, "url_too_long"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("src", "expected"),
+    [
+        ("javascript:void(0)", "scheme_not_allowed"),
+        ("blob:https://a.example/1", "scheme_not_allowed"),
+        ("file:///etc/passwd", "scheme_not_allowed"),
+        ("ftp://a.example/x.jpg", "scheme_not_allowed"),
+        ("about:blank", "scheme_not_allowed"),
+        ("", "url_invalid"),
+        ("#", "url_invalid"),
+        ("  ", "url_invalid"),
+        ("http://", "url_invalid"),
+        ("https://[::1", "url_invalid"),
+        ("https://u:p@a.example/x.jpg", "url_credentials"),
+        ("/" + "a" * 5000, "url_too_long"),
+    ],
+)
 def test_a_url_that_can_never_be_asked_for_says_why(page_rows, src, expected):
     """X15"""
     (row,) = page_rows(f'<img src="{src}" alt="x y">')
@@ -206,11 +233,14 @@ def test_comments_and_templates_give_nothing(page_rows):
     assert urls(page_rows(html)) == ["https://site.example/dir/a"]
 
 
-@pytest.mark.parametrize("html", [
-    '<img data-src="/a.jpg" src="data:," alt="x"><noscript><img src="/a.jpg" alt="x"></noscript>',
-    '<body><noscript><img src="/a.jpg" alt="x"></noscript><img data-src="/a.jpg" src="data:," alt="x">',
-    '<img data-src="/a.jpg" alt="x"><noscript><figure><picture><img src="/a.jpg" alt="x"></picture></figure></noscript>',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img data-src="/a.jpg" src="data:," alt="x"><noscript><img src="/a.jpg" alt="x"></noscript>',
+        '<body><noscript><img src="/a.jpg" alt="x"></noscript><img data-src="/a.jpg" src="data:," alt="x">',
+        '<img data-src="/a.jpg" alt="x"><noscript><figure><picture><img src="/a.jpg" alt="x"></picture></figure></noscript>',
+    ],
+)
 def test_a_noscript_twin_is_counted_with_its_image(page_rows, html):
     """X18"""
     rows = page_rows(html)

@@ -43,17 +43,24 @@ def test_formats_are_told_by_content(tmp_path, record):
     table = io.BytesIO()
     pq.write_table(pa.table({"URL": ["https://i.example/1.jpg"], "TEXT": ["x"]}), table)
     files = {
-        "a.warc.gz": (gzip.compress(pages), "warc"), "plain.warc.gz": (pages, "warc"), "noname": (pages, "warc"),
-        "b.wat.gz": (gzip.compress(wat), "wat"), "c.parquet": (table.getvalue(), "parquet"), "c2": (table.getvalue(), "parquet"),
-        "d.csv": (b"url,caption\n", "csv"), "d2": (b"\xef\xbb\xbfcaption\turl\r\n", "tsv"), "e.tsv.gz": (gzip.compress(b"url\ttext\n"), "tsv"),
-        "f.jsonl": (b'{"url": "u", "alt": "x"}\n', "jsonl"), "g.html": (HTML, "html"),
-        "h.tar": (make_tar({"x/a.html": HTML}, "w"), "html"), "i.tgz": (make_tar({"a.htm": HTML}), "html"),
-    }  # fmt: skip
+        "a.warc.gz": (gzip.compress(pages), "warc"),
+        "plain.warc.gz": (pages, "warc"),
+        "noname": (pages, "warc"),
+        "b.wat.gz": (gzip.compress(wat), "wat"),
+        "c.parquet": (table.getvalue(), "parquet"),
+        "c2": (table.getvalue(), "parquet"),
+        "d.csv": (b"url,caption\n", "csv"),
+        "d2": (b"\xef\xbb\xbfcaption\turl\r\n", "tsv"),
+        "e.tsv.gz": (gzip.compress(b"url\ttext\n"), "tsv"),
+        "f.jsonl": (b'{"url": "u", "alt": "x"}\n', "jsonl"),
+        "g.html": (HTML, "html"),
+        "h.tar": (make_tar({"x/a.html": HTML}, "w"), "html"),
+        "i.tgz": (make_tar({"a.htm": HTML}), "html"),
+    }
     for name, (data, expected) in files.items():
         (tmp_path / name).write_bytes(data)
         (split,) = find_inputs([str(tmp_path / name)], "auto")
         assert (split.container or split.format) == expected, name
-
 
 
 def test_a_glob_and_a_folder_name_each_file_once(tmp_path, record):
@@ -112,8 +119,9 @@ def test_a_tar_that_is_cut_and_a_page_over_the_cap_are_said(tmp_path):
     (split,) = find_inputs([str(path)], "auto")
     rows = [row for batch in extract_split(split, Config(max_page_bytes=4000)) for row in batch]
     assert [row["outcome"] for row in rows if row["outcome"] not in ("ok", "url_invalid")] == [
-        "body_too_large", "archive_truncated",
-    ]  # fmt: skip
+        "body_too_large",
+        "archive_truncated",
+    ]
 
 
 def test_missing_inputs_are_named_with_their_number(tmp_path):
@@ -146,7 +154,11 @@ def test_a_broken_parquet_is_unreadable(tmp_path):
 def test_a_list_without_the_columns_names_those_that_exist(tmp_path):
     """X20, R4"""
     (tmp_path / "a.csv").write_text("link,words\n")
-    refused([tmp_path / "a.csv"], "input_schema", re.escape("no column for the url (columns: link, words); set extract.url_column"))
+    refused(
+        [tmp_path / "a.csv"],
+        "input_schema",
+        re.escape("no column for the url (columns: link, words); set extract.url_column"),
+    )
     refused([tmp_path / "a.csv"], "input_schema", "no column 'href'", columns=Columns("href"))
     (split,) = find_inputs([str(tmp_path / "a.csv")], "auto", Columns("link", "words"))
     assert split.columns == Columns("link", "words")
@@ -157,7 +169,9 @@ def test_a_list_without_the_columns_names_those_that_exist(tmp_path):
 def test_a_list_of_wat_names_is_never_opened_as_paths(tmp_path):
     """X20"""
     path = tmp_path / "wat.paths"
-    path.write_text("crawl-data/CC-MAIN/segments/1/wat/a.warc.wat.gz\ncrawl-data/CC-MAIN/segments/1/wat/b.warc.wat.gz\n")
+    path.write_text(
+        "crawl-data/CC-MAIN/segments/1/wat/a.warc.wat.gz\ncrawl-data/CC-MAIN/segments/1/wat/b.warc.wat.gz\n"
+    )
     for format in ("auto", "wat"):
         refused([path], "input_schema", "no column for the url", format=format)
 

@@ -73,7 +73,9 @@ def test_every_way_of_packing_gives_the_same_records(numbered, tmp_path):
 def test_an_unreadable_archive_is_one_row(tmp_path):
     """X2"""
     assert reasons(read(write(tmp_path / "a.warc.gz", b"no archive at all " * 1000))) == ["archive_malformed"]
-    assert reasons(read(write(tmp_path / "b.warc.gz", b"\x1f\x8b" + b"no archive at all " * 1000))) == ["archive_malformed"]
+    assert reasons(read(write(tmp_path / "b.warc.gz", b"\x1f\x8b" + b"no archive at all " * 1000))) == [
+        "archive_malformed"
+    ]
 
 
 def test_an_empty_archive_has_no_rows(tmp_path):
@@ -162,10 +164,18 @@ def test_a_large_record_is_passed_over_and_keeps_its_first_bytes(record, numbere
         assert len(items[1].data) < 2000
 
 
-@pytest.mark.parametrize("name", [
-    "aut-example.warc.gz", "cc-link-extraction-test.warc", "cc-whirlwind.warc.gz", "pywb-iana.warc.gz",
-    "resiliparse-clueweb-quirk.warc.gz", "resiliparse-warcfile.warc.gz", "cc-2019-22-excerpt.warc.wat.gz",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aut-example.warc.gz",
+        "cc-link-extraction-test.warc",
+        "cc-whirlwind.warc.gz",
+        "pywb-iana.warc.gz",
+        "resiliparse-clueweb-quirk.warc.gz",
+        "resiliparse-warcfile.warc.gz",
+        "cc-2019-22-excerpt.warc.wat.gz",
+    ],
+)
 def test_real_archives_are_read_as_warcio_reads_them(shared_data, name):
     path = shared_data / "warc" / name
     items = read(path, 2**24)

@@ -13,19 +13,25 @@ DESCRIPTOR = st.one_of(
 )
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("", []),
-    (" , ,, ", []),
-    ("a.jpg", [(0, 1.0, "a.jpg")]),
-    ("a.jpg, b.jpg 2x", [(0, 1.0, "a.jpg"), (0, 2.0, "b.jpg")]),
-    ("a.jpg,b.jpg 2x", [(0, 2.0, "a.jpg,b.jpg")]),
-    ("a,,, b 1.5x", [(0, 1.0, "a"), (0, 1.5, "b")]),
-    ("data:image/gif;base64,AA 1x, /c,d.jpg 100w 50h", [(0, 1.0, "data:image/gif;base64,AA"), (100, 1.0, "/c,d.jpg")]),
-    ("a 1x 2x, b 3w 4x, c 0w, d -1x, e 1.w, f 5h, g 10W, h 7w", [(7, 1.0, "h")]),
-    ("a foo(1, 2) 3w, b 1w", [(1, 1.0, "b")]),
-    ("a 1e1x\n,\tb 2x", [(0, 10.0, "a"), (0, 2.0, "b")]),
-    ("a (unclosed, b 2x", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" , ,, ", []),
+        ("a.jpg", [(0, 1.0, "a.jpg")]),
+        ("a.jpg, b.jpg 2x", [(0, 1.0, "a.jpg"), (0, 2.0, "b.jpg")]),
+        ("a.jpg,b.jpg 2x", [(0, 2.0, "a.jpg,b.jpg")]),
+        ("a,,, b 1.5x", [(0, 1.0, "a"), (0, 1.5, "b")]),
+        (
+            "data:image/gif;base64,AA 1x, /c,d.jpg 100w 50h",
+            [(0, 1.0, "data:image/gif;base64,AA"), (100, 1.0, "/c,d.jpg")],
+        ),
+        ("a 1x 2x, b 3w 4x, c 0w, d -1x, e 1.w, f 5h, g 10W, h 7w", [(7, 1.0, "h")]),
+        ("a foo(1, 2) 3w, b 1w", [(1, 1.0, "b")]),
+        ("a 1e1x\n,\tb 2x", [(0, 10.0, "a"), (0, 2.0, "b")]),
+        ("a (unclosed, b 2x", []),
+    ],
+)
 def test_each_srcset_is_parsed_as_a_browser_does(text, expected):
     """X13"""
     assert list(parse(text)) == [Source(*source) for source in expected]

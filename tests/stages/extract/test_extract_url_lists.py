@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.url_lists import chosen_columns, columns_of, read_url_list
 
-ROWS = [("https://i.example/1.jpg", "a cat"), ("https://i.example/2.jpg", "a, \"dog\"\nin two lines"), ("bad", "x")]
+ROWS = [("https://i.example/1.jpg", "a cat"), ("https://i.example/2.jpg", 'a, "dog"\nin two lines'), ("bad", "x")]
 
 USUAL = Columns("url", "caption")
 
@@ -27,7 +27,9 @@ def short(rows):
 def test_every_container_gives_the_same_rows(tmp_path):
     table = pa.table({"caption": [caption for _, caption in ROWS], "url": [url for url, _ in ROWS]})
     pq.write_table(table, tmp_path / "a.parquet")
-    pq.write_table(table.cast(pa.schema([("caption", pa.large_string()), ("url", pa.string())])), tmp_path / "b.parquet")
+    pq.write_table(
+        table.cast(pa.schema([("caption", pa.large_string()), ("url", pa.string())])), tmp_path / "b.parquet"
+    )
     lines = [json.dumps({"url": url, "caption": caption}) for url, caption in ROWS]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress("\r\n".join(lines).encode()))
@@ -79,7 +81,11 @@ def test_bad_lines_of_a_jsonl_are_written_with_their_line(tmp_path):
     path = tmp_path / "a.jsonl"
     good = b'{"url": "https://i.example/1.jpg", "caption": "one"}\n'
     path.write_bytes(
-        b"\xef\xbb\xbf" + good + b'{"url": \n\n{"url": 5, "caption": "x"}\n["a"]\n{"url": "\xff"}\n' + b"x" * 3_000_000 + b"\n"
+        b"\xef\xbb\xbf"
+        + good
+        + b'{"url": \n\n{"url": 5, "caption": "x"}\n["a"]\n{"url": "\xff"}\n'
+        + b"x" * 3_000_000
+        + b"\n"
         b'{"url": "https://i.example/2.jpg", "caption": "\\ud800"}\n{"url": "https://i.example/2.jpg"}\n' + good
     )
     rows = read(path, "jsonl")
@@ -94,8 +100,11 @@ def test_text_of_a_parquet_that_is_no_utf_8_costs_its_row(tmp_path):
     urls = pa.array([f"https://i.example/{i}.jpg" for i in range(4)])
     pq.write_table(pa.table({"url": urls, "caption": captions}), tmp_path / "a.parquet")
     assert short(read(tmp_path / "a.parquet", "parquet")) == [
-        ("ok", "one"), ("row_malformed", "a.parquet, line 2: invalid UTF-8"), ("alt_missing", None), ("ok", "two"),
-    ]  # fmt: skip
+        ("ok", "one"),
+        ("row_malformed", "a.parquet, line 2: invalid UTF-8"),
+        ("alt_missing", None),
+        ("ok", "two"),
+    ]
 
 
 @pytest.mark.parametrize("cut", [1, 20])
@@ -125,7 +134,9 @@ def test_sha256_and_boxes_are_read_from_every_container_f42(tmp_path):
     """F42"""
     values = {"url": "https://i.example/1.jpg", "caption": "x", "sha256": SHA256.upper(), "face_bboxes": BOXES}
     pq.write_table(pa.Table.from_pylist([values, values | {"sha256": None, "face_bboxes": []}]), tmp_path / "a.parquet")
-    (tmp_path / "a.jsonl").write_text(json.dumps(values) + "\n" + json.dumps(values | {"sha256": None, "face_bboxes": None}))
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps(values) + "\n" + json.dumps(values | {"sha256": None, "face_bboxes": None})
+    )
     (tmp_path / "a.tsv").write_text(
         "\t".join(values) + f"\n{values['url']}\tx\t{SHA256}\t{json.dumps(BOXES)}\n{values['url']}\tx\t\t\n"
     )
@@ -152,7 +163,9 @@ def test_sha256_and_boxes_are_read_from_every_container_f42(tmp_path):
 def test_a_sha256_or_a_box_that_cannot_be_read_costs_its_row_f42(tmp_path, sha256, boxes, why):
     """F42"""
     path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps({"url": "https://i.example/1.jpg", "caption": "x", "sha256": sha256, "face_bboxes": boxes}))
+    path.write_text(
+        json.dumps({"url": "https://i.example/1.jpg", "caption": "x", "sha256": sha256, "face_bboxes": boxes})
+    )
     (row,) = read(path, "jsonl", OF_PICTURE)
     assert (row["outcome"], row["pair_id"]) == ("row_malformed", None)
     assert row["detail"].startswith("a.jsonl, line 1: ")
@@ -163,7 +176,9 @@ def test_a_sha256_or_a_box_that_cannot_be_read_costs_its_row_f42(tmp_path, sha25
 def test_a_line_without_the_field_that_a_setting_names_is_lost_and_null_is_none(tmp_path):
     path = tmp_path / "a.jsonl"
     values = {"url": "https://i.example/1.jpg", "caption": "x", "sha256": None}
-    path.write_text("\n".join(json.dumps(line) for line in (values | {"face_bboxes": "null"}, values, values | {"face_bboxes": []})))
+    path.write_text(
+        "\n".join(json.dumps(line) for line in (values | {"face_bboxes": "null"}, values, values | {"face_bboxes": []}))
+    )
     rows = read(path, "jsonl", OF_PICTURE)
     assert [row["outcome"] for row in rows] == ["ok", "row_malformed", "ok"]
     assert rows[1]["boxes"] == [0.0, 0.0, 1.0, 1.0]
@@ -173,11 +188,16 @@ def test_a_line_without_the_field_that_a_setting_names_is_lost_and_null_is_none(
 @pytest.mark.parametrize(
     ("type_", "fits"),
     [
-        (pa.list_(pa.list_(pa.float32())), True), (pa.large_list(pa.list_(pa.float64(), 4)), True), (pa.null(), True), (pa.string(), True),
-        (pa.list_(pa.list_(pa.int64())), True), (pa.list_(pa.float64()), False), (pa.list_(pa.string()), False),
+        (pa.list_(pa.list_(pa.float32())), True),
+        (pa.large_list(pa.list_(pa.float64(), 4)), True),
+        (pa.null(), True),
+        (pa.string(), True),
+        (pa.list_(pa.list_(pa.int64())), True),
+        (pa.list_(pa.float64()), False),
+        (pa.list_(pa.string()), False),
         (pa.struct([("list", pa.string())]), False),
     ],
-)  # fmt: skip
+)
 def test_a_column_of_boxes_has_a_type_that_can_hold_them(tmp_path, type_, fits):
     table = pa.table({"url": ["https://i.example/1.jpg"], "caption": ["x"], "faces": pa.nulls(1, type_)})
     pq.write_table(table, tmp_path / "a.parquet")

@@ -12,7 +12,11 @@ def wat_record(links, *, url="https://site.example/dir/", head=None, status="200
     return {
         "Container": {"Offset": "0"},
         "Envelope": {
-            "WARC-Header-Metadata": {"WARC-Target-URI": url, "WARC-Date": "2024-05-06T07:08:09Z", "WARC-Type": "response"},
+            "WARC-Header-Metadata": {
+                "WARC-Target-URI": url,
+                "WARC-Date": "2024-05-06T07:08:09Z",
+                "WARC-Type": "response",
+            },
             "Payload-Metadata": {
                 "HTTP-Response-Metadata": {
                     "Response-Message": {"Status": status, "Version": "HTTP/1.1"},

@@ -97,13 +97,24 @@ def test_the_pair_is_that_of_a_url_list_with_the_same_rows(tar: Write, tmp_path:
 
 def test_a_text_is_the_txt_or_a_field_of_the_json(tar: Write) -> None:
     fields = {"TEXT": "from the field TEXT", "alt": "from alt", "blip": "from blip", "URL": "http://a.example/1"}
-    path = tar([
-        ("a.jpg", JPEG), ("a.txt", "\N{BYTE ORDER MARK}from the file".encode()), ("a.json", json.dumps(fields).encode()),
-        ("b.jpg", JPEG), ("b.json", json.dumps(fields).encode()),
-        ("c.jpg", JPEG), ("c.json", json.dumps({"caption": ["one", 2, "three"]}).encode()),
-    ])  # fmt: skip
+    path = tar(
+        [
+            ("a.jpg", JPEG),
+            ("a.txt", "\N{BYTE ORDER MARK}from the file".encode()),
+            ("a.json", json.dumps(fields).encode()),
+            ("b.jpg", JPEG),
+            ("b.json", json.dumps(fields).encode()),
+            ("c.jpg", JPEG),
+            ("c.json", json.dumps({"caption": ["one", 2, "three"]}).encode()),
+        ]
+    )
     texts = [(row["source_key"], row["alt_text"]) for row in rows_of(path)]
-    assert texts == [("00000/a", "from the file"), ("00000/b", "from the field TEXT"), ("00000/c", "one"), ("00000/c", "three")]
+    assert texts == [
+        ("00000/a", "from the file"),
+        ("00000/b", "from the field TEXT"),
+        ("00000/c", "one"),
+        ("00000/c", "three"),
+    ]
     assert [row["alt_text"] for row in rows_of(path, caption_column="blip")] == ["from blip", "from blip", None]
     named = rows_of(path, url_column="nosuch")
     assert all(row["image_url"].startswith("urn:sha256:") for row in named)
@@ -124,13 +135,21 @@ def test_sha256_and_boxes_are_fields_that_settings_name_f42(tar: Write) -> None:
 def test_a_picture_without_a_url_is_named_by_its_bytes(tar: Write) -> None:
     """Whatever the tar, its folder or the key; two pictures of one key are two."""
     here = by_key(rows_of(tar(sample("a", "a fox") + sample("b", "a fox"))))
-    there = by_key(rows_of(tar([*sample("x/a", "a fox", picture=JPEG + b"!"), ("z.jpg", JPEG + b"a"), ("z.txt", b"a fox")], "sub/1.tar")))
+    there = by_key(
+        rows_of(
+            tar(
+                [*sample("x/a", "a fox", picture=JPEG + b"!"), ("z.jpg", JPEG + b"a"), ("z.txt", b"a fox")], "sub/1.tar"
+            )
+        )
+    )
     assert here["a"]["image_url"] == "urn:sha256:" + hashlib.sha256(JPEG + b"a").hexdigest()
     assert there["z"]["pair_id"] == here["a"]["pair_id"]
     assert len({row["pair_id"] for row in (*here.values(), *there.values())}) == 3
 
 
-@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", "http://user:secret@a.example/", "ftp://a.example/1", "x.jpg", "http://[", ""])
+@pytest.mark.parametrize(
+    "url", ["data:image/png;base64,AAAA", "http://user:secret@a.example/", "ftp://a.example/1", "x.jpg", "http://[", ""]
+)
 def test_a_url_that_nobody_could_request_names_nothing_and_costs_no_picture_f43_f46(tar: Write, url: str) -> None:
     """F43, F46: of a picture that is owned the URL is a name alone; where it is none the bytes are one."""
     fields = json.dumps({"url": url, "caption": "a fox"}).encode()
@@ -150,7 +169,10 @@ def test_keys_end_at_the_first_dot_after_the_last_slash_e3(tar: Write) -> None:
     path = tar([("x.y/Fox.7.jpg", JPEG), ("x.y/c.JPG", JPEG), ("x.y/c.TXT", b"a fox")])
     rows = by_key(rows_of(path))
     assert rows["x.y/c"]["outcome"] == "ok"
-    assert (rows["x.y/Fox"]["outcome"], "no picture among 7.jpg" in rows["x.y/Fox"]["detail"]) == ("record_malformed", True)
+    assert (rows["x.y/Fox"]["outcome"], "no picture among 7.jpg" in rows["x.y/Fox"]["detail"]) == (
+        "record_malformed",
+        True,
+    )
 
 
 def test_members_of_a_sample_that_lie_apart_are_brought_together_e5(tar: Write) -> None:
@@ -170,7 +192,9 @@ def test_of_two_samples_with_one_key_no_text_goes_to_the_others_picture(tar: Wri
     assert [(row["image_url"][-4:], row["alt_text"]) for row in rows_of(two)] == [
         (hashlib.sha256(JPEG + number).hexdigest()[-4:], text) for number, text in ((b"1", "one"), (b"2", "two"))
     ]
-    doubtful = tar([("k.jpg", JPEG + b"1"), ("k.jpg", JPEG + b"2"), ("j.jpg", JPEG), ("k.txt", b"whose?"), ("j.txt", b"its own")])
+    doubtful = tar(
+        [("k.jpg", JPEG + b"1"), ("k.jpg", JPEG + b"2"), ("j.jpg", JPEG), ("k.txt", b"whose?"), ("j.txt", b"its own")]
+    )
     rows = rows_of(doubtful)
     assert sorted((row["outcome"], row["alt_text"]) for row in rows if row["outcome"] == "ok") == [("ok", "its own")]
     assert sorted(row["outcome"] for row in rows) == ["alt_missing", "alt_missing", "ok", "record_malformed"]
@@ -210,21 +234,50 @@ def test_what_cannot_be_read_on_says_so_x2(tar: Write, tmp_path: Path) -> None:
 def test_a_sample_with_a_fault_costs_itself_alone_x8_x12_x16(tar: Write) -> None:
     """X8: broken JSON. X12: no UTF-8. X16: no text, or an empty one. And pictures of no bytes, and none at all."""
     members = [
-        *sample("good"), ("notext.jpg", JPEG), ("empty.jpg", JPEG), ("empty.txt", b" \n"),
-        ("nopicture.txt", b"a fox"), ("nopicture.json", b"{}"), ("README.md", b"# about"),
-        ("json.jpg", JPEG), ("json.json", b'{"url": '), ("list.jpg", JPEG), ("list.json", b"[1]"),
-        ("deep.jpg", JPEG), ("deep.json", b"[" * 100_000), ("latin.jpg", JPEG), ("latin.txt", b"\xe9\xe8\xe9\xe8"),
-        ("bytes.json", b"\xff\xfe{"), ("bytes.jpg", JPEG), ("null.jpg", JPEG), ("null.json", b'{"url": null, "caption": null}'),
-        ("nobytes.jpg", b""), ("nobytes.txt", b"a fox"), ("half.jpg", JPEG), ("half.json", b'{"caption": "\\ud800 a red fox crosses the snow"}'),
-        ("long.jpg", JPEG), ("long.txt", b"a" * (2**24 + 1)),
-    ]  # fmt: skip
+        *sample("good"),
+        ("notext.jpg", JPEG),
+        ("empty.jpg", JPEG),
+        ("empty.txt", b" \n"),
+        ("nopicture.txt", b"a fox"),
+        ("nopicture.json", b"{}"),
+        ("README.md", b"# about"),
+        ("json.jpg", JPEG),
+        ("json.json", b'{"url": '),
+        ("list.jpg", JPEG),
+        ("list.json", b"[1]"),
+        ("deep.jpg", JPEG),
+        ("deep.json", b"[" * 100_000),
+        ("latin.jpg", JPEG),
+        ("latin.txt", b"\xe9\xe8\xe9\xe8"),
+        ("bytes.json", b"\xff\xfe{"),
+        ("bytes.jpg", JPEG),
+        ("null.jpg", JPEG),
+        ("null.json", b'{"url": null, "caption": null}'),
+        ("nobytes.jpg", b""),
+        ("nobytes.txt", b"a fox"),
+        ("half.jpg", JPEG),
+        ("half.json", b'{"caption": "\\ud800 a red fox crosses the snow"}'),
+        ("long.jpg", JPEG),
+        ("long.txt", b"a" * (2**24 + 1)),
+    ]
     rows = by_key(rows_of(tar(members)))
     outcomes = {key: row["outcome"] for key, row in rows.items()}
     assert outcomes == {
-        "good": "ok", "notext": "alt_missing", "empty": "alt_empty", "nopicture": "record_malformed", "README": "record_malformed",
-        "json": "record_malformed", "list": "record_malformed", "deep": "record_malformed", "latin": "text_undecodable",
-        "bytes": "record_malformed", "null": "alt_missing", "nobytes": "ok", "half": "ok", "long": "record_malformed",
-    }  # fmt: skip
+        "good": "ok",
+        "notext": "alt_missing",
+        "empty": "alt_empty",
+        "nopicture": "record_malformed",
+        "README": "record_malformed",
+        "json": "record_malformed",
+        "list": "record_malformed",
+        "deep": "record_malformed",
+        "latin": "text_undecodable",
+        "bytes": "record_malformed",
+        "null": "alt_missing",
+        "nobytes": "ok",
+        "half": "ok",
+        "long": "record_malformed",
+    }
     assert rows["nobytes"]["image_bytes"] == 0
     assert rows["half"]["alt_text"] == "\N{REPLACEMENT CHARACTER} a red fox crosses the snow"
     assert "limit" in rows["long"]["detail"]
@@ -232,7 +285,12 @@ def test_a_sample_with_a_fault_costs_itself_alone_x8_x12_x16(tar: Write) -> None
 
 def test_links_folders_and_devices_are_no_pictures(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as out:
-        for name, kind in (("a.jpg", tarfile.SYMTYPE), ("b.jpg", tarfile.LNKTYPE), ("c.jpg", tarfile.DIRTYPE), ("d.jpg", tarfile.FIFOTYPE)):
+        for name, kind in (
+            ("a.jpg", tarfile.SYMTYPE),
+            ("b.jpg", tarfile.LNKTYPE),
+            ("c.jpg", tarfile.DIRTYPE),
+            ("d.jpg", tarfile.FIFOTYPE),
+        ):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             out.addfile(info)
@@ -250,7 +308,9 @@ def test_long_and_foreign_names_in_pax_and_gnu_tars(tar: Write, form: int) -> No
     rows = by_key(rows_of(path))
     assert set(rows) == {key, "b"}
     assert path.read_bytes()[rows["b"]["image_offset"] :][: rows["b"]["image_bytes"]] == JPEG + b"b"
-    unnamed = tar([("\udcff.jpg", JPEG), ("\udcff.txt", b"a fox")], format=form, encoding="utf-8", errors="surrogateescape")
+    unnamed = tar(
+        [("\udcff.jpg", JPEG), ("\udcff.txt", b"a fox")], format=form, encoding="utf-8", errors="surrogateescape"
+    )
     (row,) = rows_of(unnamed)
     row["source_key"].encode()
 
@@ -280,9 +340,11 @@ def test_a_tar_is_told_by_its_members_x21(tar: Write, tmp_path: Path) -> None:
     (tmp_path / "packed.tar.gz").write_bytes(gzip.compress(tar(sample("a")).read_bytes()))
     for path, format_, text in (
         ("packed.tar.gz", "auto", "a packed tar cannot be read in place; unpack it with gunzip"),
-        ("packed.tar.gz", "webdataset", "unpack it with gunzip"), ("a.html", "webdataset", "is html, but extract.format is webdataset"),
-        ("list.csv", "webdataset", "is urls, but extract.format is webdataset"), ("noise.bin", "webdataset", "tar of images"),
-    ):  # fmt: skip
+        ("packed.tar.gz", "webdataset", "unpack it with gunzip"),
+        ("a.html", "webdataset", "is html, but extract.format is webdataset"),
+        ("list.csv", "webdataset", "is urls, but extract.format is webdataset"),
+        ("noise.bin", "webdataset", "tar of images"),
+    ):
         with pytest.raises(InputError, match=text) as caught:
             find_inputs([str(tmp_path / path)], format_)
         assert caught.value.code == "input_unreadable"
@@ -294,11 +356,17 @@ def test_a_folder_of_img2dataset_stands_for_its_tars(tar: Write, tmp_path: Path)
         (tmp_path / f"out/{shard}.parquet").write_bytes(b"PAR1")
         (tmp_path / f"out/{shard}_stats.json").write_text("{}")
     splits = find_inputs([str(tmp_path / "out")], "auto")
-    assert [(os.path.basename(split.path), split.format) for split in splits] == [("00000.tar", "webdataset"), ("00001.tar", "webdataset")]
+    assert [(os.path.basename(split.path), split.format) for split in splits] == [
+        ("00000.tar", "webdataset"),
+        ("00001.tar", "webdataset"),
+    ]
 
 
 def test_a_tar_gives_the_same_rows_in_any_folder_and_a_copy_is_read_once(tar: Write, tmp_path: Path) -> None:
-    paths = [tar([*sample("a", url="http://a.example/1"), *sample("b"), ("c.txt", b"no picture")], f"{folder}/0.tar") for folder in "xy"]
+    paths = [
+        tar([*sample("a", url="http://a.example/1"), *sample("b"), ("c.txt", b"no picture")], f"{folder}/0.tar")
+        for folder in "xy"
+    ]
     assert rows_of(paths[0]) == rows_of(paths[1])
     assert [split.copies for split in find_inputs([str(path) for path in paths], "auto")] == [1]
     paths[1].write_bytes(paths[1].read_bytes().replace(b"picture b", b"picture B"))
@@ -313,4 +381,7 @@ def test_the_shared_photographs_are_read_in_place(shared_data: Path) -> None:
     assert len(rows) == len(members)
     assert {row["outcome"] for row in rows} == {"alt_missing"}
     placed = {row["source_key"]: (row["image_offset"], row["image_bytes"]) for row in rows}
-    assert placed == {f"flickr8k-images/{name.removesuffix('.jpg')}": (member.offset_data, member.size) for name, member in members.items()}
+    assert placed == {
+        f"flickr8k-images/{name.removesuffix('.jpg')}": (member.offset_data, member.size)
+        for name, member in members.items()
+    }

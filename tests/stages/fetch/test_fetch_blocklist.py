@@ -31,7 +31,9 @@ def key(written) -> str:
 
 
 def test_bytes_are_found_by_either_hash_and_nothing_else_is(written, key) -> None:
-    lists = read_blocklist([written("a", f"# shared list\n{SHA256},2024-01-01\n")], [written("b", MD5.upper())], [], 31, key)
+    lists = read_blocklist(
+        [written("a", f"# shared list\n{SHA256},2024-01-01\n")], [written("b", MD5.upper())], [], 31, key
+    )
     assert [lists.has_bytes(data) for data in (b"bad", b"worse", b"good", b"")] == [True, True, False, False]
 
 
@@ -46,7 +48,10 @@ def test_a_picture_is_found_by_pdq_within_the_distance_that_is_set(written, key)
 
 
 def test_the_trace_depends_on_the_key_and_does_not_tell_the_hash(written, key) -> None:
-    lists = [read_blocklist([written("a", SHA256)], [], [], 31, name) for name in (key, written("other", "another key of mine"))]
+    lists = [
+        read_blocklist([written("a", SHA256)], [], [], 31, name)
+        for name in (key, written("other", "another key of mine"))
+    ]
     traces = {each.trace(SHA256) for each in lists}
     assert len(traces) == 2
     assert not any(SHA256 in trace for trace in traces)
@@ -60,7 +65,11 @@ def test_without_lists_there_is_nothing_to_ask(key) -> None:
 
 @pytest.mark.parametrize(
     ("line", "code", "says"),
-    [("abc", "resource_missing", "64 hex digits"), (MD5, "resource_missing", "64 hex digits"), ("# none\n", "resource_missing", "no entry")],
+    [
+        ("abc", "resource_missing", "64 hex digits"),
+        (MD5, "resource_missing", "64 hex digits"),
+        ("# none\n", "resource_missing", "no entry"),
+    ],
 )
 def test_a_list_that_is_none_is_named_before_any_request_t16(written, key, line, code, says) -> None:
     """T16"""
@@ -69,7 +78,9 @@ def test_a_list_that_is_none_is_named_before_any_request_t16(written, key, line,
     assert raised.value.code == code
 
 
-@pytest.mark.parametrize(("text", "code"), [("short", "config_invalid"), (None, "resource_missing"), ("", "config_invalid")])
+@pytest.mark.parametrize(
+    ("text", "code"), [("short", "config_invalid"), (None, "resource_missing"), ("", "config_invalid")]
+)
 def test_lists_need_a_key_of_some_length(written, tmp_path, text, code) -> None:
     name = str(tmp_path / "none") if text is None else written("key", text)
     with pytest.raises(InputError) as raised:

@@ -64,7 +64,9 @@ def test_reasons_are_one_closed_set_and_what_is_final_is_never_asked_again() -> 
 
 
 def test_an_opt_out_in_the_head_is_refused_before_the_body() -> None:
-    assert refuse_opted_out(Head("http://h.example/a", 200, (), ("optout_tdm", "optout_xrobots"))) is NetReason.OPTOUT_TDM
+    assert (
+        refuse_opted_out(Head("http://h.example/a", 200, (), ("optout_tdm", "optout_xrobots"))) is NetReason.OPTOUT_TDM
+    )
     assert refuse_opted_out(Head("http://h.example/a", 200, (), ())) is None
 
 
@@ -76,8 +78,15 @@ def test_avif_is_asked_for_where_it_is_read() -> None:
 
 def test_html_served_as_a_picture_is_no_image_f25() -> None:
     """F25: the first bytes decide, not the header."""
-    answer = Answer("http://h.example/a", "http://h.example/a", status=200, body=b"<!doctype html><p>gone", tries=1,
-                    raw_headers=((b"Content-Type", b"image/jpeg"),), fetched_at="2026-01-01T00:00:00+00:00")  # fmt: skip
+    answer = Answer(
+        "http://h.example/a",
+        "http://h.example/a",
+        status=200,
+        body=b"<!doctype html><p>gone",
+        tries=1,
+        raw_headers=((b"Content-Type", b"image/jpeg"),),
+        fetched_at="2026-01-01T00:00:00+00:00",
+    )
     with Examiner(image_settings(Config()), NO_BLOCKLIST) as examiner:
         row, picture = measure_answer(answer, examiner)
     assert picture is None

@@ -45,7 +45,14 @@ from pipeline.stages.fetch.stage import missing
 
 SIZES = {"fetch.max_bytes": 100_000, "fetch.max_pixels": 2_000_000}
 SUBJECTS = ("fox", "harbour", "bridge", "lighthouse", "orchard", "violin", "glacier", "market", "tram", "heron")
-PLACES = ("in the snow", "before sunrise", "near an old wall", "seen from the hill", "under heavy clouds", "by the river")
+PLACES = (
+    "in the snow",
+    "before sunrise",
+    "near an old wall",
+    "seen from the hill",
+    "under heavy clouds",
+    "by the river",
+)
 
 
 @dataclass(frozen=True)
@@ -83,16 +90,24 @@ def pictures(picture: Callable[..., bytes]) -> list[Owned]:
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     again = [
-        encoded(noise[0], "PNG"), encoded(noise[1].quantize(16), "GIF"), encoded(noise[2], "WEBP", lossless=True),
-        encoded(noise[3].convert("CMYK"), "JPEG"), encoded(noise[4], "JPEG", exif=exif),
+        encoded(noise[0], "PNG"),
+        encoded(noise[1].quantize(16), "GIF"),
+        encoded(noise[2], "WEBP", lossless=True),
+        encoded(noise[3].convert("CMYK"), "JPEG"),
+        encoded(noise[4], "JPEG", exif=exif),
         encoded(Image.fromarray((np.arange(128 * 128, dtype=np.uint16) * 4).reshape(128, 128)), "PNG"),
-    ]  # fmt: skip
+    ]
     bad = [
-        (b"<html>sorry</html>", "not_an_image"), (picture(2001)[:-900], "truncated_image"), (encoded(noise[5], "TIFF"), "format_not_allowed"),
-        (encoded(Image.new("1", (2000, 2000)), "PNG"), "too_many_pixels"), (picture(2002, 40, 60), "too_small"),
-        (picture(2003, 600, 80), "aspect_ratio"), (encoded(Image.new("RGB", (90, 90), "teal"), "JPEG"), "blank_image"),
-        (picture(2004, 300, 300, "PNG"), "body_too_large"), (encoded(noise[6], "PNG")[:60] + b"?" * 99, "truncated_image"),
-    ]  # fmt: skip
+        (b"<html>sorry</html>", "not_an_image"),
+        (picture(2001)[:-900], "truncated_image"),
+        (encoded(noise[5], "TIFF"), "format_not_allowed"),
+        (encoded(Image.new("1", (2000, 2000)), "PNG"), "too_many_pixels"),
+        (picture(2002, 40, 60), "too_small"),
+        (picture(2003, 600, 80), "aspect_ratio"),
+        (encoded(Image.new("RGB", (90, 90), "teal"), "JPEG"), "blank_image"),
+        (picture(2004, 300, 300, "PNG"), "body_too_large"),
+        (encoded(noise[6], "PNG")[:60] + b"?" * 99, "truncated_image"),
+    ]
     plain = [picture(number, 70 + number, 90) for number in range(44)]
     plain.append(encoded(noise[7], "JPEG", icc_profile=profile))  # a profile that is no picture's: ignored
     owned = [Owned(number, data, has_url=number != 7) for number, data in enumerate(plain)]
@@ -198,7 +213,10 @@ def test_no_byte_of_a_picture_is_copied_before_export_but_of_those_encoded_again
     assert len(again) == sum(one.reason is None and not one.as_it_lies for one in built.owned) == 6
     assert sum(path.stat().st_size for path in stored) == sum(row["image_bytes"] for row in again)
     records = run.manifest("fetch").files["images"]
-    assert (sum(record.rows for record in records), {run.storage.path(record.path) for record in records}) == (6, set(stored))
+    assert (sum(record.rows for record in records), {run.storage.path(record.path) for record in records}) == (
+        6,
+        set(stored),
+    )
 
 
 def test_the_account_of_a_run_of_tars_is_proved_from_disk(built: Built) -> None:
@@ -266,11 +284,17 @@ def test_a_picture_in_a_tar_gets_the_verdict_it_gets_when_fetched(built: Built, 
     hosts.pages |= {f"/{one.number}.{one.ending}": (200, {}, one.data) for one in named}
     listed = tmp_path / "list.jsonl"
     listed.write_text("".join(json.dumps({"url": one.url, "caption": one.text}) + "\n" for one in named))
-    fetched = opened(tmp_path / "run", **{
-        "extract.inputs": [str(listed)], "fetch.resize_mode": "no", "fetch.rate_per_host": 0.0,
-        "web.contact": "https://contact.example/", "web.allow_networks": ["127.0.0.0/8"],
-        "web.resolve": {"*": f"127.0.0.1:{hosts.port}"},
-    })  # fmt: skip
+    fetched = opened(
+        tmp_path / "run",
+        **{
+            "extract.inputs": [str(listed)],
+            "fetch.resize_mode": "no",
+            "fetch.rate_per_host": 0.0,
+            "web.contact": "https://contact.example/",
+            "web.allow_networks": ["127.0.0.0/8"],
+            "web.resolve": {"*": f"127.0.0.1:{hosts.port}"},
+        },
+    )
     over_http = funnel.build(fetched, until="fetch")[-1]
     owned = opened(built.folder)
     assert over_http.dropped == owned.manifest("fetch").dropped
@@ -288,7 +312,11 @@ def test_an_engine_that_does_not_fit_the_inputs_is_refused_with_the_way_out(buil
     tar, listed = str(built.tars[0]), str(tmp_path / "list.csv")
     for inputs, engine, line in (
         ([tar], None, r"extract\.inputs has tars of images, which are read in place; set fetch\.engine=shards"),
-        ([listed], "shards", r"fetch\.engine is shards, which reads tars of images, and extract has urls; give tars alone"),
+        (
+            [listed],
+            "shards",
+            r"fetch\.engine is shards, which reads tars of images, and extract has urls; give tars alone",
+        ),
         ([tar, listed], "shards", r"and extract has urls; give tars alone, or another engine"),
     ):
         chosen = {"fetch.engine": engine} if engine else {}
@@ -304,12 +332,17 @@ def test_what_was_measured_at_another_place_counts_for_nothing(spark: SparkSessi
     places = spark.createDataFrame(rows, f"url_id string, request_url string, {boxes}")
     known = [("k", "shard b k", "ok", 1, None), ("m", "shard a m", "decode_failed", 2, None)]
     stored = spark.createDataFrame(known, f"url_id string, request_url string, outcome string, try_number int, {boxes}")
-    todo = [(row.url_id, row.request_url, row.try_number) for row in missing(places, stored, retry_failed=False, by_place=True).collect()]
+    todo = [
+        (row.url_id, row.request_url, row.try_number)
+        for row in missing(places, stored, retry_failed=False, by_place=True).collect()
+    ]
     assert sorted(todo) == [("m", "shard b m", 3), ("n", "shard b n", 1)]
 
 
 @pytest.mark.long
-def test_another_picture_under_a_known_url_is_measured_at_its_new_place(built: Built, tmp_path: Path, picture: Any) -> None:
+def test_another_picture_under_a_known_url_is_measured_at_its_new_place(
+    built: Built, tmp_path: Path, picture: Any
+) -> None:
     """A tar that was mended: what was measured in the old one counts for nothing, the pictures of the other stay."""
     mended = [Owned(one.number, picture(3000 + one.number), one.ending) for one in built.owned[::2]]
     folder = built.copy(tmp_path / "run", until="fetch")
@@ -322,7 +355,9 @@ def test_another_picture_under_a_known_url_is_measured_at_its_new_place(built: B
     assert {row["try_number"] for row in rows_of(run).values()} == {1, 2}
 
 
-def test_a_picture_with_boxes_leaves_its_tar_blurred_and_new_boxes_measure_it_again(spark: object, tmp_path: Path, picture: Any) -> None:
+def test_a_picture_with_boxes_leaves_its_tar_blurred_and_new_boxes_measure_it_again(
+    spark: object, tmp_path: Path, picture: Any
+) -> None:
     owned = [Owned(number, picture(number)) for number in range(2)]
     boxed = write_tar(tmp_path / "00000.tar", owned[:1], faces=[[0.0, 0.0, 0.5, 1.0]])
     plain = write_tar(tmp_path / "00001.tar", owned[1:], faces=None)
@@ -355,9 +390,13 @@ if __name__ == "__main__":
 def test_what_img2dataset_wrote_is_read_with_no_byte_copied(built: Built, hosts: Any, tmp_path: Path) -> None:
     """Its folder as it is: tars, Parquet and JSON; what failed stands in the Parquet alone."""
     wanted = [one for one in built.owned if one.reason is None][:25]
-    hosts.pages |= {f"/{one.number}.{one.ending}": (200, {}, one.data) for one in wanted} | {"/gone.jpg": (404, {}, b"")}
+    hosts.pages |= {f"/{one.number}.{one.ending}": (200, {}, one.data) for one in wanted} | {
+        "/gone.jpg": (404, {}, b"")
+    }
     lines = [f"http://127.0.0.1:{hosts.port}/{one.number}.{one.ending},{one.text}" for one in wanted]
-    (tmp_path / "list.csv").write_text("\n".join(["url,caption", *lines, f"http://127.0.0.1:{hosts.port}/gone.jpg,gone"]))
+    (tmp_path / "list.csv").write_text(
+        "\n".join(["url,caption", *lines, f"http://127.0.0.1:{hosts.port}/gone.jpg,gone"])
+    )
     (tmp_path / "download.py").write_text(IMG2DATASET)
     command = [sys.executable, str(tmp_path / "download.py"), str(tmp_path / "list.csv"), str(tmp_path / "tars")]
     environment = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"}
@@ -374,7 +413,9 @@ def test_what_img2dataset_wrote_is_read_with_no_byte_copied(built: Built, hosts:
 @pytest.mark.long
 def test_two_thousand_photographs_are_measured_where_they_lie(shared_data: Path, spark: object, tmp_path: Path) -> None:
     """Flickr8k's in four tars; what fetch leaves on disk is its tables."""
-    photographs = read_flickr8k(shared_data / "flickr8k-images.tar", shared_data / "flickr8k-captions.tsv.gz", limit=2000)
+    photographs = read_flickr8k(
+        shared_data / "flickr8k-images.tar", shared_data / "flickr8k-captions.tsv.gz", limit=2000
+    )
     tars = [tmp_path / f"{number:05d}.tar" for number in range(4)]
     for tar in tars:
         with webdataset.TarWriter(str(tar)) as writer:
@@ -392,7 +433,9 @@ def test_a_killed_reader_of_tars_loses_only_the_part_in_flight_r9(built: Built, 
     """R9: the next attempt measures what no committed part has, and no file of the open part is left."""
     places = [row for row in rows_of(opened(built.folder)).values() if row["image_file"] == str(built.tars[0])]
     names = ("url_id", "image_file", "image_offset", "image_bytes")
-    todo = [{name: row[name] for name in names} | {"request_url": "shard", "try_number": 1, "boxes": None} for row in places]
+    todo = [
+        {name: row[name] for name in names} | {"request_url": "shard", "try_number": 1, "boxes": None} for row in places
+    ]
     storage, config = Storage.at(str(tmp_path)), Config(engine="shards", part_images=4)
 
     def batches(fails: bool) -> Iterator[pa.RecordBatch]:
@@ -430,8 +473,11 @@ def test_a_range_that_is_not_there_is_worth_another_try_and_a_large_one_is_never
     (record,) = files_of(committed(storage, store.STAGE), "rows")
     found = read_file(storage, record, ["url_id", "outcome"]).to_pylist()
     assert {row["url_id"]: row["outcome"] for row in found} == {
-        "large": "body_too_large", "short": "truncated_body", "gone": "truncated_body", "empty": "empty_body",
-    }  # fmt: skip
+        "large": "body_too_large",
+        "short": "truncated_body",
+        "gone": "truncated_body",
+        "empty": "empty_body",
+    }
 
 
 def test_nothing_of_a_blocklisted_picture_is_told_where_it_lies(tmp_path: Path) -> None:

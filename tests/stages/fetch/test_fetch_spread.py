@@ -18,12 +18,18 @@ def lanes_of(spark) -> Spread:
     """``lanes_of(images, lanes, ...)``: by host, the images in each lane; and the one share that all its rows have."""
 
     def run(images: dict[str, int], lanes: int, **settings: object):
-        rows = [(f"{host}{number}", f"http://{host}/{number}.jpg", 1, None) for host, count in images.items() for number in range(count)]
+        rows = [
+            (f"{host}{number}", f"http://{host}/{number}.jpg", 1, None)
+            for host, count in images.items()
+            for number in range(count)
+        ]
         table = spread(spark.createDataFrame(rows, TO_ASK), lanes, Config(**settings))
         found: dict[str, dict[int, int]] = defaultdict(dict)
         shares: dict[str, set[int]] = defaultdict(set)
         assert table.rdd.getNumPartitions() == lanes
-        for lane, host, share in table.rdd.mapPartitionsWithIndex(lambda lane, rows: ((lane, row.host, row.share) for row in rows)).collect():
+        for lane, host, share in table.rdd.mapPartitionsWithIndex(
+            lambda lane, rows: ((lane, row.host, row.share) for row in rows)
+        ).collect():
             found[host][lane] = found[host].get(lane, 0) + 1
             shares[host].add(share)
         assert all(len(share) == 1 for share in shares.values())
@@ -51,8 +57,13 @@ def test_a_very_large_host_is_split_where_one_lane_could_not_keep_up_with_its_ra
 
 @pytest.mark.parametrize(
     ("settings", "share"),
-    [({"rate_per_host": 10.0}, 1), ({"rate_per_host": 120.0}, 3), ({"rate_per_host": 0.0, "per_host": 2}, 2), ({"rate_per_host": 60.0, "per_host": 1}, 1)],
-)  # fmt: skip
+    [
+        ({"rate_per_host": 10.0}, 1),
+        ({"rate_per_host": 120.0}, 3),
+        ({"rate_per_host": 0.0, "per_host": 2}, 2),
+        ({"rate_per_host": 60.0, "per_host": 1}, 1),
+    ],
+)
 def test_a_host_has_no_more_lanes_than_its_rate_and_its_connections_allow(lanes_of, settings, share) -> None:
     _, shares = lanes_of({"cdn.example": 40_001}, 8, **settings)
     assert shares == {"cdn.example": share}

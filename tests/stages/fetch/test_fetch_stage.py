@@ -61,9 +61,15 @@ class Pairs(Stage[PairConfig]):
 
     name, unit, key, keeps, fans_out = "text", "pair", "pair_id", ("pair", "pair_id"), True
     Config, Reason = PairConfig, PairReason
-    adds = table(1, [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url")] + [
-        column("place", INT64, "n"), column("image_sha256s", STRINGS, "listed"), column("image_boxes", FLOATS, "boxes"),
-    ])  # fmt: skip
+    adds = table(
+        1,
+        [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url")]
+        + [
+            column("place", INT64, "n"),
+            column("image_sha256s", STRINGS, "listed"),
+            column("image_boxes", FLOATS, "boxes"),
+        ],
+    )
 
     def source_fingerprint(self, config: PairConfig, run: Run) -> str:
         return f"{config.urls} {config.sha256s} {config.boxes}"
@@ -93,9 +99,14 @@ Build = Callable[..., tuple[Run, Manifest]]
 
 def web_settings(port: int) -> dict:
     return {
-        "contact": "https://contact.example/", "allow_networks": ["127.0.0.0/8"], "resolve": {"*": f"127.0.0.1:{port}"},
-        "tries": 2, "retry_waits_s": [0.01], "robots_waits_s": [0.05], "connect_failures_pause_s": 0.05,
-    }  # fmt: skip
+        "contact": "https://contact.example/",
+        "allow_networks": ["127.0.0.0/8"],
+        "resolve": {"*": f"127.0.0.1:{port}"},
+        "tries": 2,
+        "retry_waits_s": [0.01],
+        "robots_waits_s": [0.05],
+        "connect_failures_pause_s": 0.05,
+    }
 
 
 @pytest.fixture
@@ -104,7 +115,9 @@ def build(tmp_path: Path, hosts, quiet: Reporter) -> Build:
 
 
 def builder(folder: Path, port: int, reporter: Reporter) -> Build:
-    def build(urls: list[str], first: int = 1_000_000, retry_failed: bool = False, **more: object) -> tuple[Run, Manifest]:
+    def build(
+        urls: list[str], first: int = 1_000_000, retry_failed: bool = False, **more: object
+    ) -> tuple[Run, Manifest]:
         run = new_run(folder, port, reporter, urls, first, retry_failed, **more)
         with open_for_writing(run):
             return run, [run_stage(stage, run) for stage in run.stages.values()][-1]
@@ -113,13 +126,21 @@ def builder(folder: Path, port: int, reporter: Reporter) -> Build:
 
 
 def new_run(
-    folder: Path, port: int, reporter: Reporter, urls: list[str], first: int = 1_000_000, retry_failed: bool = False,
-    sha256s: dict[str, list[str]] | None = None, boxes: dict[str, list[float]] | None = None, **fetch: object,
-) -> Run:  # fmt: skip
+    folder: Path,
+    port: int,
+    reporter: Reporter,
+    urls: list[str],
+    first: int = 1_000_000,
+    retry_failed: bool = False,
+    sha256s: dict[str, list[str]] | None = None,
+    boxes: dict[str, list[float]] | None = None,
+    **fetch: object,
+) -> Run:
     sections = {
-        "text": {"urls": urls, "first": first, "sha256s": sha256s or {}, "boxes": boxes or {}}, "web": web_settings(port),
+        "text": {"urls": urls, "first": first, "sha256s": sha256s or {}, "boxes": boxes or {}},
+        "web": web_settings(port),
         "fetch": {"timeout_s": 5.0, "rate_per_host": 0.0, **fetch},
-    }  # fmt: skip
+    }
     return Run(Storage.at(str(folder / "run")), Config.model_validate(sections), STAGES, reporter, retry_failed)
 
 
@@ -226,7 +247,12 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, _hosts) -> Mixed:
     }
     hosts.wait_s["/8.jpg"] = 10.0
     hosts.robots["closed.example"] = "User-agent: *\nDisallow: /\n"
-    urls = [*urls_of(10, hosts=1), "http://closed.example/secret.jpg", "http://img0.example:22/port.jpg", "http://img0.example/ok.jpg"]
+    urls = [
+        *urls_of(10, hosts=1),
+        "http://closed.example/secret.jpg",
+        "http://img0.example:22/port.jpg",
+        "http://img0.example/ok.jpg",
+    ]
     build = builder(tmp_path_factory.mktemp("mixed"), hosts.port, Reporter(quiet=True))
     found = Mixed([], [], [], set(), [])
     for retry_failed in (False, False, True):
@@ -249,10 +275,20 @@ def test_every_image_has_one_outcome_and_a_bad_one_costs_no_other(mixed: Mixed) 
     """F25, F47 and others in one build: 13 in, each kept or with one reason."""
     outcomes = {path: row["outcome"] for path, row in mixed.rows[0].items()}
     assert outcomes == {
-        "/0.jpg": "ok", "/1.jpg": "optout_xrobots", "/2.jpg": "optout_tdm", "/3.jpg": "optout_xrobots", "/4.jpg": "not_an_image",
-        "/5.jpg": "http_4xx", "/6.jpg": "http_5xx", "/7.jpg": "http_5xx", "/8.jpg": "deadline_exceeded",
-        "/9.jpg": "robots_disallow", "/secret.jpg": "robots_disallow", "/port.jpg": "port_not_allowed", "/ok.jpg": "ok",
-    }  # fmt: skip
+        "/0.jpg": "ok",
+        "/1.jpg": "optout_xrobots",
+        "/2.jpg": "optout_tdm",
+        "/3.jpg": "optout_xrobots",
+        "/4.jpg": "not_an_image",
+        "/5.jpg": "http_4xx",
+        "/6.jpg": "http_5xx",
+        "/7.jpg": "http_5xx",
+        "/8.jpg": "deadline_exceeded",
+        "/9.jpg": "robots_disallow",
+        "/secret.jpg": "robots_disallow",
+        "/port.jpg": "port_not_allowed",
+        "/ok.jpg": "ok",
+    }
     manifest = mixed.manifests[0]
     assert (manifest.rows_in, manifest.kept, sum(manifest.dropped.values())) == (13, 2, 11)
     assert sorted(mixed.ledger[0].values()) == sorted(outcome for outcome in outcomes.values() if outcome != "ok")
@@ -293,9 +329,16 @@ def test_only_what_can_succeed_is_asked_again_and_only_on_demand_r23(mixed: Mixe
     """R23: --retry-failed; final and kept rows are untouched, each row has one outcome, the newest."""
     first, retried = mixed.rows[0], mixed.rows[2]
     assert set(mixed.asked[2]) == {"/6.jpg", "/7.jpg", "/8.jpg"}
-    assert {path: row["try_number"] for path, row in retried.items() if row["try_number"] > 1} == {"/6.jpg": 2, "/7.jpg": 2, "/8.jpg": 2}
+    assert {path: row["try_number"] for path, row in retried.items() if row["try_number"] > 1} == {
+        "/6.jpg": 2,
+        "/7.jpg": 2,
+        "/8.jpg": 2,
+    }
     assert {path: retried[path]["outcome"] for path in ("/6.jpg", "/7.jpg", "/8.jpg")} == {
-        "/6.jpg": "ok", "/7.jpg": "http_5xx", "/8.jpg": "ok"}  # fmt: skip
+        "/6.jpg": "ok",
+        "/7.jpg": "http_5xx",
+        "/8.jpg": "ok",
+    }
     assert all(retried[path] == first[path] for path in first if path not in mixed.asked[2])
     manifest = mixed.manifests[2]
     assert (manifest.rows_in, manifest.kept, manifest.measured) == (13, 4, 3)
@@ -363,8 +406,11 @@ def blocklists(tmp_path: Path, picture):
 
     def of(kind: str, *seeds: int) -> dict[str, object]:
         (tmp_path / "key").write_bytes(b"sixteen or more random bytes")
-        pictures = {"sha256": lambda data: hashlib.sha256(data).hexdigest(), "md5": lambda data: hashlib.md5(data).hexdigest(),
-                    "pdq": lambda data: pdq(Image.open(io.BytesIO(data)).convert("RGB"))[0].hex()}
+        pictures = {
+            "sha256": lambda data: hashlib.sha256(data).hexdigest(),
+            "md5": lambda data: hashlib.md5(data).hexdigest(),
+            "pdq": lambda data: pdq(Image.open(io.BytesIO(data)).convert("RGB"))[0].hex(),
+        }
         path = tmp_path / f"{kind}{seeds}"
         path.write_text("".join(f"{pictures[kind](picture(seed))}\n" for seed in seeds))
         return {f"blocked_{kind}": [str(path)], "blocklist_key": str(tmp_path / "key")}
@@ -388,7 +434,9 @@ def test_nothing_of_a_blocklisted_image_is_written(build: Build, hosts, picture,
     assert hashlib.sha256(picture(1)).hexdigest().encode() not in kept
 
 
-def test_a_list_that_grows_hides_what_was_fetched_before_and_asks_nobody(build: Build, hosts, picture, blocklists) -> None:
+def test_a_list_that_grows_hides_what_was_fetched_before_and_asks_nobody(
+    build: Build, hosts, picture, blocklists
+) -> None:
     hosts.pages["/1.jpg"] = 200, {}, picture(1)
     urls = [f"http://img.example/{seed}.jpg" for seed in (1, 2)]
     build(urls)
@@ -405,15 +453,23 @@ def test_bytes_that_are_not_those_the_input_lists_go_f42(build: Build, picture, 
     for path in ("/as-listed.jpg", "/other.jpg", "/one-of-two.jpg", "/more.jpg"):
         hosts.pages[path] = 200, {}, picture(1) + (b"trailing" if path == "/more.jpg" else b"")
     sha256, other = hashlib.sha256(picture(1)).hexdigest(), "ab" * 32
-    listed = {"/as-listed.jpg": [sha256], "/other.jpg": [other], "/one-of-two.jpg": sorted([sha256, other]), "/more.jpg": [sha256]}
+    listed = {
+        "/as-listed.jpg": [sha256],
+        "/other.jpg": [other],
+        "/one-of-two.jpg": sorted([sha256, other]),
+        "/more.jpg": [sha256],
+    }
     urls = {path: f"http://img.example{path}" for path in listed}
     run, manifest = build(list(urls.values()), sha256s={urls[path]: hashes for path, hashes in listed.items()})
     assert (manifest.kept, manifest.dropped) == (2, {"hash_mismatch": 2})
     assert not manifest.dropped.keys() & set(Fetch.retryable)
     rows = rows_of(run)
     assert {path: row["expected_sha256"] for path, row in rows.items()} == {
-        "/as-listed.jpg": None, "/other.jpg": other, "/one-of-two.jpg": None, "/more.jpg": sha256,
-    }  # fmt: skip
+        "/as-listed.jpg": None,
+        "/other.jpg": other,
+        "/one-of-two.jpg": None,
+        "/more.jpg": sha256,
+    }
 
 
 def test_boxes_are_blurred_before_anything_is_stored_and_other_boxes_fetch_again(build: Build, picture, hosts) -> None:
@@ -459,8 +515,10 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
     with open_for_writing(run):
         run_stage(run.stages["text"], run)
         key = make_plan(run.stages["fetch"], run).measure_key
-    rows = [{"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1, "boxes": None}
-            for url in urls]  # fmt: skip
+    rows = [
+        {"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1, "boxes": None}
+        for url in urls
+    ]
     arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), rows)]
     lane = subprocess.Popen([sys.executable, "-c", KILLED_LANE, *arguments])
     deadline = time.monotonic() + 60
@@ -470,7 +528,9 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
         time.sleep(0.02)
     lane.kill()
     lane.wait(10)
-    written = {row.request_url for row in run.spark.read.parquet(str(run.storage.path("fetch/store/*.parquet"))).collect()}
+    written = {
+        row.request_url for row in run.spark.read.parquet(str(run.storage.path("fetch/store/*.parquet"))).collect()
+    }
     assert len(written) == 6
     hosts.wait_s.clear()
     hosts.log.clear()
@@ -481,13 +541,14 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
     assert {f"fetch/store/{name}" for name in run.storage.names("fetch/store")} == listed
 
 
-def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(build: Build, hosts, tmp_path, quiet) -> None:
+def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(
+    build: Build, hosts, tmp_path, quiet
+) -> None:
     """R10: a worker dies after some parts; no row is lost, none is there twice, none is asked for twice."""
     urls = urls_of(6, hosts=2)
     run, first = build(urls)
     hosts.log.clear()
-    todo = run.spark.createDataFrame([(url_id(url), url, 1, None) for url in [*urls, *urls_of(9, hosts=1)[6:]]],
-                                     TO_ASK)  # fmt: skip
+    todo = run.spark.createDataFrame([(url_id(url), url, 1, None) for url in [*urls, *urls_of(9, hosts=1)[6:]]], TO_ASK)
     fetch_all(todo, [], run.config_of("fetch"), run, first.measure_key)  # a list made before any of it was committed
     assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
     assert sum(part.stats["rows"] for part in committed(run.storage, "fetch")) == 9

@@ -20,14 +20,21 @@ from schemas.fetch import STORE
 
 def image(number: int, try_number: int = 1) -> tuple[dict, bytes | None]:
     """Every third one has no picture."""
-    row = {"url_id": key_of(str(number)), "request_url": f"http://h.example/{number}", "try_number": try_number, "tries": 1}
+    row = {
+        "url_id": key_of(str(number)),
+        "request_url": f"http://h.example/{number}",
+        "try_number": try_number,
+        "tries": 1,
+    }
     if number % 3 == 2:
         return row | {"outcome": "http_4xx"}, None
     data = f"picture {number} ".encode() * (number + 1)
     return row | {"outcome": "ok", "image_sha256": hashlib.sha256(data).hexdigest(), "served_bytes": len(data)}, data
 
 
-async def arriving(numbers: Iterable[int], pauses_s: dict[int, float] | None = None) -> AsyncIterator[tuple[dict, bytes | None]]:
+async def arriving(
+    numbers: Iterable[int], pauses_s: dict[int, float] | None = None
+) -> AsyncIterator[tuple[dict, bytes | None]]:
     for number in numbers:
         await asyncio.sleep((pauses_s or {}).get(number, 0))
         yield image(number)
@@ -38,7 +45,11 @@ def fill(storage: Storage, images: AsyncIterator, part_images: int = 4, part_sec
 
 
 def rows_of(storage: Storage) -> list[dict]:
-    return [row for part in committed(storage, STAGE) for row in pq.read_table(storage.path(part.files["rows"].path)).to_pylist()]
+    return [
+        row
+        for part in committed(storage, STAGE)
+        for row in pq.read_table(storage.path(part.files["rows"].path)).to_pylist()
+    ]
 
 
 @pytest.fixture

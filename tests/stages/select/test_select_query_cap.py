@@ -102,8 +102,15 @@ def choose(spark: object, tmp_path_factory: pytest.TempPathFactory):
         rows, ledger = ({row[key]: row for row in read[role]} for role, key in (("rows", "pair_id"), ("ledger", "key")))
         folders_left = {path.parent.name for path in Path(run.storage.root, "select").glob("*/*")}
         by_query = {row["query"]: (row["before"], row["after"]) for row in read.get("queries", [])}
-        return SimpleNamespace(run=run, rows=rows, ledger=ledger, kept=rows.keys() - ledger.keys(), manifest=manifest,
-                               queries=by_query, folders=folders_left)  # fmt: skip
+        return SimpleNamespace(
+            run=run,
+            rows=rows,
+            ledger=ledger,
+            kept=rows.keys() - ledger.keys(),
+            manifest=manifest,
+            queries=by_query,
+            folders=folders_left,
+        )
 
     return run_select
 
@@ -195,7 +202,9 @@ def test_the_audit_shows_the_distribution_before_and_after(balanced) -> None:
             old + new for old, new in zip(decades[len(str(before))], (1, before, after), strict=True)
         ]
         assert f">{query}</td>" in page
-    assert [[row["queries"], row["before"], row["after"]] for row in table] == [decades[digits] for digits in sorted(decades)]
+    assert [[row["queries"], row["before"], row["after"]] for row in table] == [
+        decades[digits] for digits in sorted(decades)
+    ]
     assert [row["lowest"] for row in table] == [10 ** (digits - 1) for digits in sorted(decades)]
     assert "Balance over queries: at most about 60 pairs each" in page
 
@@ -228,7 +237,9 @@ def test_a_derived_cap_is_as_a_given_one(choose) -> None:
 def test_counts_are_of_the_pairs_that_the_clusters_left(choose) -> None:
     """The copies of a picture do not make its queries common."""
     queries = {f"{number:032x}": ["fox"] for number in range(300)}
-    one_picture = {pair_id: "c" for pair_id in queries if int(pair_id, 16) >= 60} | {f"{n:032x}": f"{n}" for n in range(60)}
+    one_picture = {pair_id: "c" for pair_id in queries if int(pair_id, 16) >= 60} | {
+        f"{n:032x}": f"{n}" for n in range(60)
+    }
     done = choose(pairs_of(queries, cluster_id=one_picture, sha256=one_picture), balance_t=61)
     assert done.manifest.dropped == {"duplicate_image": 239}
     assert {row["query_count"] for row in done.rows.values()} == {61, None}

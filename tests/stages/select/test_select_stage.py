@@ -64,16 +64,33 @@ class Config(StageConfig):
 
 
 def pair(
-    name: str, cluster: str = "c", *, caption: str | None = None, side: int = 100, score: float | None = 0.3,
-    phash: int = PHASH, phash256: bytes = bytes(32), chroma4: bytes = bytes([128] * 32),
+    name: str,
+    cluster: str = "c",
+    *,
+    caption: str | None = None,
+    side: int = 100,
+    score: float | None = 0.3,
+    phash: int = PHASH,
+    phash256: bytes = bytes(32),
+    chroma4: bytes = bytes([128] * 32),
 ) -> Row:
     """A pair whose key says where it stands among equals; its image is named after it, and looks as all others do."""
     text = name if caption is None else caption
     return {
-        "pair_id": name, "url_id": f"image of {name}", "cluster_id": cluster, "caption": text, "caption_id": f"id of {text}",
-        "caption_chars": len(text), "original_width": side, "original_height": 100, "clip_score": score,
-        "sha256": f"sha256 of {name}", "phash": phash, "phash256": phash256, "chroma4": chroma4,
-    }  # fmt: skip
+        "pair_id": name,
+        "url_id": f"image of {name}",
+        "cluster_id": cluster,
+        "caption": text,
+        "caption_id": f"id of {text}",
+        "caption_chars": len(text),
+        "original_width": side,
+        "original_height": 100,
+        "clip_score": score,
+        "sha256": f"sha256 of {name}",
+        "phash": phash,
+        "phash256": phash256,
+        "chroma4": chroma4,
+    }
 
 
 def steps_from(phash: int, bits: int) -> int:
@@ -96,14 +113,19 @@ def choose(spark: object, tmp_path: Path, quiet: Reporter):
             run_stage(run.stages["clip"], run)
             manifest = run_stage(run.stages["select"], run)
         files = {role: [run.storage.path(file.path) for file in manifest.files[role]] for role in ("rows", "ledger")}
-        measured, ledger = (pa.concat_tables(map(pq.read_table, files[role])).to_pylist() for role in ("rows", "ledger"))
+        measured, ledger = (
+            pa.concat_tables(map(pq.read_table, files[role])).to_pylist() for role in ("rows", "ledger")
+        )
         return {row["pair_id"]: row for row in measured}, manifest, {row["key"]: row for row in ledger}
 
     return run_select
 
 
 LADDERS = {
-    "more pixels as served": [pair("z", side=300, score=0.1, caption="z"), pair("a", side=200, score=0.9, caption="a long one")],
+    "more pixels as served": [
+        pair("z", side=300, score=0.1, caption="z"),
+        pair("a", side=200, score=0.9, caption="a long one"),
+    ],
     "then a higher score": [pair("z", score=0.9, caption="z"), pair("a", score=0.2, caption="a long one")],
     "no score is below any score": [pair("z", score=-0.5, caption="z"), pair("a", score=None, caption="a long one")],
     "then a longer caption": [pair("z", score=None, caption="quite long"), pair("a", score=None, caption="short")],
@@ -113,8 +135,11 @@ LADDERS = {
 
 def test_the_representative_is_the_best_by_each_step_of_the_order_d4(choose) -> None:
     """D4: pixels, then CLIP score (none comes last), then length of the caption, then pair_id."""
-    rows = [row | {"cluster_id": step, "pair_id": f"{row['pair_id']} {step}"}
-            for step, (best, other) in LADDERS.items() for row in (other, best)]  # fmt: skip
+    rows = [
+        row | {"cluster_id": step, "pair_id": f"{row['pair_id']} {step}"}
+        for step, (best, other) in LADDERS.items()
+        for row in (other, best)
+    ]
     measured, manifest, ledger = choose(rows)
     for step, (best, other) in LADDERS.items():
         winner, loser = f"{best['pair_id']} {step}", f"{other['pair_id']} {step}"
@@ -126,13 +151,19 @@ def test_the_representative_is_the_best_by_each_step_of_the_order_d4(choose) -> 
 
 
 CLUSTER = [
-    pair("a", side=500, caption="a fox"), pair("b", side=400, caption="a fox"), pair("c", side=300, caption="a red fox"),
-    pair("d", side=200, caption="a red fox"), pair("e", side=100, caption="a fox in snow"), pair("f", cluster="other", caption="a fox"),
-]  # fmt: skip
+    pair("a", side=500, caption="a fox"),
+    pair("b", side=400, caption="a fox"),
+    pair("c", side=300, caption="a red fox"),
+    pair("d", side=200, caption="a red fox"),
+    pair("e", side=100, caption="a fox in snow"),
+    pair("f", cluster="other", caption="a fox"),
+]
 
 
 @pytest.mark.parametrize(("captions_per_image", "kept"), [(1, "af"), (2, "acf"), (3, "acef"), (9, "acef")])
-def test_a_cluster_keeps_so_many_distinct_captions_and_never_one_twice_d6(choose, captions_per_image: int, kept: str) -> None:
+def test_a_cluster_keeps_so_many_distinct_captions_and_never_one_twice_d6(
+    choose, captions_per_image: int, kept: str
+) -> None:
     """D6: of equal captions in a cluster only the best pair's stays, however many may."""
     measured, manifest, ledger = choose(CLUSTER, captions_per_image=captions_per_image)
     assert "".join(sorted(measured.keys() - ledger.keys())) == kept
@@ -149,10 +180,16 @@ def test_neither_order_nor_partitions_of_the_rows_move_a_choice_d4(choose) -> No
     """D4: equal rows give equal verdicts, one partition or many."""
     dice = random.Random(7)
     rows = [
-        pair(f"{number:03}", f"c{number % 9}", caption=f"caption {number % 5}", side=100 + number % 3,
-             score=dice.choice([None, 0.3, 0.4]), phash=steps_from(PHASH, number % 12))
+        pair(
+            f"{number:03}",
+            f"c{number % 9}",
+            caption=f"caption {number % 5}",
+            side=100 + number % 3,
+            score=dice.choice([None, 0.3, 0.4]),
+            phash=steps_from(PHASH, number % 12),
+        )
         for number in range(90)
-    ]  # fmt: skip
+    ]
     first = choose(rows, captions_per_image=2)
     assert len({row["image_of"] for row in first[0].values()}) > 9
     for partitions in (1, 7):
@@ -175,7 +212,9 @@ def test_a_chain_keeps_every_picture_that_is_no_copy_of_one_that_stays_d2(choose
     for name, row in measured.items():
         kept = "adgjmp"[(ord(name) - ord("a")) // 3]
         assert row["image_of"] == f"image of {kept}"
-        assert (row["duplicate_of"], row["duplicate_bits"]) == ((None, None) if name == kept else (kept, 2 * (ord(name) - ord(kept))))
+        assert (row["duplicate_of"], row["duplicate_bits"]) == (
+            (None, None) if name == kept else (kept, 2 * (ord(name) - ord(kept)))
+        )
         assert name == kept or ledger[name]["detail"] == kept
 
 
@@ -195,7 +234,11 @@ def test_batches_may_end_inside_a_cluster(chunk: int) -> None:
 
 COPY = {"phash": PHASH ^ 0b1111, "phash256": bytes([255] * 3) + bytes(29), "chroma4": bytes([128 - 16, 128 + 16] * 16)}
 """At all three limits."""
-BEYOND = {"phash": PHASH ^ 0b11111, "phash256": bytes([255] * 3) + b"\1" + bytes(28), "chroma4": bytes([128] * 31 + [111])}
+BEYOND = {
+    "phash": PHASH ^ 0b11111,
+    "phash256": bytes([255] * 3) + b"\1" + bytes(28),
+    "chroma4": bytes([128] * 31 + [111]),
+}
 
 
 def test_a_copy_is_within_all_three_limits_and_dedups_settings_are_these(choose) -> None:
@@ -226,8 +269,12 @@ def test_equal_bytes_are_one_picture_whatever_is_measured_of_it_d1_d7(choose) ->
 
 def test_the_captions_of_a_copy_stay_beside_the_picture_that_stays_d6(choose) -> None:
     """D6: under their own pair_id, with image_of naming the picture; another picture of the cluster has its own."""
-    rows = [pair("a", side=500), pair("b", side=400), pair("far", side=300, caption="a", phash=steps_from(PHASH, 20)),
-            pair("c", phash=steps_from(PHASH, 2))]  # fmt: skip
+    rows = [
+        pair("a", side=500),
+        pair("b", side=400),
+        pair("far", side=300, caption="a", phash=steps_from(PHASH, 20)),
+        pair("c", phash=steps_from(PHASH, 2)),
+    ]
     measured, _, ledger = choose(rows, captions_per_image=2)
     assert measured.keys() - ledger.keys() == {"a", "b", "far"}
     assert (measured["b"]["image_of"], measured["b"]["caption_rank"]) == ("image of a", 2)
@@ -252,17 +299,23 @@ def test_a_domain_has_no_more_images_than_its_cap_the_same_ones_in_any_order(cho
 
 
 def test_captions_of_one_picture_share_its_place_in_the_domain(choose) -> None:
-    rows = [pair(f"{image}{caption}", image, caption=caption) | {"image_domain": "a.example", "sha256": image, "url_id": image}
-            for image in "pq" for caption in ("one", "two")]  # fmt: skip
+    rows = [
+        pair(f"{image}{caption}", image, caption=caption)
+        | {"image_domain": "a.example", "sha256": image, "url_id": image}
+        for image in "pq"
+        for caption in ("one", "two")
+    ]
     found, manifest, _ = choose(rows, images_per_domain=1, captions_per_image=2)
     assert manifest.dropped == {"domain_cap": 2}
     assert {name: row["domain_rank"] for name, row in found.items()} == {"pone": 1, "ptwo": 1, "qone": 2, "qtwo": 2}
 
 
 def test_a_caption_from_a_small_domain_goes_with_its_picture_from_a_large_one(choose) -> None:
-    rows = [pair("rep", "c", side=300) | {"image_domain": "large.example", "url_id": "z"},
-            pair("copy", "c", caption="other") | {"image_domain": "small.example"},
-            pair("first", "d") | {"image_domain": "large.example", "url_id": "a"}]  # fmt: skip
+    rows = [
+        pair("rep", "c", side=300) | {"image_domain": "large.example", "url_id": "z"},
+        pair("copy", "c", caption="other") | {"image_domain": "small.example"},
+        pair("first", "d") | {"image_domain": "large.example", "url_id": "a"},
+    ]
     _, manifest, ledger = choose(rows, images_per_domain=1, captions_per_image=2)
     assert manifest.dropped == {"domain_cap": 2}
     assert set(ledger) == {"rep", "copy"}

@@ -20,20 +20,38 @@ FLICKR8K = SHARED / "data" / "flickr8k-captions.tsv.gz"
 
 
 def measured(*alt_texts, **settings):
-    batch = pa.record_batch({"candidate_id": [str(n) for n in range(len(alt_texts))], "alt_text": pa.array(alt_texts, pa.string())})
+    batch = pa.record_batch(
+        {"candidate_id": [str(n) for n in range(len(alt_texts))], "alt_text": pa.array(alt_texts, pa.string())}
+    )
     return measure_batch(batch, Config(**settings)).to_pylist()
 
 
 def test_every_row_has_its_measurements_in_order():
-    rows = measured("A red fox &amp; a hare in the deep snow", None, "", "A red fox &amp; a hare in the deep snow", "logo")
+    rows = measured(
+        "A red fox &amp; a hare in the deep snow", None, "", "A red fox &amp; a hare in the deep snow", "logo"
+    )
     assert rows[0] == rows[3]
     assert rows[0] | {"lang_prob": None} == {
-        "caption": "A red fox & a hare in the deep snow", "caption_id": key_of("A red fox & a hare in the deep snow"),
-        "caption_chars": 35, "caption_weight": 35, "raw_chars": 39, "caption_letters": 25, "boilerplate": None,
-        "top_word_share": 0.0, "repeated_share": 0.0, "symbol_share": 1 / 35, "keywords": 0,
-        "pii_emails": 0, "pii_phones": 0, "pii_ips": 0, "pii_cards": 0, "adult_term": None,
-        "lang": "en", "lang_prob": None, "lang_guess": "en",
-    }  # fmt: skip
+        "caption": "A red fox & a hare in the deep snow",
+        "caption_id": key_of("A red fox & a hare in the deep snow"),
+        "caption_chars": 35,
+        "caption_weight": 35,
+        "raw_chars": 39,
+        "caption_letters": 25,
+        "boilerplate": None,
+        "top_word_share": 0.0,
+        "repeated_share": 0.0,
+        "symbol_share": 1 / 35,
+        "keywords": 0,
+        "pii_emails": 0,
+        "pii_phones": 0,
+        "pii_ips": 0,
+        "pii_cards": 0,
+        "adult_term": None,
+        "lang": "en",
+        "lang_prob": None,
+        "lang_guess": "en",
+    }
     assert [row["boilerplate"] for row in rows] == [None, None, None, None, "generic"]
     assert rows[1]["caption"] == rows[2]["caption"] == ""
 
@@ -70,7 +88,9 @@ def test_a_row_that_raises_costs_no_other_row(monkeypatch):
 
 def test_bytes_that_are_no_utf8_cost_only_themselves():
     """T4"""
-    column = pa.StringArray.from_buffers(2, pa.py_buffer(pa.array([0, 4, 8], pa.int32()).buffers()[1]), pa.py_buffer(b"f\xffx!good"))
+    column = pa.StringArray.from_buffers(
+        2, pa.py_buffer(pa.array([0, 4, 8], pa.int32()).buffers()[1]), pa.py_buffer(b"f\xffx!good")
+    )
     rows = measure_batch(pa.record_batch({"alt_text": column}), Config()).to_pylist()
     assert [row["caption"] for row in rows] == ["f\ufffdx!", "good"]
 
@@ -137,7 +157,9 @@ def test_the_default_length_rule_keeps_every_language_of_flickr8k():
     assert all(sum(captions) / len(captions) > 0.999 for captions in kept.values())
 
 
-@pytest.mark.parametrize("settings", [{"min_chars": 0}, {"max_chars": 2001}, {"und": "maybe"}, {"min_lang_prob": 1.5}, {"min_char": 5}])
+@pytest.mark.parametrize(
+    "settings", [{"min_chars": 0}, {"max_chars": 2001}, {"und": "maybe"}, {"min_lang_prob": 1.5}, {"min_char": 5}]
+)
 def test_a_bad_setting_is_refused(settings):
     with pytest.raises(ValidationError):
         Config(**settings)
@@ -174,7 +196,9 @@ def test_the_image_url_is_measured_for_lists_and_counts(tmp_path):
     }
 
 
-@pytest.mark.parametrize("text", ["é" * 1500, "cafÃ© prix é à la carte", "Ã©tÃ© Ẽ", "e\u0301" * 3000, "ガ" * 1999, "한글 사진 " * 100])
+@pytest.mark.parametrize(
+    "text", ["é" * 1500, "cafÃ© prix é à la carte", "Ã©tÃ© Ẽ", "e\u0301" * 3000, "ガ" * 1999, "한글 사진 " * 100]
+)
 def test_rows_of_one_pair_are_measured_alike(text):
     """pair_id is of the text in NFC, and all rows of a pair get the same verdict."""
     composed, apart = measured(unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))

@@ -33,16 +33,34 @@ TEXTS = [
 ]
 
 SCRIPTS = [
-    "abcdefghijklmnopqrstuvwxyz ", "ABCDEFGHIJ Klmnop", "àâäçéèêëîïôöœßùûüÿñ ", "ăâđêôơưàảãạáằẳ aeiouy", "\u0300\u0301\u0303\u0309\u0323aeiouyAEIOUYăâ ",
-    "șțşţăîâ ", "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґѓќљњ ", "αβγδεζηθικλμνξοπρστυφχψως ", "אבגדהוזחטיכלמנסעפצקרשת ", "ابتثجحخدذرزسشصضطظعغفقكلمنهويیکگپچژ ",
-    "अआइईउऊएऐओऔकखगघचछजझटठडढतथदधनपफबभमयरलवशषसह्ािीुू ", "กขคงจฉชซญดตถทนบปผฝพฟมยรลวสหอฮะาำิีึืุูเแโใไ", "あいうえおかきくけこアイウエオカキク日本語の犬", "的一是不了人我在有他这为之大来以个中上們國學", "가나다라마바사아자차카타파하 ",
-    "0123456789 .,;:!?()[]{}_^`", "\u00a0\u00ab\u00b0\u00bb\u2010\u2013\u201c\u201d\u2026 ", "🦊❄\U00010400\U00010428\U0001d400𠀀 ", "\ud800\udbff\udc00\udfff", "\x00\t\n\r\u200b\u200d\ufeff",
-]  # fmt: skip
+    "abcdefghijklmnopqrstuvwxyz ",
+    "ABCDEFGHIJ Klmnop",
+    "àâäçéèêëîïôöœßùûüÿñ ",
+    "ăâđêôơưàảãạáằẳ aeiouy",
+    "\u0300\u0301\u0303\u0309\u0323aeiouyAEIOUYăâ ",
+    "șțşţăîâ ",
+    "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґѓќљњ ",
+    "αβγδεζηθικλμνξοπρστυφχψως ",
+    "אבגדהוזחטיכלמנסעפצקרשת ",
+    "ابتثجحخدذرزسشصضطظعغفقكلمنهويیکگپچژ ",
+    "अआइईउऊएऐओऔकखगघचछजझटठडढतथदधनपफबभमयरलवशषसह्ािीुू ",
+    "กขคงจฉชซญดตถทนบปผฝพฟมยรลวสหอฮะาำิีึืุูเแโใไ",
+    "あいうえおかきくけこアイウエオカキク日本語の犬",
+    "的一是不了人我在有他这为之大来以个中上們國學",
+    "가나다라마바사아자차카타파하 ",
+    "0123456789 .,;:!?()[]{}_^`",
+    "\u00a0\u00ab\u00b0\u00bb\u2010\u2013\u201c\u201d\u2026 ",
+    "🦊❄\U00010400\U00010428\U0001d400𠀀 ",
+    "\ud800\udbff\udc00\udfff",
+    "\x00\t\n\r\u200b\u200d\ufeff",
+]
 
 pieces = st.one_of(
     st.sampled_from(SCRIPTS).flatmap(lambda script: st.text(st.sampled_from(script), max_size=40)),
     st.text(st.characters(), max_size=20),  # any code point, surrogates too
-    st.sampled_from([" https://a.example/b?c=d ", "http://", "ftp://x", " me@mail.example ", "@", "a@b", "NATO ", "  "]),
+    st.sampled_from(
+        [" https://a.example/b?c=d ", "http://", "ftp://x", " me@mail.example ", "@", "a@b", "NATO ", "  "]
+    ),
 )
 strings = st.lists(pieces, max_size=5).map("".join)
 
@@ -81,16 +99,46 @@ def test_any_of_very_many_strings_has_langdetects_answer(texts):
     assert language.detect(texts) == reference.detect(texts)
 
 
-@pytest.mark.parametrize("text", [
-    "", " ", "     ", "\x00", "a", "A", "AA", "aB", "ÉÉ é",
-    "The NATO summit of the EU in BRUSSELS", "McDONALD'S iPHONE", "UN HOMME EN T-SHIRT",
-    "Xem https://vi.example/duong-dan?x=1 va goi cho toi@thu.example nhe", "see http://", "a@b and c@d.e.f",
-    "Mo\u0323t nga\u0300y \u0111e\u0323p tr\u01a1\u0300i", "e\u0302\u0301", "\u1ea1 \u1ec7 \u1ef9",
-    "Москва на Volga", "東京 Tokyo タワー", "中国 CJK", "сolor", "[\\]^_` кот и пёс",
-    "a" * LONGEST_TEXT, "b" * (LONGEST_TEXT + 1), "1" * LONGEST_TEXT + " a man is standing",
-    "the " * 2500 + "les chats et les chiens", " " * 9_990 + "hund und katze", "http://a.b " + "z" * 30_000,
-    "na na na na", "la", "\U0001d400\U0001d401 bold", "\ud83d\ude00 lone halves of a face", "\u0e01", "\uac00\uac01",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "     ",
+        "\x00",
+        "a",
+        "A",
+        "AA",
+        "aB",
+        "ÉÉ é",
+        "The NATO summit of the EU in BRUSSELS",
+        "McDONALD'S iPHONE",
+        "UN HOMME EN T-SHIRT",
+        "Xem https://vi.example/duong-dan?x=1 va goi cho toi@thu.example nhe",
+        "see http://",
+        "a@b and c@d.e.f",
+        "Mo\u0323t nga\u0300y \u0111e\u0323p tr\u01a1\u0300i",
+        "e\u0302\u0301",
+        "\u1ea1 \u1ec7 \u1ef9",
+        "Москва на Volga",
+        "東京 Tokyo タワー",
+        "中国 CJK",
+        "сolor",
+        "[\\]^_` кот и пёс",
+        "a" * LONGEST_TEXT,
+        "b" * (LONGEST_TEXT + 1),
+        "1" * LONGEST_TEXT + " a man is standing",
+        "the " * 2500 + "les chats et les chiens",
+        " " * 9_990 + "hund und katze",
+        "http://a.b " + "z" * 30_000,
+        "na na na na",
+        "la",
+        "\U0001d400\U0001d401 bold",
+        "\ud83d\ude00 lone halves of a face",
+        "\u0e01",
+        "\uac00\uac01",
+    ],
+)
 def test_what_langdetect_treats_in_its_own_way_is_treated_so(text):
     """T6"""
     assert language.detect([text]) == reference.detect([text])
@@ -144,9 +192,14 @@ def test_another_process_gives_the_same_bits():
     """T5"""
     code = "import sys; from pipeline.stages.text.language import detect; print(detect(sys.argv[1:]))"
     other = subprocess.run(
-        [sys.executable, "-c", code, *TEXTS], capture_output=True, text=True, check=True, encoding="utf-8",
-        cwd=ROOT, env={**os.environ, "PYTHONUTF8": "1", "PYTHONHASHSEED": "7"},
-    )  # fmt: skip
+        [sys.executable, "-c", code, *TEXTS],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONHASHSEED": "7"},
+    )
     assert other.stdout.strip() == repr(language.detect(TEXTS))
 
 

@@ -137,7 +137,10 @@ def test_the_packed_environment_has_the_machine_code_of_the_kernels(tmp_path):
 def at_once(code: str, processes: int, kept: Path) -> set[str]:
     """What so many new processes print that all start now; none may fail."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(kept)}
-    started = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
     printed = {process.communicate()[0].strip() for process in started}
     assert [process.returncode for process in started] == [0] * processes
     assert len(list(kept.rglob("*.nb?"))) == 2

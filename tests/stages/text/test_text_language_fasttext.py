@@ -12,7 +12,11 @@ from pipeline.stages.text.captions import languages
 from pipeline.stages.text.config import Config
 from pipeline.stages.text.language import fasttext
 
-TEXTS = ["Ein kleines Mädchen klettert in ein Spielhaus", "A red fox in the deep snow", "Una nena puxa nunha casa de xogos"]
+TEXTS = [
+    "Ein kleines Mädchen klettert in ein Spielhaus",
+    "A red fox in the deep snow",
+    "Una nena puxa nunha casa de xogos",
+]
 
 
 def test_it_names_languages_that_langdetect_does_not_know():

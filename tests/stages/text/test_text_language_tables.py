@@ -30,12 +30,21 @@ def test_profiles_are_loaded_in_the_order_of_their_names():
 def test_every_ngram_has_langdetects_frequencies():
     _, profiles = Profiles.of_langdetect()
     theirs = reference.factory().word_lang_prob_map
-    ngrams = ["".join(chr(code) for code in codes if code) for codes in zip(
-        *((profiles.ngrams >> np.uint64(before * CHARACTER_BITS) & np.uint64(2**CHARACTER_BITS - 1)).tolist() for before in (2, 1, 0)),
-        strict=True,
-    )]  # fmt: skip
+    ngrams = [
+        "".join(chr(code) for code in codes if code)
+        for codes in zip(
+            *(
+                (profiles.ngrams >> np.uint64(before * CHARACTER_BITS) & np.uint64(2**CHARACTER_BITS - 1)).tolist()
+                for before in (2, 1, 0)
+            ),
+            strict=True,
+        )
+    ]
     assert len(ngrams) == len(theirs)
-    assert all(row[:LANGUAGES] == theirs[ngram] and row[LANGUAGES:] == [0.0] for ngram, row in zip(ngrams, profiles.frequencies.tolist(), strict=True))
+    assert all(
+        row[:LANGUAGES] == theirs[ngram] and row[LANGUAGES:] == [0.0]
+        for ngram, row in zip(ngrams, profiles.frequencies.tolist(), strict=True)
+    )
 
 
 def test_beyond_what_is_asked_for_langdetect_changes_no_character_and_nothing_is_a_capital():

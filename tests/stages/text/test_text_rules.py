@@ -18,16 +18,34 @@ from pipeline.stages.text.language.names import require_languages
 from pipeline.stages.text.stage import Config, Text
 
 KEPT: dict[str, Any] = {
-    "caption": "A red fox in the snow at dawn", "raw_chars": 29, "caption_chars": 29, "caption_weight": 29, "caption_letters": 22,
-    "top_word_share": 0.0, "repeated_share": 0.0, "symbol_share": 0.0, "keywords": 0,
-    "pii_emails": 0, "pii_phones": 0, "pii_ips": 0, "pii_cards": 0, "blocked_url": False,
-    "lang": "en", "lang_prob": 0.99, "lang_guess": "en",
-    "caption_images": 1, "caption_domain_images": 1, "pair_rank": 1, "image_optouts": [],
-}  # fmt: skip
+    "caption": "A red fox in the snow at dawn",
+    "raw_chars": 29,
+    "caption_chars": 29,
+    "caption_weight": 29,
+    "caption_letters": 22,
+    "top_word_share": 0.0,
+    "repeated_share": 0.0,
+    "symbol_share": 0.0,
+    "keywords": 0,
+    "pii_emails": 0,
+    "pii_phones": 0,
+    "pii_ips": 0,
+    "pii_cards": 0,
+    "blocked_url": False,
+    "lang": "en",
+    "lang_prob": 0.99,
+    "lang_guess": "en",
+    "caption_images": 1,
+    "caption_domain_images": 1,
+    "pair_rank": 1,
+    "image_optouts": [],
+}
 UNKNOWN = {"lang": "und", "lang_guess": None, "lang_prob": None}
 UNSURE = {"lang": "und", "lang_guess": "sk", "lang_prob": 0.57}
 GERMAN = {"lang": "de", "lang_guess": "de"}
-TOO_LONG = {name: None for name in KEPT if name not in ("raw_chars", "image_optouts", "blocked_url")} | {"raw_chars": 5 << 20}
+TOO_LONG = {name: None for name in KEPT if name not in ("raw_chars", "image_optouts", "blocked_url")} | {
+    "raw_chars": 5 << 20
+}
 
 
 def verdict(row: dict[str, Any], settings: dict[str, Any]) -> Verdict | None:

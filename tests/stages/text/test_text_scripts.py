@@ -14,11 +14,27 @@ from pipeline.stages.text.scripts import SCRIPTS_OF, fits, script_of
 @pytest.mark.parametrize(
     ("text", "script"),
     [
-        ("Red fox", "Latin"), ("Straße", "Latin"), ("ﬁn", "Latin"), ("Ｆｏｘ", "Latin"), ("лиса fox", "Cyrillic"), ("αλεπού", "Greek"),
-        ("ثعلب", "Arabic"), ("שועל", "Hebrew"), ("लोमड़ी", "Devanagari"), ("শিয়াল", "Bengali"), ("จิ้งจอก", "Thai"), ("狐狸", "Han"), ("きつね", "kana"),
-        ("ｷﾂﾈ", "kana"), ("여우", "Hangul"), ("ադուես", "other"), ("მელა", "other"), ("2024 🦊", None), ("", None),
+        ("Red fox", "Latin"),
+        ("Straße", "Latin"),
+        ("ﬁn", "Latin"),
+        ("Ｆｏｘ", "Latin"),
+        ("лиса fox", "Cyrillic"),
+        ("αλεπού", "Greek"),
+        ("ثعلب", "Arabic"),
+        ("שועל", "Hebrew"),
+        ("लोमड़ी", "Devanagari"),
+        ("শিয়াল", "Bengali"),
+        ("จิ้งจอก", "Thai"),
+        ("狐狸", "Han"),
+        ("きつね", "kana"),
+        ("ｷﾂﾈ", "kana"),
+        ("여우", "Hangul"),
+        ("ադուես", "other"),
+        ("მელა", "other"),
+        ("2024 🦊", None),
+        ("", None),
     ],
-)  # fmt: skip
+)
 def test_the_script_is_that_of_most_letters(text, script) -> None:
     assert script_of(text) == script
 

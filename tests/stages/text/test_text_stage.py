@@ -47,9 +47,10 @@ def run(spark, tmp_path_factory):
     (folder.parent / "domains.txt").write_text("bad.test\n")
     (folder.parent / "urls.txt").write_text("http://a.test:80/./blocked.jpg\n")
     sets = {
-        "extract.inputs": [str(folder)], "text.blocked_domains": [str(folder.parent / "domains.txt")],
+        "extract.inputs": [str(folder)],
+        "text.blocked_domains": [str(folder.parent / "domains.txt")],
         "text.blocked_urls": [str(folder.parent / "urls.txt")],
-    }  # fmt: skip
+    }
     config = load_config(funnel.Config, sets=[f"{name}={json.dumps(value)}" for name, value in sets.items()])
     opened = funnel.open_run(str(run_folder), config, Reporter(quiet=True))
     funnel.build(opened, until="text")
@@ -92,7 +93,13 @@ def test_a_caption_counts_the_images_beside_it_t13(judged) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("fox.jpg", "domain_blocked"), ("blocked.jpg", "url_blocked"), ("hot.jpg", "adult_term"), ("shoes.jpg", "text_repetition"), ("mail.jpg", None)],
+    [
+        ("fox.jpg", "domain_blocked"),
+        ("blocked.jpg", "url_blocked"),
+        ("hot.jpg", "adult_term"),
+        ("shoes.jpg", "text_repetition"),
+        ("mail.jpg", None),
+    ],
 )
 def test_what_is_refused_before_any_request(judged, name, reason) -> None:
     """T12 among them."""
@@ -146,23 +153,34 @@ def test_what_lists_say_of_a_picture_is_united_over_all_its_rows_f42(spark, tmp_
     another one; where the boxes of a row cannot be read, all of its picture is a box."""
     boat, hare = "A wooden boat on a quiet lake", "A white hare in the snow at dusk"
     said = [
-        ("1", boat, "ab", [[0.5, 0.5, 1.0, 1.0]]), ("1", boat, "cd", None), ("1", None, "ef", [[0.0, 0.0, 0.1, 0.1]]),
-        ("2", hare, None, None), ("3", hare, None, "[["), ("3", boat, None, None),
-    ]  # fmt: skip
+        ("1", boat, "ab", [[0.5, 0.5, 1.0, 1.0]]),
+        ("1", boat, "cd", None),
+        ("1", None, "ef", [[0.0, 0.0, 0.1, 0.1]]),
+        ("2", hare, None, None),
+        ("3", hare, None, "[["),
+        ("3", boat, None, None),
+    ]
     lines = [
-        json.dumps({"url": f"http://a.test/{name}.jpg", "caption": text, "sha256": digits and digits * 32, "faces": boxes})
+        json.dumps(
+            {"url": f"http://a.test/{name}.jpg", "caption": text, "sha256": digits and digits * 32, "faces": boxes}
+        )
         for name, text, digits, boxes in said
     ]
     (tmp_path / "list.jsonl").write_text("\n".join(lines))
-    sets = [f"extract.inputs={json.dumps([str(tmp_path / 'list.jsonl')])}", "extract.sha256_column=sha256", "extract.boxes_column=faces"]
+    sets = [
+        f"extract.inputs={json.dumps([str(tmp_path / 'list.jsonl')])}",
+        "extract.sha256_column=sha256",
+        "extract.boxes_column=faces",
+    ]
     opened = funnel.open_run(str(tmp_path / "run"), load_config(funnel.Config, sets=sets), Reporter(quiet=True))
     extract = funnel.build(opened, until="text")[1]
     assert extract.dropped == {"alt_missing": 1, "row_malformed": 1}
     kept = {row.request_url[-5]: (row.image_sha256s, row.image_boxes) for row in opened.kept("text").collect()}
     assert kept == {
         "1": (["ab" * 32, "cd" * 32, "ef" * 32], [0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 1.0]),
-        "2": (None, None), "3": (None, [0.0, 0.0, 1.0, 1.0]),
-    }  # fmt: skip
+        "2": (None, None),
+        "3": (None, [0.0, 0.0, 1.0, 1.0]),
+    }
 
 
 def test_boxes_of_pages_are_refused_in_one_line(tmp_path) -> None:

@@ -23,11 +23,26 @@ def test_the_default_terms_are_found_on_word_borders_in_any_case(caption) -> Non
 @pytest.mark.parametrize(
     "caption",
     [
-        "Tree Sparrow and Great Tits", "Cocktail bar", "Scunthorpe in Essex and Middlesex", "A hoodie in XXL", "Alan Cumming", "Dick Van Dyke",
-        "Nude pumps by Louboutin", "Gay pride flag", "Bikini bottom", "Ford Escort", "A cock and two hens", "Breast cancer ribbon",
-        "Sexy evening dress", "Boquete, Panama", "Venus of Willendorf, nude figure", "Penistone station", "big boobshirt", "Moby Dick",
+        "Tree Sparrow and Great Tits",
+        "Cocktail bar",
+        "Scunthorpe in Essex and Middlesex",
+        "A hoodie in XXL",
+        "Alan Cumming",
+        "Dick Van Dyke",
+        "Nude pumps by Louboutin",
+        "Gay pride flag",
+        "Bikini bottom",
+        "Ford Escort",
+        "A cock and two hens",
+        "Breast cancer ribbon",
+        "Sexy evening dress",
+        "Boquete, Panama",
+        "Venus of Willendorf, nude figure",
+        "Penistone station",
+        "big boobshirt",
+        "Moby Dick",
     ],
-)  # fmt: skip
+)
 def test_honest_captions_hold_no_default_term(caption) -> None:
     assert read_lists("default", [], []).adult_term(caption) is None
 
@@ -59,7 +74,10 @@ def test_a_domain_is_read_as_hosts_are_written(tmp_path) -> None:
     assert lists.domain("a.dot.example.") == "dot.example"
 
 
-@pytest.mark.parametrize("line", ["https://evil.example/", "*.wild.example", "0.0.0.0 hosts.example", "a.example # why", "a.example/x", "a:80"])
+@pytest.mark.parametrize(
+    "line",
+    ["https://evil.example/", "*.wild.example", "0.0.0.0 hosts.example", "a.example # why", "a.example/x", "a:80"],
+)
 def test_a_line_that_is_no_domain_is_named_t16(tmp_path, line) -> None:
     """T16: it would block nothing, and nobody would know."""
     with pytest.raises(InputError) as raised:

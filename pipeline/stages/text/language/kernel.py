@@ -168,9 +168,14 @@ def mean_of_walks(
 
 
 def detect_batch(
-    characters: np.ndarray, ends: np.ndarray, alphabet: Alphabet, profiles: Profiles, stream: Stream,
-    found: np.ndarray, probabilities: np.ndarray,
-) -> None:  # fmt: skip
+    characters: np.ndarray,
+    ends: np.ndarray,
+    alphabet: Alphabet,
+    profiles: Profiles,
+    stream: Stream,
+    found: np.ndarray,
+    probabilities: np.ndarray,
+) -> None:
     """Judge T texts that lie one after the other in ``characters`` (uint32), each up to its place in ``ends`` (T).
 
     Writes the column of each text's language, or NONE, to ``found`` and its probability to ``probabilities``. No text
