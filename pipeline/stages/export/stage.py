@@ -25,6 +25,7 @@ from pyspark.sql import functions as F
 from pipeline.core import verdict
 from pipeline.core.config import Field, Measure, Operate, StageConfig
 from pipeline.core.context import Context, LooksAt
+from pipeline.core.corpus_manifest import MANIFEST
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
@@ -32,7 +33,7 @@ from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
 from pipeline.core.tables import by_place, read_table, spark_schema
-from pipeline.stages.export.corpus import MANIFEST, publish_corpus, recover_swap
+from pipeline.stages.export.corpus import publish_corpus, recover_swap
 from pipeline.stages.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
 from schemas.pairs import CLUSTER_COLUMNS, PAIR_COLUMNS
