@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core.context import Context
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, part_name, swept
+from pipeline.core.parts import OpenPart, committed, files_of, swept
 from pipeline.core.rules import Rule, col
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage, read_pictures
@@ -151,10 +151,9 @@ def _embedder(
         while part := list(islice(rows, config.batch_size * BATCHES_PER_PART)):
             ids = [row["id"] for row in part]
             tables = _embedding_tables(part, config, lambda some: embed(some, _model(config), storage))
-            record = write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables)
-            identity = key_of(kind, *ids)
-            name = part_name(measure_key, identity)
-            commit(storage, "clip", Part(name, measure_key, identity, {kind: record}, {"rows": len(ids)}))
+            with OpenPart(storage, Clip.name, measure_key) as open_part:
+                open_part.add_file(kind, write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables))
+                name = open_part.commit(key_of(kind, *ids), {"rows": len(ids)})
             yield pa.RecordBatch.from_pydict({"part": [name]})
 
     return work

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name, swept
+from pipeline.core.parts import OpenPart, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
@@ -162,10 +162,10 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
                 good += sum(row["outcome"] == OK for row in rows)
                 yield pa.Table.from_pylist(rows, schema=ADDS)
 
-        record = write_file(storage, ROWS_FOLDER, ADDS, tables())
-        part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows, "good": good})
-        commit(storage, stage, part)
-        return name
+        with OpenPart(storage, stage, measure_key) as part:
+            record = write_file(storage, ROWS_FOLDER, ADDS, tables())
+            part.add_file("rows", record)
+            return part.commit(split.fingerprint, {"rows": record.rows, "good": good})
 
     return work
 

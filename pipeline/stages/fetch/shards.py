@@ -28,7 +28,7 @@ from pipeline.core.storage import Storage, read_pictures
 from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings
-from pipeline.stages.fetch.store import OpenPart, StoredRow, asked_since
+from pipeline.stages.fetch.store import ImagePart, StoredRow, asked_since
 from pipeline.vision.settings import OK
 from pipeline.web.reasons import NetReason
 
@@ -97,10 +97,10 @@ def measure_in_place(
                 for done in asked_since(storage, known, measure_key, todo):
                     del todo[done]
             if todo:
-                with OpenPart(storage, measure_key) as part:
+                with ImagePart(storage, measure_key) as part:
                     for row, picture in _measured(list(todo.values()), storage, examiner, config.max_bytes):
                         part.add(row, picture)
-                    part.commit()
+                    part.close()
             images += len(todo)
     yield pa.RecordBatch.from_pydict({"images": [images]})
 
