@@ -12,26 +12,26 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from pipeline.copies.signature import CopyLimits, Signatures, room_for
-from pipeline.core.compiled import OPTIONS, compiled
-
-inlined = njit(**OPTIONS, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""A part of the two functions at the end, never called from Python."""
+from pipeline.core.compiled import compiled, inlined
 
 ONE = np.uint64(1)
 
 
-@intrinsic
-def popcount(typing_context: Any, bits: Any) -> Any:
-    """Bits set in a uint64: one instruction."""
+def _popcount(typing_context: Any, bits: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), build
+
+
+_intrinsic: Any = intrinsic  # its type is that of the code generator; compiled functions call what is generated
+popcount: Callable[[np.uint64], np.uint64] = _intrinsic(_popcount)
+"""Bits set in a uint64: one instruction."""
 
 
 @inlined
@@ -72,7 +72,7 @@ def distances_met(phash: np.ndarray, i: int, first: int, end: int, most: int) ->
 
     Most rows meet none, and that is found out without a branch.
     """
-    own, near, others = phash[i], 0, phash[first:end]
+    own, near, others = phash[i], np.int64(0), phash[first:end]
     for other in others:
         near += popcount(own ^ other) <= np.uint64(most)
     met = np.uint64(0)
@@ -149,7 +149,7 @@ def nearest_listed(
     int64: whose they are. ``found`` [N] int64 receives the listed picture, or -1; ``between`` [N] the distance.
     """
     for i in range(len(rows.phash)):
-        best, place = limits.phash + 1, -1
+        best, place = np.int64(limits.phash + 1), -1
         for number in range(len(masks)):
             key = rows.phash[i] & masks[number]
             at = np.searchsorted(keys[number], key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 PHASH_BITS = 64
@@ -58,8 +59,8 @@ def _whole(rows: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def telling(phash: pa.Array | pa.ChunkedArray, phash_margin: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def telling(phash: pa.Array | pa.ChunkedArray, phash_margin: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Which hashes tell something of their pictures, [N] bool: neither null nor degenerate."""
-    bits = np.bitwise_count(phash.fill_null(0).to_numpy().view(np.uint64))
-    margin = phash_margin.fill_null(0).to_numpy()
+    bits: npt.NDArray[np.uint8] = np.bitwise_count(phash.fill_null(0).to_numpy().view(np.uint64))
+    margin: npt.NDArray[np.float64] = phash_margin.fill_null(0).to_numpy()
     return (bits > DEGENERATE_BITS) & (bits < PHASH_BITS - DEGENERATE_BITS) & (margin >= DEGENERATE_MARGIN)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 from langdetect.detector import Detector
-from numba import njit
 
+from pipeline.core.compiled import inlined
 from pipeline.stages.text.language.stream import OUTPUTS_OF_GAUSS, TRIALS, Stream
 from pipeline.stages.text.language.tables import (
     BUCKET_BITS,
@@ -26,9 +26,6 @@ from pipeline.stages.text.language.tables import (
     Alphabet,
     Profiles,
 )
-
-inlined = njit(error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""A part of detect_batch, never called from Python. The error model as in ``compiled``."""
 
 NONE = -1
 
