@@ -31,6 +31,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -178,15 +179,15 @@ class _SpanHashes:
     def __init__(self, folded: Folded) -> None:
         powers, self._inverse = _powers(1 << max(len(folded.codes), 1).bit_length())
         terms = (folded.codes + np.uint64(1)) * powers[: len(folded.codes)]
-        self._sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+        self._sums: npt.NDArray[np.uint64] = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
 
-    def of(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """uint64 [spans]: equal for equal texts, wherever they stand."""
+    def of(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        """[spans]: equal for equal texts, wherever they stand."""
         return (self._sums[ends] - self._sums[starts]) * self._inverse[starts]
 
 
 @lru_cache(maxsize=4)
-def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
+def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """MULTIPLIER to the powers 0 .. size - 1 modulo 2^64, and their inverses."""
     inverse = pow(MULTIPLIER, -1, 1 << 64)
     both = []

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -99,6 +99,13 @@ def read_file(storage: Storage, file: FileRecord, columns: Sequence[str]) -> pa.
     """Some columns of one small table, in this process."""
     with storage.open(file.path) as stream:
         return pq.read_table(stream, columns=list(columns))
+
+
+def only_row(aggregate: DataFrame) -> Row:
+    """The row of an aggregate over everything."""
+    row = aggregate.first()
+    assert row is not None
+    return row
 
 
 def spark_schema(schema: pa.Schema) -> T.StructType:
