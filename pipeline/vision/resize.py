@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 
 from pipeline.vision import jpeg
 from pipeline.vision.blur import blur
-from pipeline.vision.decode import decode, is_sideways, orientation_of, to_srgb_transform, turned
+from pipeline.vision.decode import decode, in_colours, is_sideways, orientation_of, to_srgb_transform, turned
 from pipeline.vision.reasons import ImageReason, ImageRefused
 from pipeline.vision.resample import area, lanczos, resized, resized_half
 from pipeline.vision.settings import ImageSettings
@@ -128,7 +128,7 @@ def _stored(data: bytes) -> Stored:
 def _converted(pixels: np.ndarray, to_srgb: ImageCms.ImageCmsTransform | None) -> Image.Image:
     """``pixels`` [H, W] uint32 as a picture in sRGB."""
     picture = Image.frombytes("RGB", pixels.shape[::-1], np.ascontiguousarray(pixels).tobytes(), "raw", "RGBX")
-    return ImageCms.applyTransform(picture, to_srgb) if to_srgb else picture
+    return in_colours(picture, to_srgb) if to_srgb else picture
 
 
 def _pixels_of(picture: Image.Image) -> np.ndarray:
