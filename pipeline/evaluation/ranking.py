@@ -9,6 +9,7 @@ Shapes: Q queries, C candidates.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import gammaln
 
 from pipeline.core.errors import StageError
@@ -50,5 +51,6 @@ def _one_of(right: np.ndarray, tied: np.ndarray, places: np.ndarray) -> np.ndarr
     return np.where(right == 0, 0.0, np.where(places > wrong, 1.0, -np.expm1(log_none)))
 
 
-def _log_binomial(n: np.ndarray, k: np.ndarray) -> np.ndarray:
-    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(np.maximum(n - k, 0) + 1.0)
+def _log_binomial(n: np.ndarray, k: np.ndarray) -> npt.NDArray[np.float64]:
+    logarithms: npt.NDArray[np.float64] = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(np.maximum(n - k, 0) + 1.0)
+    return logarithms
