@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -34,6 +35,8 @@ PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)  # openai/CLIP, clip.py: of RGB
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 BATCHES_AHEAD = 4
 _LIMITS = Limits()
+
+U = TypeVar("U", np.uint64, npt.NDArray[np.uint64])
 
 
 class Batch(NamedTuple):
@@ -69,9 +72,10 @@ def normalise(pixels_B3SS: Tensor) -> Tensor:
 
 def resize(picture: Image.Image, shortest: int) -> np.ndarray:
     """uint8 RGB [H, W, 3] whose shorter side has ``shortest`` pixels; bicubic, as CLIP's own preprocessing does it."""
-    scale = shortest / min(picture.size)
-    size = tuple(shortest if side == min(picture.size) else int(scale * side) for side in picture.size)
-    return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    shorter = min(picture.size)
+    scale = shortest / shorter
+    width, height = (shortest if side == shorter else int(scale * side) for side in picture.size)
+    return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
 
 
 def random_crop(pixels_HW3: np.ndarray, size: int, rng: Random) -> np.ndarray:
@@ -180,7 +184,7 @@ class _Cache:
         return pixels
 
 
-def _splitmix64(x: np.ndarray) -> np.ndarray:
+def _splitmix64(x: U) -> U:
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
