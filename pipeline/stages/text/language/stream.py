@@ -11,6 +11,7 @@ from random import Random
 from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 from langdetect.detector import Detector
 
 TRIALS = 7
@@ -53,4 +54,5 @@ def _weights(outputs: np.ndarray) -> np.ndarray:
     for place, (angle, size) in enumerate(zip(uniform[:-2].tolist(), uniform[2:].tolist(), strict=True)):
         radius = math.sqrt(-2.0 * math.log(1.0 - size))
         weights[place] = math.cos(2.0 * math.pi * angle) * radius, math.sin(2.0 * math.pi * angle) * radius
-    return (Detector.ALPHA_DEFAULT + weights * Detector.ALPHA_WIDTH) / Detector.BASE_FREQ
+    added: npt.NDArray[np.float64] = (Detector.ALPHA_DEFAULT + weights * Detector.ALPHA_WIDTH) / Detector.BASE_FREQ
+    return added
