@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -301,6 +302,13 @@ class Rule:
             "value": self.value.sql(schema) if self.value is not None else None,
             "threshold": self.threshold_text(),
         }
+
+
+def united(module: str, *reasons: StrEnum) -> type[StrEnum]:
+    """The enum ``Reason`` of a module, put together from members of others; equal ones are one reason."""
+    enum: Any = StrEnum
+    reason: type[StrEnum] = enum("Reason", {reason.name: reason.value for reason in reasons}, module=module)
+    return reason
 
 
 def outcome_rules(reasons: Iterable[StrEnum], column: str = "outcome", detail: str = "detail") -> list[Rule]:
