@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 
 def embed_images(stored: Sequence[bytes | None], model: ClipModel) -> np.ndarray:
     """Embeddings [B, D] of stored pictures (JPEG); a row of NaN where there are no bytes or they do not decode."""
-    pictures = [_picture(data) for data in stored]
-    found = [place for place, picture in enumerate(pictures) if picture is not None]
-    return _spread(model.encode_images([pictures[place] for place in found]), found, len(pictures))
+    found = {place: picture for place, data in enumerate(stored) if (picture := _picture(data)) is not None}
+    return _spread(model.encode_images(found.values()), list(found), len(stored))
 
 
 def embed_texts(captions: Sequence[str | None], model: ClipModel) -> np.ndarray:
     """Embeddings [B, D] of captions, each distinct one embedded once; a row of NaN for null and for empty text."""
     distinct = {caption: place for place, caption in enumerate(dict.fromkeys(filter(None, captions)))}
     embedded = model.encode_texts(list(distinct))
-    found = [place for place, caption in enumerate(captions) if caption]
-    return _spread(embedded[[distinct[captions[place]] for place in found]], found, len(captions))
+    found = {place: distinct[caption] for place, caption in enumerate(captions) if caption}
+    return _spread(embedded[list(found.values())], list(found), len(captions))
 
 
 def scores(image_BD: np.ndarray, text_BD: np.ndarray) -> list[float | None]:

@@ -96,8 +96,9 @@ def _pictures(images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
             continue
         try:
             with tarfile.open(path) as tar:
-                files = (member for member in tar if member.isfile())
-                yield from ((f"{path.stem}/{member.name}", tar.extractfile(member).read()) for member in files)
+                for member in tar:
+                    if member.isfile() and (stream := tar.extractfile(member)):
+                        yield f"{path.stem}/{member.name}", stream.read()
         except (OSError, tarfile.TarError) as error:
             raise InputError("input_unreadable", f"{path} is neither a folder nor a tar: {error}") from None
 

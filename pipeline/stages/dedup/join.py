@@ -28,6 +28,7 @@ from itertools import combinations
 from math import ceil, comb
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -145,8 +146,9 @@ def _starts(rows: pa.Table) -> np.ndarray:
     return np.flatnonzero(changes)
 
 
-def _numbers(rows: pa.Table, name: str) -> np.ndarray:
-    return rows.column(name).to_numpy().astype(np.int64, copy=False)
+def _numbers(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    numbers: npt.NDArray[np.int64] = rows.column(name).to_numpy().astype(np.int64, copy=False)
+    return numbers
 
 
 def _signed(bits: int) -> int:
