@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -120,13 +121,13 @@ class ClipModel:
         """As the column clip_device holds it: "cpu float32"."""
         return f"{self.device.type} float32"
 
-    def encode_images(self, pictures: Iterable[Image.Image]) -> np.ndarray:
-        """Embeddings of length 1, float32 [B, D]."""
+    def encode_images(self, pictures: Iterable[Image.Image]) -> npt.NDArray[np.float32]:
+        """Embeddings of length 1, [B, D]."""
         batches = (torch.stack([self.preprocess(picture) for picture in some]) for some in self._batches(pictures))
         return self._encode(self.network.encode_image, batches)
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings of length 1, float32 [B, D]; texts over the context length are cut before their end token."""
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings of length 1, [B, D]; texts over the context length are cut before their end token."""
         batches = (tokenize(some, self.context_length) for some in self._batches(texts))
         return self._encode(self.network.encode_text, batches)
 
@@ -140,7 +141,9 @@ class ClipModel:
             yield some
 
     @torch.inference_mode()
-    def _encode(self, encoder: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor]) -> np.ndarray:
+    def _encode(
+        self, encoder: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor]
+    ) -> npt.NDArray[np.float32]:
         encoded = [np.empty((0, self.embed_dim), np.float32)]
         for batch in batches:
             padding = batch[:1].expand(self.batch_size - len(batch), *batch.shape[1:])

@@ -6,6 +6,8 @@ Numbers are integers as far as Pillow's are, so the results are Pillow's own bit
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ Bytes = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint32]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+P = TypeVar("P", Bytes, Pixels)
 
 PRECISION_BITS = 22  # of a weight; Pillow, src/libImaging/Resample.c: 32 - 8 bits of the result - 2 of headroom
 CELLS = 4  # a side of the grid of colours

@@ -46,7 +46,7 @@ class Index:
     take 27 ms. It holds 64 bytes a hash beside the hash itself.
     """
 
-    def __init__(self, listed: np.ndarray, bits: int) -> None:
+    def __init__(self, listed: npt.NDArray[np.uint64], bits: int) -> None:
         """``listed``: uint64 of shape (n, 4)."""
         self._listed, self._bits = listed, bits
         blocks = np.ascontiguousarray(listed).view(np.uint16).reshape(len(listed), _BLOCKS).T
@@ -102,6 +102,6 @@ def _blurred(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float
     return (sums.take(last, axis) - sums.take(first, axis)) / counts
 
 
-def _quality(grid: np.ndarray) -> int:
+def _quality(grid: npt.NDArray[np.float64]) -> int:
     steps = [np.abs((np.diff(grid, axis=axis) * 100 / 255).astype(int)).sum() for axis in (0, 1)]
     return int(min(sum(steps) // 90, 100))
