@@ -6,7 +6,8 @@ joins a red and a blue mug, and two quotes on one card. phash256 tells the cards
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +32,13 @@ class CopyLimits(NamedTuple):
 class Signatures(NamedTuple):
     """Those of N pictures."""
 
-    phash: np.ndarray  # [N] uint64
-    phash256: np.ndarray  # [N, 4] uint64
-    chroma4: np.ndarray  # [N, 32] uint8: 4x4 means of Cb, then of Cr, row by row
+    phash: npt.NDArray[np.uint64]  # [N]
+    phash256: npt.NDArray[np.uint64]  # [N, 4]
+    chroma4: npt.NDArray[np.uint8]  # [N, 32]: 4x4 means of Cb, then of Cr, row by row
+
+    def each(self, change: Callable[[Any], Any]) -> Signatures:
+        """``change`` made of each array."""
+        return Signatures(change(self.phash), change(self.phash256), change(self.chroma4))
 
 
 def room_for(count: int) -> Signatures:
@@ -48,8 +53,8 @@ def signatures_of(rows: pa.RecordBatch | pa.Table) -> Signatures:
     return Signatures(phash, phash256.view(np.uint64), chroma4)
 
 
-def _octets(column: pa.Array) -> np.ndarray:
-    """[N, 32] uint8 of binary values of 32 bytes; ArrowInvalid for others."""
+def _octets(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """[N, 32] of binary values of 32 bytes; ArrowInvalid for others."""
     fixed = column.fill_null(bytes(OCTETS)).cast(pa.binary(OCTETS))
     return np.frombuffer(fixed.buffers()[1], np.uint8).reshape(-1, OCTETS)[fixed.offset :][: len(fixed)]
 

@@ -118,7 +118,7 @@ def whole_buckets(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def forest_edges(rows: pa.Table, masks: np.ndarray, limits: CopyLimits) -> pa.RecordBatch:
+def forest_edges(rows: pa.Table, masks: npt.NDArray[np.uint64], limits: CopyLimits) -> pa.RecordBatch:
     """The edges among rows of whole buckets, sorted by BUCKET and own."""
     from pipeline.copies.kernel import forests_kernel  # numba, on the workers alone
 
@@ -136,7 +136,7 @@ def forest_edges(rows: pa.Table, masks: np.ndarray, limits: CopyLimits) -> pa.Re
     )
 
 
-def _starts(rows: pa.Table) -> np.ndarray:
+def _starts(rows: pa.Table) -> npt.NDArray[np.int64]:
     """The first row of each bucket, and the number of rows."""
     changes = np.zeros(rows.num_rows + 1, bool)
     changes[[0, -1]] = True

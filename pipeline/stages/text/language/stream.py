@@ -25,9 +25,9 @@ OUTPUTS_OF_GAUSS = 4
 class Stream(NamedTuple):
     """S outputs of the generator, as many as any text can need."""
 
-    outputs: np.ndarray
+    outputs: npt.NDArray[np.uint32]
     """uint32, S."""
-    weights: np.ndarray
+    weights: npt.NDArray[np.float64]
     """float64, S × 2: what is added to each frequency in the trial whose Gaussian number is drawn here, and in the
     next trial."""
 
@@ -47,7 +47,7 @@ class Stream(NamedTuple):
         return cls(np.array(outputs, np.uint32), _weights(np.array(outputs, np.uint64)))
 
 
-def _weights(outputs: np.ndarray) -> np.ndarray:
+def _weights(outputs: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     """Random.gauss at every place in the stream, by Python's own functions: numpy's differ in the last bit."""
     uniform = ((outputs[:-1] >> 5) * 2.0**26 + (outputs[1:] >> 6)) / 2.0**53  # Random.random of two outputs
     weights = np.zeros((len(outputs), 2))
