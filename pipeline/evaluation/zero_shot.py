@@ -78,7 +78,7 @@ def class_embeddings(model: ClipModel, class_names: Sequence[str], templates: Se
     return unit_CD
 
 
-def _check(labels_N: np.ndarray, class_names: Sequence[str], templates: Sequence[str]) -> None:
+def _check(labels_N: npt.NDArray[np.int64], class_names: Sequence[str], templates: Sequence[str]) -> None:
     """V3, V6."""
     if len(labels_N) == 0 or len(class_names) < 2:
         raise InputError(
