@@ -46,11 +46,11 @@ class Expr(ABC):
     def __ge__(self, other: Scalar) -> Expr:
         return Compare(">=", self, Literal(other))
 
-    def __eq__(self, other: object) -> Expr:  # type: ignore[override]
-        return Compare("=", self, Literal(other))  # type: ignore[arg-type]
+    def __eq__(self, other: Any) -> Expr:  # type: ignore[override]  # an expression, not a truth value
+        return Compare("=", self, Literal(other))
 
-    def __ne__(self, other: object) -> Expr:  # type: ignore[override]
-        return Compare("<>", self, Literal(other))  # type: ignore[arg-type]
+    def __ne__(self, other: Any) -> Expr:  # type: ignore[override]
+        return Compare("<>", self, Literal(other))
 
     def __and__(self, other: Expr) -> Expr:
         return Both("AND", self, other)
@@ -63,8 +63,6 @@ class Expr(ABC):
 
     def __bool__(self) -> bool:
         raise TypeError("an expression has no truth value of its own: use & | ~, not and/or/not")
-
-    __hash__ = None  # type: ignore[assignment]
 
     def isin(self, values: Iterable[Scalar]) -> Expr:
         """True where the value is one of ``values`` (at least one)."""
