@@ -24,7 +24,7 @@ from pipeline.stages.dedup.stage import Dedup
 from pipeline.stages.export.stage import Export
 from pipeline.stages.extract.stage import Extract, input_formats
 from pipeline.stages.fetch.stage import Fetch
-from pipeline.stages.select.stage import Select
+from pipeline.stages.select.stage import Select, is_capped
 from pipeline.stages.text.stage import Text
 from pipeline.web.config import WebConfig
 
@@ -83,9 +83,11 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
         if BY_NAME["fetch"] in wanted:
             require_fitting_engine(run.config)  # type: ignore[arg-type]
             require_comparable_hashes(run.config)  # type: ignore[arg-type]
+        if BY_NAME["select"] in wanted:
+            require_queries(run.config)  # type: ignore[arg-type]
         for stage in wanted:
             if not run.is_off(stage.name):
-                stage.check(run.config_of(stage.name), run)
+                stage.check(run.context(stage.name))
         _ = run.user_rules  # parsed, or refused, before anything runs
 
     with open_for_writing(run, check):
@@ -118,6 +120,12 @@ def require_comparable_hashes(config: Config) -> None:
             f"fetch.resize_mode is {config.fetch.resize_mode}, and dedup.eval_hashes lists hashes of whole pictures, "
             "which such copies do not have; set keep_ratio_largest or keep_ratio",
         )
+
+
+def require_queries(config: Config) -> None:
+    """InputError `config_invalid` for a cap over queries without a list of queries."""
+    if is_capped(config.select) and not config.text.balance_queries:
+        raise InputError("config_invalid", "select.balance_t needs text.balance_queries, the list: set it")
 
 
 def open_existing(location: str, reporter: Reporter) -> Run:

@@ -40,6 +40,8 @@ a null). The first rule that matches decides. A retryable reason is asked again 
 KINDS = """A **measure** setting changes measured values: what was measured under another value is measured again.
 A **decide** setting changes verdicts only: the rules are applied again to the stored rows, nothing is measured.
 An **operate** setting changes how the work is done and enters no key: nothing is done again.
+A **content** setting names files. Their content counts, not their path: with other content the rows are measured again
+(**content, measure**), or the stage takes them as other input and keeps every measurement it has (**content, input**).
 
 Set one with `--set KEY=VALUE` (VALUE is YAML) or in a YAML file given with `--config`."""
 
@@ -120,6 +122,7 @@ def stage_chapters() -> Iterator[Chapter]:
             ("measures", f"{stage.unit}s, by {stage.key}"),
             ("hands on", f"{stage.keeps[0]}s, by {stage.keeps[1]}"),
             ("reads", ", ".join(stage.reads) or "what it is given"),
+            ("looks at", _looks_at(stage)),
             ("carries", ", ".join(stage.carries) or "nothing: it makes its rows itself"),
             ("source", " ".join(match[1].split()) if (match := SOURCE.search("\n\n".join(more))) else ""),
             ("code", module.__name__.replace(".", "/") + ".py"),
@@ -134,6 +137,16 @@ def stage_chapters() -> Iterator[Chapter]:
                 Table("Reasons", ("code", "retryable", "dropped when", "about"), _reasons(stage)),
             ],
         )
+
+
+def _looks_at(stage: Stage[Any]) -> str:
+    """What it sees besides the rows it reads, under the default settings."""
+    seen = stage.looks_at(stage.Config())
+    named = [f"all rows of {name}" for name in seen.rows]
+    named += [f"the fact {name}" for name in seen.facts] + [f"the files {name}" for name in seen.files]
+    return ", ".join(
+        [*named, *(f"the setting {name}" if "." in name else f"the section {name}" for name in seen.settings)]
+    )
 
 
 CONTRACT = re.compile(r"(Reads|Adds|Source)  ")  # the table in a stage's docstring, said here from the code

@@ -9,41 +9,23 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image, ImageOps
 from pyspark.sql import functions as F
 
 from pipeline.audit.ledgers import UNREADABLE
+from pipeline.core.corpus_manifest import MANIFEST, Shard, parse
 from pipeline.core.errors import InputError
 from pipeline.core.run import Run
-from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord
+from pipeline.core.storage import STREAM_AHEAD_BYTES
 from pipeline.core.tables import read_table
 from schemas.export import CORPUS
 
-MANIFEST = "corpus/manifest.json"
 THUMBNAIL_SIDE = 192  # pixels; shown at most at 160 CSS pixels
 THUMBNAIL_BYTES = 20 * 1024
 MAX_PIXELS = 100_000_000
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One shard; its keys lie between ``first_key`` and ``last_key``, both included."""
-
-    name: str
-    samples: int
-    first_key: str
-    last_key: str
-    files: Mapping[str, FileRecord]  # by kind: tar, parquet
-
-    def holds(self, key: str) -> bool:
-        """Whether ``key`` lies in its range."""
-        return self.first_key <= key <= self.last_key
 
 
 @dataclass(frozen=True)
@@ -63,18 +45,13 @@ def corpus_shards(run: Run) -> list[Shard]:
     """The shards in order; none where there is no corpus. InputError `input_unreadable` for a broken manifest."""
     if not run.storage.exists(MANIFEST):
         return []
-    try:
-        return [_shard(values) for values in json.loads(run.storage.read(MANIFEST))["shards"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            "input_unreadable", f"{MANIFEST} is no corpus manifest: {type(error).__name__}; run pairmill build again"
-        ) from error
+    return parse(run.storage.read(MANIFEST), run.storage.where(MANIFEST)).shards
 
 
 def kept_samples(run: Run, number: int) -> list[Kept]:
     """At most ``number`` samples, in the order of the hash of their key."""
     shards = corpus_shards(run)
-    files = [shard.files["parquet"] for shard in shards]
+    files = [shard.record("parquet") for shard in shards]
     try:
         samples = read_table(run.spark, run.storage, files, CORPUS)
         drawn = samples.orderBy(F.xxhash64("key"), "key").limit(number).collect()
@@ -122,7 +99,7 @@ def _pictures(run: Run, shards: list[Shard], keys: set[str]) -> dict[str, str]:
             OSError, tarfile.TarError
         ):  # a broken shard is for `check` to find; the report goes on
             if wanted:
-                path = shard.files["tar"].path
+                path = shard.record("tar").path
                 with run.storage.open(path, STREAM_AHEAD_BYTES) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                     for member in tar:
                         stream = tar.extractfile(member) if member.name in wanted else None
@@ -130,12 +107,3 @@ def _pictures(run: Run, shards: list[Shard], keys: set[str]) -> dict[str, str]:
                         if small is not None:
                             found[wanted[member.name]] = small
     return found
-
-
-def _shard(values: dict[str, Any]) -> Shard:
-    name, samples = values["name"], values["samples"]
-    files = {
-        kind: FileRecord(f"corpus/{name}.{kind}", samples, file["bytes"], file["sha256"])
-        for kind, file in values["files"].items()
-    }
-    return Shard(name, samples, values["first_key"], values["last_key"], files)

@@ -193,8 +193,23 @@ def _findings(run: Run, stage: Stage[Any], manifest: Manifest, manifests: dict[s
                 f"{source.keeps.rows:,} (digest {source.keeps.digest}); pairmill build brings it up to date"
             )
             yield Finding.mismatch(name, text)
+    yield from _looked_at_others(run, stage, manifest, manifests)
     first = manifest.inputs[0] if manifest.inputs else None
     if first is not None and not stage.fans_out and first.unit == unit and first.rows != manifest.rows_in:
         yield Finding.mismatch(name, f"{first.rows:,} {unit}s read of {first.stage}, {manifest.rows_in:,} counted in")
     for reason in sorted(set(manifest.dropped) - closed_set(run, name)):
         yield Finding.invalid(name, f"{manifest.dropped[reason]:,} rows have {reason!r}, no reason of this stage")
+
+
+def _looked_at_others(
+    run: Run, stage: Stage[Any], manifest: Manifest, manifests: dict[str, Manifest]
+) -> Iterator[Finding]:
+    """What a stage saw of others' rows and verdicts, against what these are now."""
+    wanted = () if manifest.off else stage.looks_at(run.config_of(stage.name)).rows
+    seen = {looked.stage: looked for looked in manifest.looked_at}
+    for name in wanted:
+        source = manifests.get(name)
+        if source is not None and seen.get(name) != source.as_looked_at():
+            what = "has other rows or verdicts now" if name in seen else "is not recorded: an older version made this"
+            text = f"what it looked at of {name} {what}; pairmill build brings it up to date"
+            yield Finding.mismatch(stage.name, text)

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.audit.corpus import MANIFEST, corpus_shards
+from pipeline.audit.corpus import corpus_shards
 from pipeline.audit.counts import Finding, funnel_table, published
 from pipeline.audit.ledgers import UNREADABLE, counts_by_reason, ledger_findings, recorded, require_tables
 from pipeline.audit.masking import shown
 from pipeline.core import verdict
+from pipeline.core.corpus_manifest import MANIFEST
 from pipeline.core.manifest import KeptRows, Manifest
 from pipeline.core.parts import part_files
 from pipeline.core.run import Run
@@ -64,7 +65,7 @@ def _changed_files(run: Run, manifests: Mapping[str, Manifest]) -> list[Finding]
     claims = [_Claim(name, file) for name, file in dict.fromkeys([*listed_by_manifests, *listed_by_parts])]
     packer = next((name for name in manifests if "corpus" in run.stages[name].packs), None)
     if packer is not None:
-        claims += [_Claim(packer, file) for shard in corpus_shards(run) for file in shard.files.values()]
+        claims += [_Claim(packer, file) for shard in corpus_shards(run) for file in map(shard.record, shard.files)]
     partitions = min(len(claims), 4 * run.spark.sparkContext.defaultParallelism)
     storage = run.storage
     changed = (
@@ -156,7 +157,7 @@ def _other_counts(run: Run, name: str, manifest: Manifest, dropped: int) -> Iter
 
 def _other_corpus(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
     """The samples of the corpus against the kept pairs: count and digest of their keys."""
-    files = [shard.files["parquet"] for shard in corpus_shards(run)]
+    files = [shard.record("parquet") for shard in corpus_shards(run)]
     samples = read_table(run.spark, run.storage, files, CORPUS).withColumn(verdict.REASON, F.lit(None).cast("string"))
     _, packed = count_verdicts(run.stages[name], samples)
     if manifest.keeps != packed:

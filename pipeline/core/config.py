@@ -3,6 +3,8 @@
     Measure   the measured values would change: rows are measured again
     Decide    only verdicts change: rules are applied again, nothing is measured
     Operate   how the work is done (waits, deadlines, rates, tries, contact, Spark): enters no key
+    Content   names files: their content counts, not their path. MeasuredContent: other content is measured again;
+              InputContent: other content is other input, and what was measured stays measured
 
 Models are strict (``"10"`` is no number), frozen, refuse unknown keys, NaN and infinity.
 """
@@ -16,7 +18,18 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Decide", "Field", "Kind", "Measure", "Operate", "StageConfig", "kind_of", "settings_key"]
+__all__ = [
+    "Decide",
+    "Field",
+    "InputContent",
+    "Kind",
+    "Measure",
+    "MeasuredContent",
+    "Operate",
+    "StageConfig",
+    "kind_of",
+    "settings_key",
+]
 
 T = TypeVar("T")
 
@@ -25,15 +38,21 @@ class Kind(Enum):
     MEASURE = "measure"
     DECIDE = "decide"
     OPERATE = "operate"
+    MEASURED_CONTENT = "content, measure"
+    INPUT_CONTENT = "content, input"
 
+
+CONTENT = (Kind.MEASURED_CONTENT, Kind.INPUT_CONTENT)
 
 Measure = Annotated[T, Kind.MEASURE]
 Decide = Annotated[T, Kind.DECIDE]
 Operate = Annotated[T, Kind.OPERATE]
+MeasuredContent = Annotated[T, Kind.MEASURED_CONTENT]
+InputContent = Annotated[T, Kind.INPUT_CONTENT]
 
 
 class StageConfig(BaseModel):
-    """Base of every section of the config. Each field is marked Measure, Decide or Operate and described."""
+    """Base of every section of the config. Each field has one mark of `Kind` and a description."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -47,14 +66,14 @@ def kind_of(model: type[BaseModel], field: str) -> Kind:
     """The one mark of a field; TypeError for a field that has none."""
     marks = [mark for mark in model.model_fields[field].metadata if isinstance(mark, Kind)]
     if len(marks) != 1:
-        raise TypeError(f"{model.__name__}.{field} must be marked Measure, Decide or Operate")
+        raise TypeError(f"{model.__name__}.{field} must be marked Measure, Decide, Operate or as a Content")
     return marks[0]
 
 
-def settings_of(config: BaseModel, kind: Kind) -> dict[str, Any]:
-    """The settings of one kind, as plain JSON values in the order of their names."""
+def settings_of(config: BaseModel, *kinds: Kind) -> dict[str, Any]:
+    """The settings of these kinds, as plain JSON values in the order of their names."""
     values = config.model_dump(mode="json")
-    return {name: values[name] for name in sorted(type(config).model_fields) if kind_of(type(config), name) is kind}
+    return {name: values[name] for name in sorted(type(config).model_fields) if kind_of(type(config), name) in kinds}
 
 
 def settings_key(*values: Any) -> str:

@@ -22,6 +22,16 @@ class KeptRows(BaseModel):
     digest: str
 
 
+class LookedAt(BaseModel):
+    """A stage all of whose rows were seen, with their verdicts: as its manifest named them at that time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    result: str
+    decide_key: str
+
+
 class Manifest(BaseModel):
     """One stage's account of itself. ``rows_in == kept + sum(dropped.values())``, in the stage's own unit."""
 
@@ -35,16 +45,22 @@ class Manifest(BaseModel):
     dropped: dict[str, int]
     measured: int  # rows measured now that had never been measured under this key
     inputs: list[KeptRows]
+    looked_at: list[LookedAt] = []
     keeps: KeptRows
     measure_key: str
     decide_key: str
     input_fingerprint: str  # of what was read: enters no key
     result: str  # names the measured rows: what readers fingerprint
     settings: dict[str, Any]  # Measure and Decide settings, so that the next run can say what changed
+    contents: dict[str, str] = {}  # digests of the files that settings name
     rules: list[dict[str, str | None]]
     facts: dict[str, Any] = {}  # further counts of the stage (pages, requests, ...)
     seconds: float
     files: dict[str, list[FileRecord]]  # by role: rows, ledger, ...
+
+    def as_looked_at(self) -> LookedAt:
+        """How a stage that sees all rows of this one records them."""
+        return LookedAt(stage=self.stage, result=self.result, decide_key=self.decide_key)
 
     @property
     def all_files(self) -> list[FileRecord]:

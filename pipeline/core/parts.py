@@ -9,11 +9,13 @@ of committed parts say what is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from pipeline.core.ids import key_of
-from pipeline.core.storage import FileRecord, Storage
+from pipeline.core.storage import FileRecord, NewFile, Storage
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,49 @@ class Part:
     input: str  # digest of the part's input
     files: dict[str, FileRecord]
     stats: dict[str, int] = field(default_factory=dict)
+
+
+class OpenPart:
+    """A part that is being filled by one task.
+
+    A context: its files count from `commit` on, and what is not committed when it ends is removed.
+    """
+
+    def __init__(self, storage: Storage, stage: str, measure_key: str) -> None:
+        self.storage, self.measure_key = storage, measure_key
+        self._stage = stage
+        self._streams: dict[str, NewFile] = {}
+        self._records: dict[str, FileRecord] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+        files = [stream.path for stream in self._streams.values()] + [file.path for file in self._records.values()]
+        for path in files:
+            self.storage.delete(path)
+
+    def stream(self, role: str, folder: str, ending: str) -> NewFile:
+        """The file of a role, opened by the first call and finished by `commit`."""
+        if role not in self._streams:
+            self._streams[role] = self._stack.enter_context(self.storage.writing(folder, ending))
+        return self._streams[role]
+
+    def add_file(self, role: str, record: FileRecord) -> None:
+        """A file that is finished."""
+        self._records[role] = record
+
+    def commit(self, measured: str, stats: Mapping[str, int], rows: Mapping[str, int] | None = None) -> str:
+        """Finish all files and make the part count; its name, made of what it measures: of two equal ones the first
+        counts. ``rows``: of streams, by role."""
+        self._stack.close()
+        streams = {role: stream.record((rows or {})[role]) for role, stream in self._streams.items()}
+        name = part_name(self.measure_key, measured)
+        commit(self.storage, self._stage, Part(name, self.measure_key, measured, self._records | streams, dict(stats)))
+        self._streams, self._records = {}, {}
+        return name
 
 
 def part_name(measure_key: str, input_digest: str) -> str:

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.core import verdict
 from pipeline.core.config_files import dump_yaml
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.lock import run_lock
 from pipeline.core.manifest import Manifest, read_manifest
@@ -35,7 +36,10 @@ RECORDED_PACKAGES = ("pairmill", "pyarrow", "pillow", "imagehash", "img2dataset"
 
 
 class Run:
-    """Everything a stage may ask for. ``stages`` is in funnel order; ``config`` has a section a stage."""
+    """The whole run, for those who build and audit it; a stage sees a `Context` of it.
+
+    ``stages`` is in funnel order; ``config`` has a section per stage.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,11 @@ class Run:
     @cached_property
     def _schemas(self) -> dict[str, pa.Schema]:
         return {name: rows_schema(stage, self.stages) for name, stage in self.stages.items()}
+
+    def context(self, stage: str, measure_key: str = "") -> Context[Any]:
+        """The run as a stage sees it."""
+        looks_at = self.stages[stage].looks_at(self.config_of(stage))
+        return Context(stage, self.stages[stage].reads, looks_at, self, measure_key)
 
     def manifest(self, stage: str) -> Manifest:
         """The published manifest; InputError where the stage has not happened."""

@@ -6,6 +6,7 @@ A stage cannot forget to account for a row, because it never counts one.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.core import verdict
-from pipeline.core.config import Kind, settings_key, settings_of
+from pipeline.core.config import Kind, StageConfig, kind_of, settings_key, settings_of
+from pipeline.core.context import LooksAt
 from pipeline.core.errors import StageError
-from pipeline.core.manifest import KeptRows, Manifest, publish, read_manifest
+from pipeline.core.manifest import KeptRows, LookedAt, Manifest, publish, read_manifest
 from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.run import Run
 from pipeline.core.spark_progress import spark_probe
@@ -36,9 +38,11 @@ class Plan:
     measure_key: str
     decide_key: str
     inputs: list[KeptRows]
+    looked_at: list[LookedAt]
     input_fingerprint: str
     rules: list[Rule]
     settings: dict[str, Any]
+    contents: dict[str, str]
     old: Manifest | None
 
     @property
@@ -104,18 +108,20 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
         dropped=dropped,
         measured=measured,
         inputs=plan.inputs,
+        looked_at=plan.looked_at,
         keeps=keeps,
         measure_key=plan.measure_key,
         decide_key=plan.decide_key,
         input_fingerprint=plan.input_fingerprint,
         result=settings_key(plan.measure_key, [record.sha256 for record in files["rows"]]),
         settings=plan.settings,
+        contents=plan.contents,
         rules=[rule.describe(run.schema(stage.name)) for rule in plan.rules],
         facts=dict(facts),
         seconds=round(time.monotonic() - begun, 3),
         files=files,
     )
-    packed = stage.pack(run, manifest)
+    packed = stage.pack(run.context(stage.name, plan.measure_key), manifest)
     manifest = manifest.model_copy(update={"files": {**files, **packed}, "seconds": round(time.monotonic() - begun, 3)})
     publish(run.storage, manifest)
     _sweep(stage, run, manifest)
@@ -132,29 +138,89 @@ def _refuse_too_many_errors(stage: Stage[Any], errors: int, rows_in: int) -> Non
 
 
 def make_plan(stage: Stage[Any], run: Run) -> Plan:
-    """Keys and fingerprints of what the stage would do now."""
+    """Keys and fingerprints of what the stage would do now, made of everything that it declares."""
     config = run.config_of(stage.name)
     rules = run.rules(stage.name)
-    measure_settings = settings_of(config, Kind.MEASURE)
     manifests = [run.manifest(source) for source in stage.reads]
     inputs = [manifest.keeps for manifest in manifests]
     read = [[kept.model_dump(), manifest.result] for kept, manifest in zip(inputs, manifests, strict=True)]
     off = run.is_off(stage.name)
-    further = [] if off else stage.measure_inputs(config, run)
-    measure_key = settings_key(stage.name, stage.measure_version, off, measure_settings, further)
-    old = read_manifest(run.storage, stage.name)
-    if old is not None and not all(run.storage.each(run.storage.intact, old.all_files)):
-        run.reporter.line(f"{stage.name}: files of its last result are gone or changed; made again")
-        old = None
+    looks_at = LooksAt() if off else stage.looks_at(config)
+    contents = {} if off else dict(stage.contents(config))
+    old = _last_result(stage, run)
+    further = [*_of_kind(config, contents, Kind.MEASURED_CONTENT).values(), *_borrowed(run, looks_at)]
+    measure_key, measure_settings = _measure_key(stage, config, off, further, old)
+    looked_at = [run.manifest(name).as_looked_at() for name in looks_at.rows]
+    seen = _seen(run, looks_at) | _of_kind(config, contents, Kind.INPUT_CONTENT)
     return Plan(
         measure_key=measure_key,
         decide_key=settings_key([rule.describe(run.schema(stage.name)) for rule in rules]),
         inputs=inputs,
-        input_fingerprint=settings_key(read, stage.source_fingerprint(config, run)),
+        looked_at=looked_at,
+        input_fingerprint=settings_key(read, seen or ""),
         rules=rules,
         settings=measure_settings | settings_of(config, Kind.DECIDE),
+        contents=contents,
         old=old,
     )
+
+
+def _last_result(stage: Stage[Any], run: Run) -> Manifest | None:
+    """The manifest of the last result, if all its files are there."""
+    old = read_manifest(run.storage, stage.name)
+    if old is None or all(run.storage.each(run.storage.intact, old.all_files)):
+        return old
+    run.reporter.line(f"{stage.name}: files of its last result are gone or changed; made again")
+    return None
+
+
+def _measure_key(
+    stage: Stage[Any], config: StageConfig, off: bool, further: list[str], old: Manifest | None
+) -> tuple[str, dict[str, Any]]:
+    """The key of what would be measured now, and the settings in it.
+
+    A file that a setting names enters by path and by content. Under another path the same content is still what the
+    last result was measured with, and its key holds.
+    """
+
+    def key(settings: dict[str, Any]) -> str:
+        return settings_key(stage.name, stage.measure_version, off, settings, further)
+
+    settings = settings_of(config, Kind.MEASURE, Kind.MEASURED_CONTENT)
+    before = old.settings if old is not None else {}
+    names = settings_of(config, Kind.MEASURED_CONTENT)
+    moved = settings | {name: before[name] for name, path in names.items() if path and before.get(name)}
+    if old is not None and key(moved) == old.measure_key:
+        return old.measure_key, moved
+    return key(settings), settings
+
+
+def _of_kind(config: StageConfig, contents: Mapping[str, str], kind: Kind) -> dict[str, str]:
+    return {name: digest for name, digest in contents.items() if kind_of(type(config), name) is kind}
+
+
+def _borrowed(run: Run, looks_at: LooksAt) -> list[str]:
+    """Settings of other sections that measured values depend on: all that are seen but those of Operate."""
+    found = []
+    for name in looks_at.settings:
+        section, _, setting = name.partition(".")
+        config = run.config_of(section)
+        for field in [setting] if setting else sorted(type(config).model_fields):
+            if kind_of(type(config), field) is not Kind.OPERATE:
+                found.append(f"{field} {getattr(config, field)}")
+    return found
+
+
+def _seen(run: Run, looks_at: LooksAt) -> dict[str, Any]:
+    """What enters the input fingerprint besides the rows that are read; empty where a stage sees nothing else."""
+    seen: dict[str, Any] = {f"rows {name}": run.manifest(name).as_looked_at().model_dump() for name in looks_at.rows}
+    for name in looks_at.facts:
+        stage, _, fact = name.partition(".")
+        seen[f"fact {name}"] = run.manifest(stage).facts.get(fact)
+    for name in looks_at.files:
+        stage, _, role = name.partition(".")
+        seen[f"files {name}"] = [record.sha256 for record in run.manifest(stage).files.get(role, [])]
+    return seen
 
 
 def stage_roles(stage: Stage[Any]) -> tuple[str, ...]:
@@ -166,11 +232,10 @@ def _measure(
     stage: Stage[Any], run: Run, plan: Plan
 ) -> tuple[int | None, int, dict[str, Any], dict[str, list[FileRecord]]]:
     """Measure and write rows/: (rows in or None where the rows say it, newly measured, facts, files)."""
-    inputs = {source: run.kept(source) for source in stage.reads}
     if run.is_off(stage.name):
-        found = Measured(_with_null_columns(stage, inputs, run), measured=0)
+        found = Measured(_with_null_columns(stage, run), measured=0)
     else:
-        found = stage.measure(inputs, run.config_of(stage.name), run, plan.measure_key)
+        found = stage.measure(run.context(stage.name, plan.measure_key))
     rows = write_table(found.rows, run.storage, f"{stage.name}/rows", run.schema(stage.name))
     for folder in found.scratch:
         run.storage.sweep(folder, set())
@@ -183,11 +248,11 @@ def _measure(
     return rows_in, measured, dict(found.facts), {"rows": rows, **found.files}
 
 
-def _with_null_columns(stage: Stage[Any], inputs: dict[str, DataFrame], run: Run) -> DataFrame:
+def _with_null_columns(stage: Stage[Any], run: Run) -> DataFrame:
     """The rows of a stage that is off: what entered, its own columns null (no rows where nothing enters)."""
     if not stage.reads:
         return read_table(run.spark, run.storage, [], run.schema(stage.name))
-    rows = inputs[stage.reads[0]]
+    rows = run.kept(stage.reads[0])
     types = {
         field.name: field.dataType for field in read_table(run.spark, run.storage, [], run.schema(stage.name)).schema
     }
@@ -246,6 +311,11 @@ def _why(plan: Plan) -> str:
         f"{name} {old.settings.get(name)} → {value}"
         for name, value in plan.settings.items()
         if old.settings.get(name) != value
+    ]
+    changed += [
+        f"{name} has other content"
+        for name, digest in plan.contents.items()
+        if old.contents.get(name, digest) != digest
     ]
     what = (
         "decided again"

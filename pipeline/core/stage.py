@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
-from pipeline.core.config import StageConfig
+from pipeline.core.config import CONTENT, StageConfig, settings_of
+from pipeline.core.contents import digest_of
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.storage import FileRecord
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipeline.core.manifest import Manifest
-    from pipeline.core.run import Run
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -46,9 +47,10 @@ class Stage(ABC, Generic[C]):
 
     ``unit`` and ``key`` name what it measures and the column that identifies a row; ``keeps`` the same for what
     it hands on; ``reads`` the stages whose kept rows it reads, the one it judges first; ``carries`` the columns it
-    hands on unchanged; ``adds`` the columns it measures. rows/ holds carries + adds. ``measure_version`` is
-    raised by hand when measured values would change for the same settings. A stage that ``fans_out`` makes its rows
-    itself (pages out of seeds, candidates out of pages): what enters is what it found, lost things included.
+    hands on unchanged; ``adds`` the columns it measures. rows/ holds carries + adds. `looks_at` says what else it sees.
+    ``measure_version`` is raised by hand when measured values would change for the same settings. A stage that
+    ``fans_out`` makes its rows itself (pages out of seeds, candidates out of pages): what enters is what it found,
+    lost things included.
     ``retryable`` are the reasons that `--retry-failed` asks again.
     """
 
@@ -67,10 +69,10 @@ class Stage(ABC, Generic[C]):
     adds: ClassVar[pa.Schema]
 
     @abstractmethod
-    def measure(self, rows: Mapping[str, DataFrame], config: C, run: Run, measure_key: str) -> Measured:
-        """Measure what entered (``rows``: kept rows by stage read). One row in, one row out, unless it fans out.
+    def measure(self, context: Context[C]) -> Measured:
+        """Measure what entered: the kept rows of the stages it reads. One row in, one row out, unless it fans out.
 
-        ``measure_key`` names the settings: stored rows under the same key may be reused.
+        ``context.measure_key`` names the settings: stored rows under the same key may be reused.
         """
 
     @abstractmethod
@@ -81,18 +83,19 @@ class Stage(ABC, Generic[C]):
         """Whether the config turns the stage off: its columns are null then and no rule applies."""
         return False
 
-    def measure_inputs(self, config: C, run: Run) -> list[str]:
-        """What measured values depend on that no setting shows (a model's digest): enters the measure key."""
-        return []
+    def looks_at(self, config: C) -> LooksAt:
+        """What it sees of the run besides the rows it reads. All of it is fingerprinted; anything else is refused."""
+        return LooksAt()
 
-    def source_fingerprint(self, config: C, run: Run) -> str:
-        """Fingerprint of what the stage reads besides other stages' rows (files a person named)."""
-        return ""
+    def contents(self, config: C) -> Mapping[str, str]:
+        """Digests by Content setting, of those that name anything. By default, of the bytes of the files they name."""
+        named = {name: files for name, files in settings_of(config, *CONTENT).items() if files}
+        return {name: digest_of([files] if isinstance(files, str) else files) for name, files in named.items()}
 
-    def check(self, config: C, run: Run) -> None:
+    def check(self, context: Context[C]) -> None:
         """Raise InputError for input that cannot work. Called for all stages before anything runs."""
 
-    def pack(self, run: Run, manifest: Manifest) -> Mapping[str, list[FileRecord]]:
+    def pack(self, context: Context[C], manifest: Manifest) -> Mapping[str, list[FileRecord]]:
         """export alone: write what people take away, from the rows that ``manifest`` (about to be published) keeps.
 
         Returns its files by role; the roles stand in ``packs``.

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline.core.corpus_manifest import parse
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import key_and_ending
@@ -162,10 +163,10 @@ def _of_folder(folder: Path, verify: bool) -> Iterator[Source]:
         folder = folder / "corpus"
     manifest = folder / "manifest.json"
     if manifest.is_file():
-        for shard in _read_json(manifest).get("shards", []):
-            tar, path = shard["files"]["tar"], folder / f"{shard['name']}.tar"
-            _compare(path, tar["bytes"], tar["sha256"] if verify else None)
-            yield Source(path, "tar", tar["sha256"], shard["samples"])
+        for shard in parse(manifest.read_bytes(), manifest).shards:
+            tar, path = shard.files["tar"], folder / f"{shard.name}.tar"
+            _compare(path, tar.bytes, tar.sha256 if verify else None)
+            yield Source(path, "tar", tar.sha256, shard.samples)
         return
     tars = sorted(folder.glob("*.tar"))
     if not tars:

@@ -9,10 +9,10 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,7 @@ from PIL import Image
 from pyspark.sql import functions as F
 
 from pipeline.core.config import Decide, Field, Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import publish
 from pipeline.core.progress import Reporter
@@ -88,7 +89,7 @@ class ToyExtract(Stage[NoSettings]):
         ],
     )
 
-    def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Any]) -> Measured:
         found = []
         for number, caption in enumerate(CAPTIONS):
             for page in (number, number + 1):
@@ -97,7 +98,7 @@ class ToyExtract(Stage[NoSettings]):
                 candidate(f"http://shop.example/{number}", "http://user:hunter2@cdn.example/blank.gif", "")
                 | {"count": 3, "outcome": "alt_empty", "detail": "http://user:hunter2@cdn.example/blank.gif"}
             )
-        return Measured(run.spark.createDataFrame(found, spark_schema(self.adds)))
+        return Measured(context.spark.createDataFrame(found, spark_schema(self.adds)))
 
     def rules(self, config: NoSettings) -> list[Rule]:
         return outcome_rules(ExtractReason)
@@ -128,8 +129,8 @@ class ToyText(Stage[ToyTextConfig]):
         ],
     )
 
-    def measure(self, rows: Mapping, config: ToyTextConfig, run: Run, measure_key: str) -> Measured:
-        entered = rows["extract"]
+    def measure(self, context: Context[Any]) -> Measured:
+        entered = context.kept("extract")
         rank = F.expr("row_number() over (partition by pair_id order by candidate_id)").cast("long")
         return Measured(
             entered.select(
@@ -175,10 +176,10 @@ class ToyFetch(Stage[NoSettings]):
         ],
     )
 
-    def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
-        images = sorted(tuple(row) for row in rows["text"].select("url_id", "image_url").distinct().collect())
+    def measure(self, context: Context[Any]) -> Measured:
+        images = sorted(tuple(row) for row in context.kept("text").select("url_id", "image_url").distinct().collect())
         found, offset = [], 0
-        with run.storage.writing("fetch/store", ".bin") as stream:
+        with context.storage.writing("fetch/store", ".bin") as stream:
             for number, (image, url) in enumerate(images):
                 row = dict.fromkeys(self.adds.names) | {
                     "url_id": image,
@@ -208,7 +209,7 @@ class ToyFetch(Stage[NoSettings]):
                     }
                 )
                 offset += len(data)
-        return Measured(run.spark.createDataFrame(found, spark_schema(self.adds)), rows_in=len(found))
+        return Measured(context.spark.createDataFrame(found, spark_schema(self.adds)), rows_in=len(found))
 
     def rules(self, config: NoSettings) -> list[Rule]:
         return outcome_rules(FetchReason)
@@ -233,9 +234,9 @@ class ToySelect(Stage[NoSettings]):
         ],
     )
 
-    def measure(self, rows: Mapping, config: NoSettings, run: Run, measure_key: str) -> Measured:
-        images = rows["fetch"].select("url_id", "sha256", F.col("url_id").alias("image_of"))
-        joined = rows["text"].select(*PAIR_COLUMNS).join(images, "url_id", "left")
+    def measure(self, context: Context[Any]) -> Measured:
+        images = context.kept("fetch").select("url_id", "sha256", F.col("url_id").alias("image_of"))
+        joined = context.kept("text").select(*PAIR_COLUMNS).join(images, "url_id", "left")
         return Measured(
             joined.withColumns(
                 {"cluster_id": F.col("url_id"), "cluster_images": F.lit(1).cast("long"), "clip_score": F.lit(0.3)}

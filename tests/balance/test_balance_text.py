@@ -86,9 +86,10 @@ def test_matched_entries_are_a_column_and_pairs_without_one_can_be_dropped_t14(s
 
 
 def test_the_key_of_the_measurements_has_the_entries_and_not_their_file(spark, given, tmp_path: Path) -> None:
-    def key(**sets: Any) -> str:
-        run = opened(given, tmp_path / "never", **sets)
-        return funnel.BY_NAME["text"].measure_inputs(run.config_of("text"), run)
+    def key(**sets: Any) -> list[Any]:
+        run, text = opened(given, tmp_path / "never", **sets), funnel.BY_NAME["text"]
+        context = run.context("text")
+        return [*text.contents(context.config).items(), *map(context.setting, text.looks_at(context.config).settings)]
 
     twin = tmp_path / "twin.tsv"
     twin.write_text("origin\tentry\n" + "".join(f"x\t{entry.upper()}\n" for entry in reversed(ENTRIES)))
@@ -97,22 +98,8 @@ def test_the_key_of_the_measurements_has_the_entries_and_not_their_file(spark, g
     assert key(text__balance_queries=str(twin)) == key()
     assert len({*map(tuple, (key(), key(text__balance_queries=str(more)), key(text__balance_queries="")))}) == 3
     capped = {"text__balance_prefetch_factor": 2.0, "select__balance_t": 5}
-    assert (
-        len(
-            {
-                *map(
-                    tuple,
-                    (
-                        key(),
-                        key(**capped),
-                        key(**capped | {"select__balance_t": 6}),
-                        key(**capped, select__balance_seed=1),
-                    ),
-                )
-            }
-        )
-        == 4
-    )
+    six, seeded = key(**capped | {"select__balance_t": 6}), key(**capped, select__balance_seed=1)
+    assert len({*map(tuple, (key(), key(**capped), six, seeded))}) == 4
     assert key(select__balance_t=5) == key()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -15,6 +14,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
 from pipeline.core.config_files import dump_yaml, load_config
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import CoreReason, Rule, col
@@ -44,9 +44,9 @@ class Source(Stage[SourceConfig]):
     adds = table(1, [column("thing_id", STRING, "key"), column("count", INT64, "weight"), column("number", INT64, "n")])
     calls: ClassVar[list[int]] = []
 
-    def measure(self, rows: Mapping, config: SourceConfig, run: Run, measure_key: str) -> Measured:
-        self.calls.append(config.rows)
-        numbers = run.spark.range(config.rows).select(
+    def measure(self, context: Context[Any]) -> Measured:
+        self.calls.append(context.config.rows)
+        numbers = context.spark.range(context.config.rows).select(
             F.md5(F.col("id").cast("string")).alias("thing_id"),
             F.lit(2).cast("long").alias("count"),
             F.col("id").alias("number"),
@@ -75,8 +75,8 @@ class Score(Stage[ScoreConfig]):
     Config, Reason = ScoreConfig, ScoreReason
     adds = table(1, [column("score", FLOAT64, "n/20")])
 
-    def measure(self, rows: Mapping, config: ScoreConfig, run: Run, measure_key: str) -> Measured:
-        entered = rows["source"].where(F.col("number") >= config.lose)
+    def measure(self, context: Context[Any]) -> Measured:
+        entered = context.kept("source").where(F.col("number") >= context.config.lose)
         return Measured(entered.withColumn("score", F.col("number") / 20))
 
     def rules(self, config: ScoreConfig) -> list[Rule]:

@@ -8,7 +8,6 @@ Adds    image_verdict; carries the pair's columns and its image's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar
 
@@ -16,8 +15,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.core.config import StageConfig
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.rules import Rule, col
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.verdict import REASON
 from schemas.attach import ADDS
@@ -44,19 +43,19 @@ class Attach(Stage[Config]):
     carries: ClassVar = PAIR_COLUMNS + CHOICE_COLUMNS + IMAGE_COLUMNS
     Config, Reason, adds = Config, Reason, ADDS
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def looks_at(self, config: Config) -> LooksAt:
+        """The reason of every dropped image."""
+        return LooksAt(rows=("fetch", "dedup"))
+
+    def measure(self, context: Context[Config]) -> Measured:
         """One row a pair, whatever became of its image."""
-        fetched = _verdicts(run, "fetch")
-        clustered = _verdicts(run, "dedup").withColumnRenamed("verdict", "dedup_verdict")
-        images = run.rows("dedup").select("url_id", *IMAGE_COLUMNS)
+        fetched = _verdicts(context, "fetch")
+        clustered = _verdicts(context, "dedup").withColumnRenamed("verdict", "dedup_verdict")
+        images = context.rows("dedup").select("url_id", *IMAGE_COLUMNS)
         verdict = F.when(F.col("verdict") == "ok", F.col("dedup_verdict")).otherwise(F.col("verdict"))
-        pairs = rows["text"].select(*PAIR_COLUMNS, *CHOICE_COLUMNS)
+        pairs = context.kept("text").select(*PAIR_COLUMNS, *CHOICE_COLUMNS)
         joined = pairs.join(fetched, "url_id", "left").join(clustered, "url_id", "left").join(images, "url_id", "left")
         return Measured(joined.withColumn("image_verdict", verdict).select(*self.carries, *ADDS.names))
-
-    def source_fingerprint(self, config: Config, run: Run) -> str:
-        """Of the rules about images: the reason of a dropped image is read, and no key of a kept one shows it."""
-        return " ".join(run.manifest(stage).decide_key for stage in ("fetch", "dedup"))
 
     def rules(self, config: Config) -> list[Rule]:
         """A pair goes where its image goes."""
@@ -64,7 +63,7 @@ class Attach(Stage[Config]):
         return [Rule(Reason.IMAGE_DROPPED, when=verdict != "ok", value=verdict, detail=verdict)]
 
 
-def _verdicts(run: Run, stage: str) -> DataFrame:
+def _verdicts(context: Context[Config], stage: str) -> DataFrame:
     reason = F.col(REASON)
     verdict = F.when(reason.isNull(), F.lit("ok")).otherwise(F.concat(F.lit(f"{stage}/dropped/"), reason))
-    return run.judged(stage).select("url_id", verdict.alias("verdict"))
+    return context.judged(stage).select("url_id", verdict.alias("verdict"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+from pipeline.core.config import Decide, Field, Measure, MeasuredContent, Operate, StageConfig
 
 
 class Config(StageConfig):
     """The section ``clip`` of the config."""
 
-    model: Measure[str] = Field(
+    model: MeasuredContent[str] = Field(
         "", description="path of a CLIP checkpoint, or one of OpenAI's names (ViT-B/32) that lies in CLIP's cache"
     )
     model_sha256: Operate[str] = Field(

@@ -24,10 +24,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.core.context import Context
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, part_name, swept
+from pipeline.core.parts import OpenPart, committed, files_of, swept
 from pipeline.core.rules import Rule, col
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import by_place, read_table, spark_schema, write_file
@@ -64,34 +64,35 @@ class Clip(Stage[Config]):
         """No model, no scores."""
         return not config.model
 
-    def check(self, config: Config, run: Run) -> None:
+    def check(self, context: Context[Config]) -> None:
         """The model is loaded, or refused, before any work starts."""
-        _model(config)
+        _model(context.config)
 
-    def measure_inputs(self, config: Config, run: Run) -> list[str]:
-        """The model by what it computes, not by where its file lies."""
-        return [_model(config).digest]
+    def contents(self, config: Config) -> Mapping[str, str]:
+        """The model by what it computes, not by how its file spells it."""
+        return {"model": _model(config).digest}
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """Embed what was never embedded under this key, then score every pair."""
-        swept(run.storage, self.name, [f"{EMBEDDINGS_FOLDER}/{kind}" for kind in (IMAGE, TEXT)])
-        pairs = rows["attach"].select(*self.carries)
+        storage, config, measure_key = context.storage, context.config, context.measure_key
+        swept(storage, self.name, [f"{EMBEDDINGS_FOLDER}/{kind}" for kind in (IMAGE, TEXT)])
+        pairs = context.kept("attach").select(*self.carries)
         places = ("image_file", "image_offset", "image_bytes")
         pictures = pairs.groupBy(F.col("image_sha256").alias("id")).agg(F.min(F.struct(*places)).alias("place"))
         captions = pairs.groupBy(F.col("caption_id").alias("id")).agg(F.min("caption").alias("caption"))
-        new_pictures = pictures.join(self._stored(run, measure_key, IMAGE), "id", "left_anti").select("id", "place.*")
-        new_captions = captions.join(self._stored(run, measure_key, TEXT), "id", "left_anti")
+        new_pictures = pictures.join(self._stored(context, IMAGE), "id", "left_anti").select("id", "place.*")
+        new_captions = captions.join(self._stored(context, TEXT), "id", "left_anti")
         measured = _touched(pairs, new_pictures, new_captions)
         if measured:
             in_place = by_place(new_pictures)
             by_id = new_captions.repartition("id").sortWithinPartitions("id")
-            with run.reporter.bar(self.name, run.parts_probe(self.name, new_pictures.count() + new_captions.count())):
-                _embed_all(in_place, _embedder(run.storage, measure_key, IMAGE, config, _picture_embeddings))
-                _embed_all(by_id, _embedder(run.storage, measure_key, TEXT, config, _caption_embeddings))
-        image = self._stored(run, measure_key, IMAGE).withColumnsRenamed({"id": "image_sha256", "embedding": "image_D"})
-        text = self._stored(run, measure_key, TEXT).withColumnsRenamed({"id": "caption_id", "embedding": "text_D"})
+            with context.bar(new_pictures.count() + new_captions.count()):
+                _embed_all(in_place, _embedder(storage, measure_key, IMAGE, config, _picture_embeddings))
+                _embed_all(by_id, _embedder(storage, measure_key, TEXT, config, _caption_embeddings))
+        image = self._stored(context, IMAGE).withColumnsRenamed({"id": "image_sha256", "embedding": "image_D"})
+        text = self._stored(context, TEXT).withColumnsRenamed({"id": "caption_id", "embedding": "text_D"})
         joined = pairs.join(image, "image_sha256", "left").join(text, "caption_id", "left")
-        schema = run.schema(self.name)
+        schema = context.schema
         model = _model(config)
         scored = joined.select(*self.carries, "image_D", "text_D").mapInArrow(
             _scorer(schema, model.digest, model.device_and_precision, model.embed_dim), spark_schema(schema)
@@ -103,10 +104,10 @@ class Clip(Stage[Config]):
         score = col("clip_score")
         return [Rule(Reason.CLIP_SCORE_LOW, when=score < config.min_score, value=score, threshold=config.min_score)]
 
-    def _stored(self, run: Run, measure_key: str, kind: str) -> DataFrame:
-        parts = [part for part in committed(run.storage, self.name) if part.measure_key == measure_key]
+    def _stored(self, context: Context[Config], kind: str) -> DataFrame:
+        parts = [part for part in committed(context.storage, self.name) if part.measure_key == context.measure_key]
         return (
-            read_table(run.spark, run.storage, files_of(parts, kind), EMBEDDINGS)
+            read_table(context.spark, context.storage, files_of(parts, kind), EMBEDDINGS)
             .groupBy("id")
             .agg(F.min("embedding").alias("embedding"))
         )
@@ -150,10 +151,9 @@ def _embedder(
         while part := list(islice(rows, config.batch_size * BATCHES_PER_PART)):
             ids = [row["id"] for row in part]
             tables = _embedding_tables(part, config, lambda some: embed(some, _model(config), storage))
-            record = write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables)
-            identity = key_of(kind, *ids)
-            name = part_name(measure_key, identity)
-            commit(storage, "clip", Part(name, measure_key, identity, {kind: record}, {"rows": len(ids)}))
+            with OpenPart(storage, Clip.name, measure_key) as open_part:
+                open_part.add_file(kind, write_file(storage, f"{EMBEDDINGS_FOLDER}/{kind}", EMBEDDINGS, tables))
+                name = open_part.commit(key_of(kind, *ids), {"rows": len(ids)})
             yield pa.RecordBatch.from_pydict({"part": [name]})
 
     return work

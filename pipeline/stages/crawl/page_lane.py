@@ -12,16 +12,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 from pyspark import TaskContext
 
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, part_name
-from pipeline.core.storage import NewFile, Storage
+from pipeline.core.parts import OpenPart, committed, files_of
+from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.links import LinkFinder, looks_like_html
@@ -79,10 +79,10 @@ class Lane:
             aclosing(run_lane(items, self._policy(), client, Robots(client))) as answers,
         ):
             while going:
-                with OpenPart(self, number) as part:
+                with PagePart(self, number) as part:
                     going = await part.fill(answers)
                     if part.rows:
-                        await asyncio.to_thread(part.commit)  # aside: it syncs and hashes while others are asked
+                        await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are asked
                         parts += 1
         return parts
 
@@ -115,30 +115,18 @@ class Lane:
         )
 
 
-class OpenPart:
-    """The part that a lane is filling: pages go to disk as they come, tables when it is committed.
-
-    A context: what is not committed when it ends is removed.
-    """
+class PagePart(OpenPart):
+    """The part that a lane is filling: pages go to disk as they come, tables when it is closed."""
 
     def __init__(self, lane: Lane, number: int) -> None:
+        super().__init__(lane.storage, STAGE, lane.measure_key)
         self.rows: list[dict[str, Any]] = []
         self._lane, self._number = lane, number
         self._finder = LinkFinder(lane.config)
         self._links: list[dict[str, Any]] = []
         self._left_out: Counter[str] = Counter()
         self._closes_at = time.monotonic() + lane.config.part_seconds
-        self._stack = ExitStack()
         self._warc: WarcWriter | None = None
-        self._warc_file: NewFile | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-        if self._warc_file is not None:
-            self._lane.storage.delete(self._warc_file.path)
 
     @property
     def is_full(self) -> bool:
@@ -163,36 +151,28 @@ class OpenPart:
         """Append one answer; of a good one the page and its links."""
         row = _row(item, answer)
         if answer.reason is None:
-            writer, path = self._writer()
-            place = writer.write_response(answer)
-            row |= {"warc_file": path, "warc_offset": place.offset, "warc_length": place.length}
+            file = self.stream("warc", WARC_FOLDER, ".warc.gz")
+            self._warc = self._warc or WarcWriter(file, self._lane.web.user_agent())
+            place = self._warc.write_response(answer)
+            row |= {"warc_file": file.path, "warc_offset": place.offset, "warc_length": place.length}
             self._add_links(answer, item.payload["depth"] + 1)
         self.rows.append(row)
 
-    def commit(self) -> None:
-        """Finish the files and make the part count, named by what it measures: of two equal ones the first."""
-        lane, storage = self._lane, self._lane.storage
-        measured = key_of(*sorted(f"{row['page_id']} {row['try_number']}" for row in self.rows))
+    def close(self) -> None:
+        """Write the tables and commit, named by the pages and their tries."""
+        rows, links = (pa.Table.from_pylist(some, schema=s) for some, s in ((self.rows, PAGES), (self._links, LINKS)))
+        self.add_file("rows", write_file(self.storage, ROWS_FOLDER, PAGES, [rows]))
+        self.add_file("links", write_file(self.storage, FRONTIER_FOLDER, LINKS, [links]))
         good = sum(row["outcome"] == OK for row in self.rows)
-        self._stack.close()
-        files = {
-            "rows": write_file(storage, ROWS_FOLDER, PAGES, [pa.Table.from_pylist(self.rows, schema=PAGES)]),
-            "links": write_file(storage, FRONTIER_FOLDER, LINKS, [pa.Table.from_pylist(self._links, schema=LINKS)]),
+        stats = {
+            "rows": len(self.rows),
+            "good": good,
+            "requests": sum(row["tries"] for row in self.rows),
+            "round": self._lane.round,
+            "lane": self._number,
         }
-        if self._warc_file is not None:
-            files["warc"] = self._warc_file.record(good)
-        requests = sum(row["tries"] for row in self.rows)
-        stats = {"rows": len(self.rows), "good": good, "requests": requests, "round": lane.round, "lane": self._number}
-        name = part_name(lane.measure_key, measured)
-        commit(storage, STAGE, Part(name, lane.measure_key, measured, files, stats | dict(self._left_out)))
-        self._warc_file = None
-
-    def _writer(self) -> tuple[WarcWriter, str]:
-        """The part's WARC file, begun with its first page, and its path."""
-        if self._warc is None or self._warc_file is None:
-            self._warc_file = self._stack.enter_context(self._lane.storage.writing(WARC_FOLDER, ".warc.gz"))
-            self._warc = WarcWriter(self._warc_file, self._lane.web.user_agent())
-        return self._warc, self._warc_file.path
+        measured = key_of(*sorted(f"{row['page_id']} {row['try_number']}" for row in self.rows))
+        self.commit(measured, stats | self._left_out, rows={"warc": good})
 
     def _add_links(self, answer: Answer, depth: int) -> None:
         content_type = answer.header("content-type") or ""

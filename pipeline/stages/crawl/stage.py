@@ -17,16 +17,15 @@ taken, the others are `duplicate_url` too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from math import ceil
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.parts import Part, committed, files_of, swept
 from pipeline.core.rules import Rule, outcome_rules
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.core.tables import read_table, write_file, write_table
@@ -57,16 +56,20 @@ class Crawl(Stage[Config]):
         """Nothing to start from."""
         return not config.seeds
 
-    def check(self, config: Config, run: Run) -> None:
-        """No contact, no crawl (C31)."""
-        require_contact(run.config.web)  # type: ignore[attr-defined]
+    def looks_at(self, config: Config) -> LooksAt:
+        """How the web is asked."""
+        return LooksAt(settings=("web",))
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def check(self, context: Context[Config]) -> None:
+        """No contact, no crawl (C31)."""
+        require_contact(context.setting("web"))
+
+    def measure(self, context: Context[Config]) -> Measured:
         """Crawl round by round until one finds nothing new."""
-        stored = swept(run.storage, STAGE, (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER))
+        stored = swept(context.storage, STAGE, (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER))
         before = {part.name for part in stored}
-        rounds = _Rounds(config, run, measure_key, stored)
-        with run.reporter.bar(self.name, run.parts_probe(self.name)):
+        rounds = _Rounds(context, stored)
+        with context.bar():
             rounds.run_all()
         totals = Counter[str]()
         for part in rounds.parts:
@@ -86,11 +89,11 @@ class Crawl(Stage[Config]):
 class _Rounds:
     """One crawl under one measure key: the frontiers derived so far, and the parts on disk."""
 
-    def __init__(self, config: Config, run: Run, measure_key: str, stored: list[Part]) -> None:
-        self._config, self._run, self._measure_key = config, run, measure_key
+    def __init__(self, context: Context[Config], stored: list[Part]) -> None:
+        self._context, self._config = context, context.config
         self._known = {part.name for part in stored}  # of other settings too
-        self.parts = [part for part in stored if part.measure_key == measure_key]
-        self._seeds = _write_seeds(run.storage, config)
+        self.parts = [part for part in stored if part.measure_key == context.measure_key]
+        self._seeds = _write_seeds(context.storage, context.config)
         self._frontiers: list[FileRecord] = []
 
     @property
@@ -121,20 +124,20 @@ class _Rounds:
         found = files_of((part for part in self.parts if part.stats["round"] == depth - 1), "links")
         links = self._table(found if depth else [self._seeds], LINKS)
         frontier = next_frontier(links, self._table(self._frontiers, FRONTIER), depth, self._config)
-        written = write_table(frontier, self._run.storage, FRONTIER_FOLDER, FRONTIER)
+        written = write_table(frontier, self._context.storage, FRONTIER_FOLDER, FRONTIER)
         self._frontiers += written
         return written
 
     def _ask(self, frontier: list[FileRecord], depth: int) -> None:
-        run, config = self._run, self._config
-        urls = to_ask(self._table(frontier, FRONTIER), self._answers(), run.retry_failed)
+        context, config = self._context, self._config
+        urls = to_ask(self._table(frontier, FRONTIER), self._answers(), context.retry_failed)
         new = sum(record.rows for record in frontier)
-        lanes = config.lanes or max(run.spark.sparkContext.defaultParallelism, ceil(new / MAX_LANE_URLS))
-        web = run.config.web  # type: ignore[attr-defined]
-        lane = Lane(run.storage, config, web, self._measure_key, depth, frozenset(self._known))
+        lanes = config.lanes or max(context.spark.sparkContext.defaultParallelism, ceil(new / MAX_LANE_URLS))
+        web = context.setting("web")
+        lane = Lane(context.storage, config, web, context.measure_key, depth, frozenset(self._known))
         hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("page_id")
         hosts_together.mapInArrow(lane, LANE_DDL).collect()  # one row a lane
-        committed_now = committed(run.storage, STAGE, skip=self._known)
+        committed_now = committed(context.storage, STAGE, skip=self._known)
         self._known |= {part.name for part in committed_now}
         self.parts += committed_now
 
@@ -142,7 +145,7 @@ class _Rounds:
         return self._table(files_of(self.parts, "rows"), PAGES)
 
     def _table(self, files: list[FileRecord], schema: pa.Schema) -> DataFrame:
-        return read_table(self._run.spark, self._run.storage, files, schema)
+        return read_table(self._context.spark, self._context.storage, files, schema)
 
 
 def _write_seeds(storage: Storage, config: Config) -> FileRecord:

@@ -17,7 +17,6 @@ that rounding decides its bit) is near no other: such images belong together by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar
 
@@ -25,9 +24,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.copies.signature import DEGENERATE_BITS, DEGENERATE_MARGIN, PHASH_BITS, SIGNATURE_COLUMNS, CopyLimits
-from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+from pipeline.core.config import Decide, Field, Measure, MeasuredContent, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.rules import Rule, col
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table
 from pipeline.stages.dedup.components import join_copies, node
@@ -53,7 +52,7 @@ class Config(StageConfig):
     max_chroma: Measure[int] = Field(
         16, ge=0, le=255, description="levels by which each mean of chroma4 may differ; 255: chroma4 does not count"
     )
-    eval_hashes: Operate[list[str]] = Field(
+    eval_hashes: MeasuredContent[list[str]] = Field(
         [], description="lists of evaluation sets' pictures, as pairmill hashes build writes them: their copies go"
     )
     placeholder_images: Decide[int] = Field(
@@ -84,24 +83,21 @@ class Dedup(Stage[Config]):
     measure_version = 2  # 2: the second look
     Config, Reason, adds = Config, Reason, ADDS
 
-    def check(self, config: Config, run: Run) -> None:
+    def check(self, context: Context[Config]) -> None:
         """A list that is missing would let through what it is there to keep out."""
-        read_listed(config.eval_hashes)
+        read_listed(context.config.eval_hashes)
 
-    def measure_inputs(self, config: Config, run: Run) -> list[str]:
-        """The content of the lists, wherever they lie."""
-        return [read_listed(config.eval_hashes).digest] if config.eval_hashes else []
-
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """One row an image, with its cluster."""
-        pictures = pictures_of(rows["fetch"])
+        images, config = context.kept("fetch"), context.config
+        pictures = pictures_of(images)
         tellable = pictures.where("node is not null").select(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
-        joined = join_copies(tellable, run.storage, config.limits)
-        components = read_table(run.spark, run.storage, [joined.components], COMPONENTS)
+        joined = join_copies(tellable, context.storage, config.limits)
+        components = read_table(context.spark, context.storage, [joined.components], COMPONENTS)
         clustered = clusters_of(pictures, components)
-        beside = counted(rows["text"], rows["fetch"], pictures)
+        beside = counted(context.kept("text"), images, pictures)
         met = overlapping(pictures, config)
-        measured = rows["fetch"].select(*self.carries).join(clustered, "sha256", "left")
+        measured = images.select(*self.carries).join(clustered, "sha256", "left")
         measured = measured.join(beside, "sha256", "left").join(met, "sha256", "left")
         return Measured(measured, files={"edges": joined.edges, "components": [joined.components]})
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.core.corpus_manifest import MANIFEST, VERSION, CorpusManifest, Shard, ShardFile
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.object_store import ObjectStorage
@@ -44,7 +45,6 @@ Pictures and texts belong to their makers; the URL of each picture and of a page
 """
 
 
-MANIFEST = "corpus/manifest.json"
 MAX_COPY_BYTES = 5 << 30  # of S3's CopyObject
 PLAN = "corpus.next/manifest.json"  # of the corpus that is about to be: on a store also what is copied to where
 
@@ -58,17 +58,13 @@ def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest)
         )
     listed = storage.each(partial(_described, storage), ordered)
     for before, after in pairwise(listed):
-        if before["last_key"] >= after["first_key"]:
-            raise StageError("key_collision", f"{after['first_key']} is in shards {before['name']} and {after['name']}")
-    total = sum(shard["samples"] for shard in listed)
+        if before.last_key >= after.first_key:
+            raise StageError("key_collision", f"{after.first_key} is in shards {before.name} and {after.name}")
+    total = sum(shard.samples for shard in listed)
     if total != manifest.kept:
         raise StageError("shard_mismatch", f"{total} samples in shards, {manifest.kept} pairs kept; run build again")
-    summary = {
-        "samples": total,
-        "schema_version": CORPUS.metadata[b"pairmill.schema_version"].decode(),
-        "shards": listed,
-    }
-    texts = {"README.md": _card(total, len(listed)).encode(), "manifest.json": _json(summary)}
+    summary = CorpusManifest(samples=total, schema_version=VERSION, shards=listed).to_json()
+    texts = {"README.md": _card(total, len(listed)).encode(), "manifest.json": summary}
     places = {f"{_name(part)}.{kind}": record for part in ordered for kind, record in part.files.items()}
     if isinstance(storage, LocalStorage):
         _link(storage, texts, places)
@@ -76,7 +72,8 @@ def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest)
     elif isinstance(storage, ObjectStorage):
         _require_copyable(places)
         storage.replace("corpus.next/README.md", texts["README.md"])
-        storage.replace(PLAN, _json(summary | {"copies": {name: record.path for name, record in places.items()}}))
+        copies = {name: record.path for name, record in places.items()}
+        storage.replace(PLAN, _json(json.loads(summary) | {"copies": copies}))
         _copy(storage)
     for part in ordered:
         storage.delete(f"export/parts/{part.name}.json")
@@ -103,7 +100,7 @@ def recover_swap(storage: Storage) -> None:
         shutil.rmtree(following, ignore_errors=True)
 
 
-def _described(storage: Storage, part: Part) -> dict[str, Any]:
+def _described(storage: Storage, part: Part) -> Shard:
     """A shard as the corpus lists it; tar and Parquet have the same keys in the same order."""
     name = _name(part)
     keys = read_file(storage, part.files["parquet"], ["key"])["key"].to_pylist()
@@ -117,8 +114,8 @@ def _described(storage: Storage, part: Part) -> dict[str, Any]:
         if members != [f"{key}.{ending}" for key in keys for ending in ENDINGS]:
             text = f"shard {name}: tar and Parquet differ in keys or order; run build again"
             raise StageError("shard_mismatch", text)
-    files = {kind: {"bytes": record.bytes, "sha256": record.sha256} for kind, record in part.files.items()}
-    return {"name": name, "samples": len(keys), "first_key": keys[0], "last_key": keys[-1], "files": files}
+    files = {kind: ShardFile(bytes=record.bytes, sha256=record.sha256) for kind, record in part.files.items()}
+    return Shard(name=name, samples=len(keys), first_key=keys[0], last_key=keys[-1], files=files)
 
 
 def _name(part: Part) -> str:

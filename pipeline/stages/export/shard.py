@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import StageError
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, is_committed
+from pipeline.core.parts import OpenPart, is_committed, part_name
 from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import COMPRESSION
 from schemas.export import CORPUS
 
 STAGE = "export"
+FOLDER = f"{STAGE}/shards"
 ROW_GROUP_ROWS = 10_000
 ENDINGS = ("jpg", "txt", "json")  # of a sample's members, in their order
 LAYOUT_VERSION = "1"  # raised when the bytes of a shard would change for the same rows
@@ -32,11 +33,12 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
         raise StageError("key_collision", f"shard {number:05d} has two samples of one key or is not in order of keys")
     texts = [_json(sample) for sample in samples]
     identity = key_of(LAYOUT_VERSION, str(number), *texts)
-    name = key_of("shard", identity)
+    name = part_name(LAYOUT_VERSION, identity)
     if is_committed(storage, STAGE, name):
         return name
     pictures = read_pictures(storage, ((row["image_file"], row["image_offset"], row["image_bytes"]) for row in rows))
-    with storage.writing(f"{STAGE}/shards", ".tar") as tar_file:
+    with OpenPart(storage, STAGE, LAYOUT_VERSION) as part:
+        tar_file = part.stream("tar", FOLDER, ".tar")
         for row, sample, text, picture in zip(rows, samples, texts, pictures, strict=True):
             if picture is None or hashlib.sha256(picture).hexdigest() != sample["image_sha256"]:
                 raise StageError(
@@ -48,14 +50,12 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
             tar_file.write(b"".join(_member(f"{sample['key']}.{ending}", data) for ending, data in members))
         tar_file.write(bytes(2 * tarfile.BLOCKSIZE))  # the end of a tar, which is a number of whole records
         tar_file.write(bytes(-tar_file.tell() % tarfile.RECORDSIZE))
-    with storage.writing(f"{STAGE}/shards", ".parquet") as parquet_file:
         table = pa.Table.from_pylist(samples, schema=CORPUS)
-        pq.write_table(
-            table, parquet_file, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS
-        )  # one call: same table, same bytes
-    files = {"tar": tar_file.record(len(rows)), "parquet": parquet_file.record(len(rows))}
-    commit(storage, STAGE, Part(name, LAYOUT_VERSION, identity, files, {"shard": number, "rows": len(rows)}))
-    return name
+        parquet_file = part.stream("parquet", FOLDER, ".parquet")
+        # In one call: the same table gives the same bytes.
+        pq.write_table(table, parquet_file, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS)
+        counts = {"shard": number, "rows": len(rows)}
+        return part.commit(identity, counts, rows={"tar": len(rows), "parquet": len(rows)})
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:

@@ -24,15 +24,16 @@ from pyspark.sql import functions as F
 
 from pipeline.core import verdict
 from pipeline.core.config import Field, Measure, Operate, StageConfig
+from pipeline.core.context import Context, LooksAt
+from pipeline.core.corpus_manifest import MANIFEST
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
 from pipeline.core.tables import by_place, read_table, spark_schema
-from pipeline.stages.export.corpus import MANIFEST, publish_corpus, recover_swap
+from pipeline.stages.export.corpus import publish_corpus, recover_swap
 from pipeline.stages.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
 from schemas.pairs import CLUSTER_COLUMNS, PAIR_COLUMNS
@@ -68,50 +69,53 @@ class Export(Stage[Config]):
     carries: ClassVar = (*PAIR_COLUMNS, *CLUSTER_COLUMNS, "clip_score", "image_of")
     Config, Reason, adds = Config, Reason, ADDS
 
-    def check(self, config: Config, run: Run) -> None:
+    def looks_at(self, config: Config) -> LooksAt:
+        """Where the picture of a representative lies, though its own pair may be dropped."""
+        return LooksAt(rows=("fetch",))
+
+    def check(self, context: Context[Config]) -> None:
         """A folder `corpus` that this run did not write is left alone."""
-        recover_swap(run.storage)
-        if "corpus" in run.storage.entries() and not run.storage.exists(MANIFEST):
+        storage = context.storage
+        recover_swap(storage)
+        if "corpus" in storage.entries() and not storage.exists(MANIFEST):
             raise InputError(
                 "output_exists",
-                f"{run.storage.where('corpus')} was not written by pairmill; move it away or choose another --run",
+                f"{storage.where('corpus')} was not written by pairmill; move it away or choose another --run",
             )
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """One row a pair: the picture to pack, and whether its bytes are there and whole."""
         located = ("image_file", "image_offset", "image_bytes")
-        pictures = run.rows("fetch").select(
+        pictures = context.rows("fetch").select(
             F.col("url_id").alias("image_of"), *[field.name for field in PICTURE], *located
         )
-        pairs = rows["select"].select(*self.carries).join(pictures, "image_of", "left")
-        schema = run.schema(self.name)
+        pairs = context.kept("select").select(*self.carries).join(pictures, "image_of", "left")
+        schema = context.schema
         unverified = pa.schema([field for field in schema if field.name != "outcome"])
-        verify = partial(_verify, run.storage, schema)
+        verify = partial(_verify, context.storage, schema)
         return Measured(by_place(pairs.select(*unverified.names)).mapInArrow(verify, spark_schema(schema)))
 
     def rules(self, config: Config) -> list[Rule]:
         """Only bytes that are gone or changed are left out."""
         return outcome_rules(Reason, detail="image_file")
 
-    def pack(self, run: Run, manifest: Manifest) -> Mapping[str, list[FileRecord]]:
+    def pack(self, context: Context[Config], manifest: Manifest) -> Mapping[str, list[FileRecord]]:
         """Write the shards of the kept rows and put them in place of the last corpus."""
-        config: Config = run.config_of(self.name)
+        config, storage, schema = context.config, context.storage, context.schema
         if manifest.kept < config.min_pairs:
             raise StageError("too_few_pairs", f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}")
         if not manifest.kept:
-            run.reporter.line("export: no pair is left; the corpus is empty")
-        schema = run.schema(self.name)
-        kept = verdict.kept(
-            read_table(run.spark, run.storage, manifest.files["rows"], schema), run.rules(self.name), schema
-        )
+            context.reporter.line("export: no pair is left; the corpus is empty")
+        rows = read_table(context.spark, storage, manifest.files["rows"], schema)
+        kept = verdict.kept(rows, context.rules, schema)
         size = kept.agg(F.sum("image_bytes")).first()
-        run.storage.require_room(int(1.2 * (size[0] or 0)))
-        numbered = numbered_by_pair_id(run.spark, kept, config.shard_size)
-        write = _shard_writer(run.storage, schema.names)
+        storage.require_room(int(1.2 * (size[0] or 0)))
+        numbered = numbered_by_pair_id(context.spark, kept, config.shard_size)
+        write = _shard_writer(storage, schema.names)
         sharded = numbered.repartition("shard").sortWithinPartitions("shard", "pair_id")
         names = {row["part"] for row in sharded.mapInArrow(write, "part string").collect()}  # one row a shard
-        shards = [part for part in committed(run.storage, self.name) if part.name in names]
-        return {"corpus": publish_corpus(run.storage, shards, manifest)}
+        shards = [part for part in committed(storage, self.name) if part.name in names]
+        return {"corpus": publish_corpus(storage, shards, manifest)}
 
 
 def numbered_by_pair_id(spark: SparkSession, rows: DataFrame, shard_size: int) -> DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from pipeline.core.config import Field, Measure, Operate, StageConfig
+from pipeline.core.config import Field, InputContent, Measure, Operate, StageConfig
 
 Format = Literal["auto", "warc", "wat", "html", "urls", "webdataset"]
 
@@ -26,7 +26,7 @@ GUESSED = Columns()
 class Config(StageConfig):
     """What is read, and the caps that end a measurement."""
 
-    inputs: Operate[list[str]] = Field(
+    inputs: InputContent[list[str]] = Field(
         [],
         description="files, folders or globs: WARC, WAT, HTML (folder or tar), URL lists, tars of images with their "
         "texts; empty reads the crawl",

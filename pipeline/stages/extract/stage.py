@@ -19,11 +19,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name, swept
+from pipeline.core.parts import OpenPart, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
 from pipeline.core.tables import each_once, read_table, write_file
@@ -50,32 +50,40 @@ class Extract(Stage[Config]):
     measure_version = 2  # 2: keys of URLs without tracking parameters
     Config, Reason, adds = Config, Reason, ADDS
 
-    def check(self, config: Config, run: Run) -> None:
-        """All inputs are opened before any work starts."""
-        _require_fields(config)
-        if copies := sum(split.copies for split in _splits(config)):
-            run.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
+    def looks_at(self, config: Config) -> LooksAt:
+        """The archives that the kept pages lie in."""
+        return LooksAt(files=("crawl.warc",))
 
-    def source_fingerprint(self, config: Config, run: Run) -> str:
+    def check(self, context: Context[Config]) -> None:
+        """All inputs are opened before any work starts."""
+        _require_fields(context.config)
+        if copies := sum(split.copies for split in _splits(context.config)):
+            context.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
+
+    def contents(self, config: Config) -> Mapping[str, str]:
         """Of the bytes of all inputs, in any order, under any path; of tars that are read in place, the path too."""
         splits = _splits(config)
-        return key_of(*sorted([split.fingerprint for split in splits]), *sorted(shards_of(splits).values()))
+        if not splits:
+            return {}
+        return {"inputs": key_of(*sorted([split.fingerprint for split in splits]), *sorted(shards_of(splits).values()))}
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """Extract every split that no committed part has, then merge equal rows."""
-        before = {part.name for part in swept(run.storage, self.name, [ROWS_FOLDER])}
-        work = _part_worker(run.storage, self.name, measure_key, config)
+        storage, spark, config = context.storage, context.spark, context.config
+        before = {part.name for part in swept(storage, self.name, [ROWS_FOLDER])}
+        work = _part_worker(storage, self.name, context.measure_key, config)
         splits = _splits(config)
-        to_come = len(splits) or len(run.manifest("crawl").files.get("warc", []))
-        with run.reporter.bar(self.name, run.parts_probe(self.name, parts=to_come)):
-            crawled = _crawled_splits(rows["crawl"]).rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
+        to_come = len(splits) or len(context.files("crawl.warc"))
+        with context.bar(parts=to_come):
+            pages = _crawled_splits(context.kept("crawl"))
+            crawled = pages.rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
             names = set(crawled.map(work).collect())  # a name a WARC
             if splits:
-                names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
-        parts = [part for part in committed(run.storage, self.name) if part.name in names]
+                names |= set(spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
+        parts = [part for part in committed(storage, self.name) if part.name in names]
         if len(parts) != len(names):
             raise StageError("stage_failed", f"{len(names) - len(parts)} parts of extract are gone; run build again")
-        found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
+        found = read_table(spark, storage, files_of(parts, "rows"), ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
         shards = shards_of(splits)
         facts = {"parts": len(parts)} | ({"shards": shards} if shards else {})
@@ -154,10 +162,10 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
                 good += sum(row["outcome"] == OK for row in rows)
                 yield pa.Table.from_pylist(rows, schema=ADDS)
 
-        record = write_file(storage, ROWS_FOLDER, ADDS, tables())
-        part = Part(name, measure_key, split.fingerprint, {"rows": record}, {"rows": record.rows, "good": good})
-        commit(storage, stage, part)
-        return name
+        with OpenPart(storage, stage, measure_key) as part:
+            record = write_file(storage, ROWS_FOLDER, ADDS, tables())
+            part.add_file("rows", record)
+            return part.commit(split.fingerprint, {"rows": record.rows, "good": good})
 
     return work
 

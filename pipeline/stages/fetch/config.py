@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+from pipeline.core.config import Decide, Field, InputContent, Measure, Operate, StageConfig
 from pipeline.vision.settings import ResizeMode
 
 MEBIBYTE = 1 << 20
@@ -69,13 +69,15 @@ class Config(StageConfig):
         description="smallest entropy of grey levels kept, bits (ours: 3,619 photographs have 3.9 or more)",
     )
 
-    blocked_sha256: Operate[list[str]] = Field(
+    blocked_sha256: InputContent[list[str]] = Field(
         [], description="files of sha256 hashes, in hex, one a line: images with these bytes are never stored"
     )
-    blocked_md5: Operate[list[str]] = Field([], description="the same of md5 hashes")
-    blocked_pdq: Operate[list[str]] = Field([], description="the same of PDQ hashes, of pictures that look alike")
-    pdq_bits: Operate[int] = Field(31, ge=0, le=127, description="bits in which PDQ hashes of one picture may differ")
-    blocklist_key: Operate[str] = Field(
+    blocked_md5: InputContent[list[str]] = Field([], description="the same of md5 hashes")
+    blocked_pdq: InputContent[list[str]] = Field([], description="the same of PDQ hashes, of pictures that look alike")
+    pdq_bits: InputContent[int] = Field(
+        31, ge=0, le=127, description="bits in which PDQ hashes of one picture may differ"
+    )
+    blocklist_key: InputContent[str] = Field(
         "", description="file of at least 16 random bytes: the key of what the ledger keeps of a blocklisted image"
     )
 

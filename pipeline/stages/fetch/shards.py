@@ -22,33 +22,29 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.parts import Part
-from pipeline.core.run import Run
 from pipeline.core.storage import Storage, read_pictures
 from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings
-from pipeline.stages.fetch.store import STAGE, OpenPart, StoredRow, asked_since
+from pipeline.stages.fetch.store import ImagePart, StoredRow, asked_since
 from pipeline.vision.settings import OK
 from pipeline.web.reasons import NetReason
 
 PLACE = ("image_file", "image_offset", "image_bytes")
+LOOKS_AT = LooksAt(rows=("extract",), facts=("extract.shards",))
 
 
-def shards_of(run: Run) -> dict[str, str]:
-    """Where the tars lie that extract read: path by fingerprint."""
-    shards: dict[str, str] = run.manifest("extract").facts.get("shards", {})
-    return shards
-
-
-def places_of(images: DataFrame, run: Run) -> DataFrame:
+def places_of(images: DataFrame, context: Context[Config]) -> DataFrame:
     """Where the picture of each image lies: url_id, request_url (names the place in fetch/store), and PLACE.
 
     Of several samples with one URL the one in the tar of the smallest fingerprint, there the first: no path decides.
     """
-    paths = run.spark.createDataFrame(sorted(shards_of(run).items()), "image_shard string, image_file string")
+    shards: dict[str, str] = context.fact("extract.shards") or {}  # path by fingerprint
+    paths = context.spark.createDataFrame(sorted(shards.items()), "image_shard string, image_file string")
     place = F.struct("image_shard", "image_offset", "image_bytes")
-    first = run.kept("extract").where("image_shard is not null").groupBy("url_id").agg(F.min(place).alias("place"))
+    first = context.kept("extract").where("image_shard is not null").groupBy("url_id").agg(F.min(place).alias("place"))
     name = F.concat_ws(" ", F.lit("shard"), "image_shard", "image_offset", "image_bytes").alias("request_url")
     located = images.select("url_id").join(first.select("url_id", "place.*"), "url_id")
     return located.join(F.broadcast(paths), "image_shard").select("url_id", name, *PLACE)
@@ -62,25 +58,23 @@ def in_place(rows: DataFrame, places: DataFrame) -> DataFrame:
     return rows.join(tars, "url_id", "left").withColumns(filled)
 
 
-def measure_all(
-    todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str, blocklist: Blocklist
-) -> None:
+def measure_all(todo: DataFrame, before: Iterable[Part], context: Context[Config], blocklist: Blocklist) -> None:
     """Measure all images of ``todo`` (url_id, request_url, try_number, boxes, PLACE), tar by tar and from front to
     back; when this returns, each has a row in a committed part."""
-    todo = todo.persist()
+    todo, config = todo.persist(), context.config
     measure = partial(
         measure_in_place,
-        storage=run.storage,
+        storage=context.storage,
         known=frozenset(part.name for part in before),
-        measure_key=measure_key,
+        measure_key=context.measure_key,
         config=config,
         blocklist=blocklist,
     )
     try:
         if total := todo.count():
-            tasks = max(run.spark.sparkContext.defaultParallelism, math.ceil(total / config.part_images))
+            tasks = max(context.spark.sparkContext.defaultParallelism, math.ceil(total / config.part_images))
             by_place = todo.repartitionByRange(tasks, *PLACE).sortWithinPartitions(*PLACE)
-            with run.reporter.bar(STAGE, run.parts_probe(STAGE, total=total)):
+            with context.bar(total):
                 by_place.mapInArrow(measure, "images long").collect()  # one row a task
     finally:
         todo.unpersist()
@@ -103,10 +97,10 @@ def measure_in_place(
                 for done in asked_since(storage, known, measure_key, todo):
                     del todo[done]
             if todo:
-                with OpenPart(storage, measure_key) as part:
+                with ImagePart(storage, measure_key) as part:
                     for row, picture in _measured(list(todo.values()), storage, examiner, config.max_bytes):
                         part.add(row, picture)
-                    part.commit()
+                    part.close()
             images += len(todo)
     yield pa.RecordBatch.from_pydict({"images": [images]})
 

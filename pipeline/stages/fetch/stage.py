@@ -21,10 +21,9 @@ from typing import ClassVar
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.core.config import settings_key
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.parts import Part, committed, files_of, swept
 from pipeline.core.rules import CoreReason, Rule, col, outcome_rules
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table
 from pipeline.stages.fetch import shards
@@ -54,45 +53,52 @@ class Fetch(Stage[Config]):
     measure_version = 2  # 2: our own decoding and resizing; phash256, chroma4
     Config, Reason, adds = Config, Reason, ADDS
 
-    def check(self, config: Config, run: Run) -> None:
+    def looks_at(self, config: Config) -> LooksAt:
+        """How the web is asked; or where tars lie that are read in place, and where in them the images are."""
+        return shards.LOOKS_AT if config.reads_shards else LooksAt(settings=("web",))
+
+    def contents(self, config: Config) -> Mapping[str, str]:
+        """One digest under the operator's key names all lists: a manifest must not tell which they are."""
+        blocklist = _blocklist(config)
+        return {"blocklist_key": blocklist.digest} if blocklist else {}
+
+    def check(self, context: Context[Config]) -> None:
         """Nobody is asked for anything by somebody without a name."""
-        _blocklist(config)
-        if not config.reads_shards:
-            require_contact(run.config.web)  # type: ignore[attr-defined]
+        _blocklist(context.config)
+        if not context.config.reads_shards:
+            require_contact(context.setting("web"))
 
-    def source_fingerprint(self, config: Config, run: Run) -> str:
-        """Of where tars lie that are read in place, as rows say; and of the blocklists, which hide rows of before."""
-        return settings_key(shards.shards_of(run) if config.reads_shards else {}, _blocklist(config).digest)
-
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """Ask for what the store does not have, then read this input's images from the store."""
-        before, blocklist = swept(run.storage, self.name, [FOLDER]), _blocklist(config)
+        config, measure_key = context.config, context.measure_key
+        before, blocklist = swept(context.storage, self.name, [FOLDER]), _blocklist(config)
+        pairs = context.kept("text")
         # All three are equal for all rows of a url_id.
         names = {"request_url": "request_url", "image_boxes": "boxes", "image_sha256s": "listed"}
-        images = rows["text"].groupBy("url_id").agg(*(F.min(old).alias(new) for old, new in names.items()))
-        stored = newest(run, _under(measure_key, before), images)
+        images = pairs.groupBy("url_id").agg(*(F.min(old).alias(new) for old, new in names.items()))
+        stored = newest(context, _under(measure_key, before), images)
         if config.reads_shards:
-            places = shards.places_of(images, run)
+            places = shards.places_of(images, context)
             places = places.join(images.select("url_id", "boxes"), "url_id")
-            todo = missing(places, stored, run.retry_failed, by_place=True).join(
+            todo = missing(places, stored, context.retry_failed, by_place=True).join(
                 places.drop("boxes"), ["url_id", "request_url"]
             )
-            shards.measure_all(todo, before, config, run, measure_key, blocklist)
+            shards.measure_all(todo, before, context, blocklist)
         else:
-            fetch_all(missing(images, stored, run.retry_failed), before, config, run, measure_key)
-        parts = committed(run.storage, self.name)
+            fetch_all(missing(images, stored, context.retry_failed), before, context)
+        parts = committed(context.storage, self.name)
         known = {part.name for part in before}
         new = [part for part in parts if part.name not in known]
         ours = _under(measure_key, parts)
-        stored = newest(run, ours, images).drop("request_url")
+        stored = newest(context, ours, images).drop("request_url")
         measured = as_listed(images.join(stored, "url_id", "left"))
         if config.reads_shards:
             measured = shards.in_place(measured, places)
         if blocklist.sha256:
-            measured = hidden(measured, blocklist, run)
+            measured = hidden(measured, blocklist)
         return Measured(
             measured.select(*self.carries, *ADDS.names),
-            rows_in=rows["text"].select("url_id").distinct().count(),
+            rows_in=pairs.select("url_id").distinct().count(),
             measured=_total("rows", new),
             files={"store": files_of(ours, "rows"), "images": files_of(ours, "images")},
             facts={"parts": len(new), "requests": _total("requests", new), "served_bytes": _total("served_bytes", new)},
@@ -119,10 +125,10 @@ class Fetch(Stage[Config]):
         ]
 
 
-def newest(run: Run, parts: Iterable[Part], images: DataFrame) -> DataFrame:
+def newest(context: Context[Config], parts: Iterable[Part], images: DataFrame) -> DataFrame:
     """The row that counts for each url_id: of the highest try_number; of equal ones a picture before a failure, then
     that in the smallest part. A picture in which other boxes are blurred than ``images`` wants is not there."""
-    rows = read_table(run.spark, run.storage, files_of(parts, "rows"), STORE)
+    rows = read_table(context.spark, context.storage, files_of(parts, "rows"), STORE)
     wanted = images.where("boxes is not null").select("url_id", F.col("boxes").alias("wanted"))  # few, mostly none
     is_picture = F.col("outcome") == OK
     rows = rows.join(wanted, "url_id", "left").where(~is_picture | F.col("blurred_boxes").eqNullSafe(F.col("wanted")))
@@ -136,10 +142,10 @@ def as_listed(rows: DataFrame) -> DataFrame:
     return rows.withColumn("expected_sha256", F.when(is_other, F.element_at("listed", 1)))
 
 
-def hidden(rows: DataFrame, blocklist: Blocklist, run: Run) -> DataFrame:
+def hidden(rows: DataFrame, blocklist: Blocklist) -> DataFrame:
     """``rows`` as if the lists had been there from the first: of a picture whose sha256 is listed nothing is told."""
     listed = [(sha256, blocklist.trace(sha256)) for sha256 in sorted(digest.hex() for digest in blocklist.sha256)]
-    traces = run.spark.createDataFrame(listed, "sha256 string, trace string")
+    traces = rows.sparkSession.createDataFrame(listed, "sha256 string, trace string")
     met = F.col("trace").isNotNull()
     told = {name: F.when(~met, F.col(name)) for name in ADDS.names if name not in KEPT_OF_BLOCKLISTED}
     told["outcome"] = F.when(met, ImageReason.BLOCKLISTED.value).otherwise(F.col("outcome"))
@@ -162,26 +168,27 @@ def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: 
     return joined.select("url_id", "request_url", try_number.alias("try_number"), "boxes")
 
 
-def fetch_all(todo: DataFrame, before: Iterable[Part], config: Config, run: Run, measure_key: str) -> None:
+def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config]) -> None:
     """Ask for all images of ``todo``; when this returns, each has a row in a committed part."""
-    lanes = config.lanes or run.spark.sparkContext.defaultParallelism
+    config = context.config
+    lanes = config.lanes or context.spark.sparkContext.defaultParallelism
     ends_at = time.time() + 3600 * config.max_hours if config.max_hours else None
     by_host = spread(todo, lanes, config).persist()
     fetch = partial(
         run_fetch_lane,
-        storage=run.storage,
+        storage=context.storage,
         known=frozenset(part.name for part in before),
-        measure_key=measure_key,
+        measure_key=context.measure_key,
         config=config,
-        web=run.config.web,
+        web=context.setting("web"),
         lanes=lanes,
-        ends_at=ends_at,  # type: ignore[attr-defined]
+        ends_at=ends_at,
         blocklist=_blocklist(config),
     )
     try:
         total = by_host.count()
         if total:
-            with run.reporter.bar(Fetch.name, run.parts_probe(Fetch.name, total=total)):
+            with context.bar(total):
                 by_host.mapInArrow(fetch, "images long").collect()  # one row a lane
     finally:
         by_host.unpersist()

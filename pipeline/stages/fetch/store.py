@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import ExitStack
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
 from pipeline.core.ids import key_of
-from pipeline.core.parts import Part, commit, committed, files_of, part_name
-from pipeline.core.storage import NewFile, Storage
+from pipeline.core.parts import OpenPart, committed, files_of, part_name
+from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
 from pipeline.vision.settings import OK
 from schemas.fetch import STORE
@@ -51,53 +50,34 @@ def asked_since(
     return found
 
 
-class OpenPart:
-    """The part that a lane is filling: pictures go to disk as they come, rows when it is committed.
-
-    A context: what is not committed when it ends is removed.
-    """
+class ImagePart(OpenPart):
+    """The part that a lane is filling: pictures go to disk as they come, rows when it is closed."""
 
     def __init__(self, storage: Storage, measure_key: str) -> None:
+        super().__init__(storage, STAGE, measure_key)
         self.rows: list[dict[str, Any]] = []
-        self._storage, self._measure_key = storage, measure_key
-        self._stack = ExitStack()
-        self._images: NewFile | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-        if self._images is not None:
-            self._storage.delete(self._images.path)
 
     def add(self, row: dict[str, Any], picture: bytes | None) -> None:
         """Append one image: its columns, and the stored picture if there is one."""
         if picture is not None:
-            if self._images is None:
-                self._images = self._stack.enter_context(self._storage.writing(FOLDER, ".images"))
-            place = {"image_file": self._images.path, "image_offset": self._images.tell()}
-            row = row | place | {"image_bytes": self._images.write(picture)}
+            images = self.stream("images", FOLDER, ".images")
+            place = {"image_file": images.path, "image_offset": images.tell()}
+            row = row | place | {"image_bytes": images.write(picture)}
         self.rows.append(row)
 
-    def commit(self) -> None:
-        """Finish both files and make the part count. Named by what it measures: of two equal ones the first counts."""
+    def close(self) -> None:
+        """Write the rows and commit, named by the images and their tries."""
         measured = key_of(*sorted(_name_of(row) for row in self.rows))
-        name = part_name(self._measure_key, measured)
-        good = sum(row["outcome"] == OK for row in self.rows)
-        self._stack.close()
-        rows = [row | {"measure_key": self._measure_key, "part": name} for row in self.rows]
-        files = {"rows": write_file(self._storage, FOLDER, STORE, [pa.Table.from_pylist(rows, schema=STORE)])}
-        if self._images is not None:
-            files["images"] = self._images.record(sum("image_file" in row for row in rows))
+        of_part = {"measure_key": self.measure_key, "part": part_name(self.measure_key, measured)}
+        rows = [row | of_part for row in self.rows]
+        self.add_file("rows", write_file(self.storage, FOLDER, STORE, [pa.Table.from_pylist(rows, schema=STORE)]))
         stats = {
             "rows": len(rows),
-            "good": good,
+            "good": sum(row["outcome"] == OK for row in rows),
             "requests": sum(row["tries"] for row in rows),
             "served_bytes": sum(row.get("served_bytes") or 0 for row in rows),
         }
-        commit(self._storage, STAGE, Part(name, self._measure_key, measured, files, stats))
-        self._images = None
+        self.commit(measured, stats, rows={"images": sum("image_file" in row for row in rows)})
 
 
 def _name_of(row: dict[str, Any]) -> str:
@@ -146,12 +126,12 @@ async def fill_parts(
     arrivals = Arrivals(images)
     try:
         while await arrivals.another():
-            with OpenPart(storage, measure_key) as part:
+            with ImagePart(storage, measure_key) as part:
                 closes_s = time.monotonic() + part_seconds
                 while len(part.rows) < part_images and await arrivals.another(closes_s - time.monotonic()):
                     part.add(*arrivals.take())
                 # aside: it syncs and hashes up to gigabytes while the lane has requests under way
-                await asyncio.to_thread(part.commit)
+                await asyncio.to_thread(part.close)
             stored += len(part.rows)
     finally:
         await arrivals.aclose()

@@ -7,12 +7,13 @@ they are read, since each is read more than once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.balance.cap import cap_of_tail_share, counted, decided, drawn
-from pipeline.core.run import Run
+from pipeline.core.context import Context
 from pipeline.core.storage import FileRecord
 from pipeline.core.tables import only_row, read_table, write_table
 from schemas.select import COUNTS, DRAWS, QUERIES
@@ -30,21 +31,21 @@ class Balanced:
     facts: dict[str, int]
 
 
-def balance(left: DataFrame, run: Run, cap: int, tail_share: float, seed: int) -> Balanced:
+def balance(left: DataFrame, context: Context[Any], cap: int, tail_share: float, seed: int) -> Balanced:
     """Draw among the pairs that are left. Without a cap it is derived from ``tail_share``."""
     draws = drawn(left, seed)
-    files = write_table(counted(draws), run.storage, COUNTS_FOLDER, COUNTS)
-    counts = read_table(run.spark, run.storage, files, COUNTS)
+    files = write_table(counted(draws), context.storage, COUNTS_FOLDER, COUNTS)
+    counts = read_table(context.spark, context.storage, files, COUNTS)
     cap = cap or cap_of_tail_share(counts, tail_share)
-    files = write_table(decided(draws, counts, cap), run.storage, DRAWS_FOLDER, DRAWS)
-    decisions = read_table(run.spark, run.storage, files, DRAWS)
+    files = write_table(decided(draws, counts, cap), context.storage, DRAWS_FOLDER, DRAWS)
+    decisions = read_table(context.spark, context.storage, files, DRAWS)
     kept = draws.join(decisions.where("query_draw < query_p").select("pair_id"), "pair_id", "left_semi")
     after = counts.withColumnRenamed("count", "before").join(
         counted(kept).withColumnRenamed("count", "after"), "query", "left"
     )
-    queries = write_table(after.fillna(0, "after").orderBy("query"), run.storage, QUERIES_FOLDER, QUERIES)
-    run.storage.sweep(QUERIES_FOLDER, {record.path for record in queries})
-    sums = _sums(read_table(run.spark, run.storage, queries, QUERIES), cap)
+    queries = write_table(after.fillna(0, "after").orderBy("query"), context.storage, QUERIES_FOLDER, QUERIES)
+    context.storage.sweep(QUERIES_FOLDER, {record.path for record in queries})
+    sums = _sums(read_table(context.spark, context.storage, queries, QUERIES), cap)
     return Balanced(decisions, queries, {"balance_t": cap, **sums})
 
 

@@ -22,7 +22,7 @@ for each query its caption names, where count is the number of pairs left that n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import ClassVar
 
@@ -30,10 +30,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.copies.signature import CopyLimits
 from pipeline.core.config import Field, Measure, StageConfig
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.errors import InputError
 from pipeline.core.rules import Compare, Rule, col
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table, spark_schema, write_table
 from pipeline.stages.select.greedy import Choice, choose
@@ -41,6 +42,7 @@ from pipeline.stages.select.query_cap import SCRATCH, balance
 from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
 from schemas.select import ADDS, DOMAIN_RANKS, DRAWS
 
+COPY_LIMITS = ("dedup.max_distance", "dedup.max_distance256", "dedup.max_chroma")
 RANKED_FOLDER, DOMAINS_FOLDER = "select/ranked", "select/domains"
 
 
@@ -84,40 +86,36 @@ class Select(Stage[Config]):
     measure_version = 3  # 3: greedy inside a cluster
     Config, Reason, adds = Config, Reason, ADDS
 
-    def measure_inputs(self, config: Config, run: Run) -> list[str]:
+    def looks_at(self, config: Config) -> LooksAt:
         """What dedup takes for a copy: with other limits other pairs stay, even where no cluster changes."""
-        return [f"{name} {limit}" for name, limit in run.config_of("dedup").limits._asdict().items()]
+        return LooksAt(settings=COPY_LIMITS)
 
-    def check(self, config: Config, run: Run) -> None:
-        """A cap needs queries, and one size."""
-        if not _is_capped(config):
-            return
-        if config.balance_t and config.balance_tail_share:
+    def check(self, context: Context[Config]) -> None:
+        """A cap has one size."""
+        if context.config.balance_t and context.config.balance_tail_share:
             raise InputError("config_invalid", "select.balance_t and balance_tail_share are both set: choose one")
-        if not run.config_of("text").balance_queries:
-            raise InputError("config_invalid", "select.balance_t needs text.balance_queries, the list: set it")
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
-        schema = run.schema(self.name)
+        schema, config = context.schema, context.config
         later = {*DOMAIN_RANKS.names[1:], *DRAWS.names[1:]}
         ranked_schema = pa.schema([field for field in schema if field.name not in later])
-        choice = Choice(run.config_of("dedup").limits, config.captions_per_image, config.whole_cluster)
-        ranked = self._ranked(rows["clip"], choice, ranked_schema)
-        if not (config.images_per_domain or _is_capped(config)):
+        choice = Choice(CopyLimits(*map(context.setting, COPY_LIMITS)), config.captions_per_image, config.whole_cluster)
+        ranked = self._ranked(context.kept("clip"), choice, ranked_schema)
+        if not (config.images_per_domain or is_capped(config)):
             return Measured(_filled(ranked, schema))
         # Written before it is counted: every step of a cap reads it, and Spark would rank anew for each.
-        pairs = _written(ranked, run, RANKED_FOLDER, ranked_schema)
+        pairs = _written(ranked, context, RANKED_FOLDER, ranked_schema)
         left = pairs.where((F.col("caption_rank") <= config.captions_per_image) & ~F.col("repeated"))
         scratch = [RANKED_FOLDER]
         if config.images_per_domain:
-            ranks = _written(domain_ranks(left), run, DOMAINS_FOLDER, DOMAIN_RANKS)
+            ranks = _written(domain_ranks(left), context, DOMAINS_FOLDER, DOMAIN_RANKS)
             pairs, left = pairs.join(ranks, "pair_id", "left"), left.join(ranks, "pair_id", "left")
             left = left.where(F.coalesce("domain_rank", F.lit(0)) <= config.images_per_domain)
             scratch.append(DOMAINS_FOLDER)
-        if not _is_capped(config):
+        if not is_capped(config):
             return Measured(_filled(pairs, schema), scratch=scratch)
-        balanced = balance(left, run, config.balance_t, config.balance_tail_share, config.balance_seed)
+        balanced = balance(left, context, config.balance_t, config.balance_tail_share, config.balance_seed)
         drawn = _filled(pairs.join(balanced.draws, "pair_id", "left"), schema)
         return Measured(drawn, files={"queries": balanced.queries}, facts=balanced.facts, scratch=(*scratch, *SCRATCH))
 
@@ -164,7 +162,7 @@ class Select(Stage[Config]):
                     nulls_ok=True,
                 )
             )
-        if _is_capped(config):
+        if is_capped(config):
             lost = Compare(">=", col("query_draw"), col("query_p"))
             rules.append(
                 Rule(
@@ -190,11 +188,11 @@ def domain_ranks(left: DataFrame) -> DataFrame:
     return left.select("pair_id", "image_of").join(ranked, "image_of").select(*DOMAIN_RANKS.names)
 
 
-def _written(rows: DataFrame, run: Run, folder: str, schema: pa.Schema) -> DataFrame:
+def _written(rows: DataFrame, context: Context[Config], folder: str, schema: pa.Schema) -> DataFrame:
     """``rows``, read back from where they were written just now."""
-    files = write_table(rows, run.storage, folder, schema)
-    run.storage.sweep(folder, {record.path for record in files})
-    return read_table(run.spark, run.storage, files, schema)
+    files = write_table(rows, context.storage, folder, schema)
+    context.storage.sweep(folder, {record.path for record in files})
+    return read_table(context.spark, context.storage, files, schema)
 
 
 def _filled(rows: DataFrame, schema: pa.Schema) -> DataFrame:
@@ -204,5 +202,5 @@ def _filled(rows: DataFrame, schema: pa.Schema) -> DataFrame:
     return rows.withColumns(nothing).select(*schema.names)
 
 
-def _is_capped(config: Config) -> bool:
+def is_capped(config: Config) -> bool:
     return bool(config.balance_t or config.balance_tail_share)

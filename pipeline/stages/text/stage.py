@@ -19,8 +19,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.core.context import Context, LooksAt
 from pipeline.core.rules import CoreReason, Rule, col
-from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import conform, each_once, read_table, spark_schema, write_table
 from pipeline.stages.text import named_queries
@@ -60,31 +60,38 @@ class Text(Stage[Config]):
     measure_version = 2  # 2: personal data, repetition, domains, lists
     Config, Reason, adds = Config, Reason, ADDS
 
-    def check(self, config: Config, run: Run) -> None:
+    def looks_at(self, config: Config) -> LooksAt:
+        """Opt-outs on every page that shows an image and on the way to it, and the cap of select that stands here."""
+        cap = ("select.balance_t", "select.balance_seed") if config.balance_prefetch_factor else ()
+        return LooksAt(rows=("crawl", "extract"), settings=cap)
+
+    def contents(self, config: Config) -> Mapping[str, str]:
+        """The lists by what they say, whatever the layout of their files."""
+        lists, queries = _lists(config), named_queries.digest_of(config)
+        return {"adult_terms": lists.digest} | ({"balance_queries": queries} if queries else {})
+
+    def check(self, context: Context[Config]) -> None:
         """Languages, countries and lists that are none are refused before any work starts."""
+        config = context.config
         require_languages(config.languages, config.detector)
         require_regions(config.phone_regions)
         _lists(config)
-        named_queries.require_list(config, run)
+        named_queries.require_list(context)
 
-    def measure_inputs(self, config: Config, run: Run) -> list[str]:
-        """The lists by what they say, not by where they lie."""
-        return [_lists(config).digest, *named_queries.measure_inputs(config, run)]
-
-    def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Config]) -> Measured:
         """One row a candidate: first what its own text says, then what all rows that entered say together."""
-        schema = run.schema(self.name)
+        schema, storage, config = context.schema, context.storage, context.config
         names = (*self.carries, *COLUMNS, *URL_COLUMNS, *CHOICE_COLUMNS)
         captioned_schema = pa.schema([schema.field(name) for name in names])
-        entered = rows["extract"].select(*self.carries, "alt_text")
-        captioner = _captioner(captioned_schema, config, _lists(config), named_queries.write_file(config, run))
+        entered = context.kept("extract").select(*self.carries, "alt_text")
+        captioner = _captioner(captioned_schema, config, _lists(config), named_queries.write_file(config, storage))
         captioned = entered.mapInArrow(captioner, spark_schema(captioned_schema))
         # Written before it is counted: several counts read it, and Spark would detect every language once for each.
-        written = write_table(captioned, run.storage, CAPTIONS_FOLDER, captioned_schema)
-        run.storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
-        captioned = read_table(run.spark, run.storage, written, captioned_schema)
-        counted = _with_counts(captioned, _signals(run), _listed(run))
-        capped = named_queries.with_first_cap(counted, config, run)
+        written = write_table(captioned, storage, CAPTIONS_FOLDER, captioned_schema)
+        storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
+        captioned = read_table(context.spark, storage, written, captioned_schema)
+        counted = _with_counts(captioned, _signals(context), _listed(context))
+        capped = named_queries.with_first_cap(counted, context)
         return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER))
 
     def rules(self, config: Config) -> list[Rule]:
@@ -192,20 +199,20 @@ def _captioner(
     return caption
 
 
-def _signals(run: Run) -> DataFrame:
+def _signals(context: Context[Config]) -> DataFrame:
     """url_id, signal: what any page that shows an image says, whether or not that page has a usable text for it.
 
     Headers of redirects on the way to a page are no part of its WARC record; the crawl's rows have them.
     """
-    shown = run.rows("extract").where(F.col("url_id").isNotNull()).select("url_id", "page_id", "page_optouts")
-    hops = run.rows("crawl").select(F.col("final_page_id").alias("page_id"), F.explode("optouts").alias("signal"))
+    shown = context.rows("extract").where(F.col("url_id").isNotNull()).select("url_id", "page_id", "page_optouts")
+    hops = context.rows("crawl").select(F.col("final_page_id").alias("page_id"), F.explode("optouts").alias("signal"))
     said = shown.select("url_id", F.explode("page_optouts").alias("signal"))
     return said.union(shown.join(hops, "page_id").select("url_id", "signal")).distinct()
 
 
-def _listed(run: Run) -> DataFrame:
+def _listed(context: Context[Config]) -> DataFrame:
     """url_id, image_sha256s, image_boxes: what lists say of a picture, in rows without a usable text too."""
-    said = run.rows("extract").where("url_id is not null and (listed_sha256s is not null or boxes is not null)")
+    said = context.rows("extract").where("url_id is not null and (listed_sha256s is not null or boxes is not null)")
     return said.groupBy("url_id").agg(
         F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
         F.flatten(each_once("boxes")).alias("image_boxes"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
 
-from pipeline.core.config import Operate, StageConfig
+from pipeline.core.config import InputContent, Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.rules import Rule
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
@@ -19,7 +20,6 @@ from pipeline.core.storage import Storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.attach.stage import Attach
-from pipeline.stages.attach.stage import Config as AttachConfig
 from pipeline.stages.clip.stage import Clip
 from schemas.attach import ADDS
 from schemas.fields import FLOAT64, INT32, INT64, STRING, column, table
@@ -36,11 +36,15 @@ INTEGERS = {
 COLOURS = ["red", "green", "blue", "yellow", "black"]
 
 
-class Pairs(Stage[AttachConfig]):
+class PairsConfig(StageConfig):
+    given: InputContent[str] = ""
+
+
+class Pairs(Stage[PairsConfig]):
     """Pairs with pictures, as attach would hand them on."""
 
     name, unit, key, keeps, fans_out = "attach", "pair", "pair_id", ("pair", "pair_id"), True
-    Config, Reason = AttachConfig, Attach.Reason
+    Config, Reason = PairsConfig, Attach.Reason
     adds = table(
         1,
         [
@@ -57,21 +61,23 @@ class Pairs(Stage[AttachConfig]):
     )
     rows: ClassVar[list[dict]] = []
 
-    def measure(self, rows, config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Any]) -> Measured:
         types = spark_schema(self.adds)
         return Measured(
-            run.spark.createDataFrame([tuple(row.get(name) for name in self.adds.names) for row in self.rows], types)
+            context.spark.createDataFrame(
+                [tuple(row.get(name) for name in self.adds.names) for row in self.rows], types
+            )
         )
 
-    def source_fingerprint(self, config, run: Run) -> str:
-        return " ".join(row["pair_id"] for row in self.rows)
+    def contents(self, config: PairsConfig) -> dict[str, str]:
+        return {"given": " ".join(row["pair_id"] for row in self.rows)}
 
     def rules(self, config) -> list[Rule]:
         return []
 
 
 class Config(StageConfig):
-    attach: Operate[AttachConfig] = AttachConfig()
+    attach: Operate[PairsConfig] = PairsConfig()
     clip: Operate[Clip.Config] = Clip.Config()
     spark: Operate[SparkConfig] = SparkConfig()
     rules: Operate[list[UserRule]] = []  # noqa: RUF012

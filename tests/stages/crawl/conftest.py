@@ -153,7 +153,7 @@ def build(web: SmallWeb, storage: Storage, retry_failed: bool, web_settings: dic
     stage = Crawl()
     run = Run(storage, tree, {"crawl": stage}, Reporter(quiet=True), retry_failed)
     with open_for_writing(run):
-        stage.check(crawl_config, run)
+        stage.check(run.context("crawl"))
         return Result(run, run_stage(stage, run))
 
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
-from pyspark.sql import DataFrame
 
 from pipeline.copies.signature import CopyLimits, telling
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
@@ -47,9 +47,9 @@ class Given(Stage[StageConfig]):
     rows: ClassVar[list[Row]] = []
     partitions: ClassVar[int] = 1
 
-    def measure(self, rows: Mapping[str, DataFrame], config: StageConfig, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Any]) -> Measured:
         values = [tuple(row.get(name) for name in self.adds.names) for row in self.rows]
-        return Measured(run.spark.createDataFrame(values, spark_schema(self.adds)).repartition(self.partitions))
+        return Measured(context.spark.createDataFrame(values, spark_schema(self.adds)).repartition(self.partitions))
 
     def rules(self, config: StageConfig) -> list[Rule]:
         return []
@@ -433,9 +433,10 @@ def test_a_missing_list_ends_the_run_before_it_begins_d8(tmp_path, quiet, conten
     path = tmp_path / "list"
     if content is not None:
         path.write_bytes(content)
-    run = Run(Storage.at(str(tmp_path)), Config(), {"dedup": Dedup()}, quiet)
+    config = Config.model_validate({"dedup": {"eval_hashes": [str(path)]}})
+    run = Run(Storage.at(str(tmp_path)), config, {"dedup": Dedup()}, quiet)
     with pytest.raises(InputError, match="pairmill hashes build") as raised:
-        Dedup().check(Dedup.Config(eval_hashes=[str(path)]), run)
+        Dedup().check(run.context("dedup"))
     assert raised.value.code == "resource_missing"
 
 

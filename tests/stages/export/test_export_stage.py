@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pyspark.sql import DataFrame
 
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest
@@ -52,9 +51,9 @@ class Given(Stage[Any]):
     rows: ClassVar[list[Row]] = []
     partitions: ClassVar[int] = 1
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Any, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Any]) -> Measured:
         values = [tuple(row[name] for name in self.adds.names) for row in Given.rows]
-        return Measured(run.spark.createDataFrame(values, spark_schema(self.adds)).repartition(Given.partitions))
+        return Measured(context.spark.createDataFrame(values, spark_schema(self.adds)).repartition(Given.partitions))
 
     def rules(self, config: Any) -> list[Rule]:
         return []
@@ -140,7 +139,7 @@ def export_rows(folder: Path, rows: list[Row], reporter: Reporter, partitions: i
     Given.rows, Given.partitions = rows, partitions
     run = run_in(folder, reporter, **export)
     with open_for_writing(run):
-        run.stages["export"].check(run.config_of("export"), run)
+        run.stages["export"].check(run.context("export"))
         return [run_stage(stage, run) for stage in run.stages.values()][-1]
 
 
@@ -241,7 +240,7 @@ def test_a_folder_named_corpus_that_we_did_not_write_is_left_alone_e10(tmp_path,
     (tmp_path / "corpus/poems.txt").write_text("mine")
     run = run_in(tmp_path, quiet)
     with pytest.raises(InputError, match="was not written by pairmill") as caught:
-        run.stages["export"].check(run.config_of("export"), run)
+        run.stages["export"].check(run.context("export"))
     assert caught.value.code == "output_exists"
     assert (tmp_path / "corpus/poems.txt").read_text() == "mine"
 

@@ -10,18 +10,19 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.core.config import Decide, Field, Operate, StageConfig
+from pipeline.core.config import Decide, Field, InputContent, Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
@@ -50,7 +51,7 @@ class PairReason(StrEnum):
 
 
 class PairConfig(StageConfig):
-    urls: Operate[list[str]] = Field([], description="one pair each")
+    urls: InputContent[list[str]] = Field([], description="one pair each")
     sha256s: Operate[dict[str, list[str]]] = Field({}, description="of a URL, as the input lists them")
     boxes: Operate[dict[str, list[float]]] = Field({}, description="of a URL")
     first: Decide[int] = Field(1_000_000, description="pairs kept")
@@ -71,15 +72,16 @@ class Pairs(Stage[PairConfig]):
         ],
     )
 
-    def source_fingerprint(self, config: PairConfig, run: Run) -> str:
-        return f"{config.urls} {config.sha256s} {config.boxes}"
+    def contents(self, config: PairConfig) -> dict[str, str]:
+        return {"urls": f"{config.urls} {config.sha256s} {config.boxes}"}
 
-    def measure(self, rows: Mapping[str, DataFrame], config: PairConfig, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Any]) -> Measured:
+        config = context.config
         values = [
             (hashlib.md5(b"%d" % n).hexdigest(), url_id(url), url, n, config.sha256s.get(url), config.boxes.get(url))
             for n, url in enumerate(config.urls)
         ]
-        return Measured(run.spark.createDataFrame(values, spark_schema(self.adds)))
+        return Measured(context.spark.createDataFrame(values, spark_schema(self.adds)))
 
     def rules(self, config: PairConfig) -> list[Rule]:
         return [Rule(PairReason.LATE, when=col("place") >= config.first, value=col("place"), threshold=config.first)]
@@ -380,7 +382,7 @@ def test_a_round_does_not_wait_for_the_turn_of_a_slow_host(build: Build, hosts) 
 def test_no_contact_no_request(tmp_path: Path, quiet: Reporter) -> None:
     run = Run(Storage.at(str(tmp_path)), Config(), STAGES, quiet)
     with pytest.raises(InputError, match=r"web\.contact is empty"):
-        run.stages["fetch"].check(run.config_of("fetch"), run)
+        run.stages["fetch"].check(run.context("fetch"))
 
 
 def test_no_pairs_is_a_valid_run_r19(build: Build, hosts) -> None:
@@ -549,7 +551,7 @@ def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(
     run, first = build(urls)
     hosts.log.clear()
     todo = run.spark.createDataFrame([(url_id(url), url, 1, None) for url in [*urls, *urls_of(9, hosts=1)[6:]]], TO_ASK)
-    fetch_all(todo, [], run.config_of("fetch"), run, first.measure_key)  # a list made before any of it was committed
+    fetch_all(todo, [], run.context("fetch", first.measure_key))  # a list made before any of it was committed
     assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
     assert sum(part.stats["rows"] for part in committed(run.storage, "fetch")) == 9
 

@@ -14,7 +14,7 @@ import pytest
 from pipeline.core.ids import key_of
 from pipeline.core.parts import committed, swept
 from pipeline.core.storage import Storage
-from pipeline.stages.fetch.store import FOLDER, STAGE, OpenPart, asked_since, fill_parts
+from pipeline.stages.fetch.store import FOLDER, STAGE, ImagePart, asked_since, fill_parts
 from schemas.fetch import STORE
 
 
@@ -155,7 +155,7 @@ def test_of_two_attempts_at_one_part_the_first_counts_r12(storage) -> None:
 def test_files_of_no_part_are_swept_and_parts_are_left_alone(storage) -> None:
     fill(storage, arriving(range(8)))
     before = storage.names(FOLDER)
-    killed = OpenPart(storage, "key")  # never ends: as after kill -9
+    killed = ImagePart(storage, "key")  # never ends: as after kill -9
     killed.add(*image(0))
     assert len(storage.names(FOLDER)) == len(before) + 1
     assert [part.stats["rows"] for part in swept(storage, STAGE, [FOLDER])] == [4, 4]

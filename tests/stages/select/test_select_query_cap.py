@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xxhash
-from pyspark.sql import DataFrame
 
+from pipeline import funnel
 from pipeline.audit import funnel_table, write_report
 from pipeline.balance.cap import cap_of_tail_share
 from pipeline.balance.folding import fold_texts
 from pipeline.balance.index import Index, build_index
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
@@ -55,9 +56,9 @@ class Scored(Stage[Clip.Config]):
     table: ClassVar[pa.Table]
     partitions: ClassVar[int] = 1
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Clip.Config, run: Run, measure_key: str) -> Measured:
-        file = write_file(run.storage, "clip/given", PAIRS, [self.table])
-        given = run.spark.read.parquet(str(run.storage.path(file.path)))
+    def measure(self, context: Context[Any]) -> Measured:
+        file = write_file(context.storage, "clip/given", PAIRS, [self.table])
+        given = context.spark.read.parquet(str(context.storage.path(file.path)))
         return Measured(given.repartition(self.partitions))
 
     def rules(self, config: Clip.Config) -> list[Rule]:
@@ -261,18 +262,17 @@ def test_without_a_cap_nothing_is_drawn(choose) -> None:
     assert "queries" not in done.manifest.files
 
 
-@pytest.mark.parametrize(
-    ("select", "text"),
-    [
-        ({"balance_t": 5}, "select.balance_t needs text.balance_queries"),
-        ({"balance_t": 5, "balance_tail_share": 0.1}, "choose one"),
-    ],
-)
-def test_a_cap_that_cannot_work_is_refused(tmp_path: Path, quiet: Reporter, select: dict[str, Any], text: str) -> None:
-    config = Config.model_validate({"select": select})
+def test_a_cap_of_two_sizes_is_refused(tmp_path: Path, quiet: Reporter) -> None:
+    config = Config.model_validate({"select": {"balance_t": 5, "balance_tail_share": 0.1}})
     run = Run(Storage.at(str(tmp_path)), config, {"select": Select()}, quiet)
-    with pytest.raises(InputError, match=text):
-        Select().check(config.select, run)
+    with pytest.raises(InputError, match="choose one"):
+        Select().check(run.context("select"))
+
+
+def test_a_cap_over_queries_needs_a_list_of_them() -> None:
+    config = funnel.Config.model_validate({"select": {"balance_t": 5}})
+    with pytest.raises(InputError, match=r"select\.balance_t needs text\.balance_queries"):
+        funnel.require_queries(config)
 
 
 def flickr_captions(shared_data: Path, rows: int) -> list[str]:

@@ -4,18 +4,16 @@ nothing of the way the rows came decides it."""
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import DataFrame
 
 from pipeline.copies.signature import CopyLimits
 from pipeline.core.config import Operate, StageConfig
+from pipeline.core.context import Context
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
@@ -47,9 +45,9 @@ class Scored(Stage[Clip.Config]):
     rows: ClassVar[list[Row]] = []
     partitions: ClassVar[int] = 1
 
-    def measure(self, rows: Mapping[str, DataFrame], config: Clip.Config, run: Run, measure_key: str) -> Measured:
+    def measure(self, context: Context[Any]) -> Measured:
         values = [tuple(row.get(name) for name in self.adds.names) for row in self.rows]
-        return Measured(run.spark.createDataFrame(values, spark_schema(self.adds)).repartition(self.partitions))
+        return Measured(context.spark.createDataFrame(values, spark_schema(self.adds)).repartition(self.partitions))
 
     def rules(self, config: Clip.Config) -> list[Rule]:
         return []
@@ -246,15 +244,11 @@ def test_a_copy_is_within_all_three_limits_and_dedups_settings_are_these(choose)
     rows = [pair("copy", "copy", **COPY)] + [pair(name, name, **COPY | {name: BEYOND[name]}) for name in BEYOND]
     rows += [pair(f"best {row['cluster_id']}", row["cluster_id"], side=300) for row in rows]
     limits = {"max_distance": 4, "max_distance256": 24, "max_chroma": 16}
-    measured, _, _ = choose(rows, dedup=limits)
+    measured, before, _ = choose(rows, dedup=limits)
     assert {name: row["duplicate_bits"] for name, row in measured.items() if row["duplicate_of"]} == {"copy": 4}
-    measured, _, _ = choose(rows, dedup={name: limit + 1 for name, limit in limits.items()})
+    measured, after, _ = choose(rows, dedup={name: limit + 1 for name, limit in limits.items()})
     assert {name for name, row in measured.items() if row["duplicate_of"]} == {"copy", *BEYOND}
-    stage, keys = Select(), []
-    for limit in (4, 5):
-        run = SimpleNamespace(config_of=lambda name, limit=limit: Dedup.Config(max_distance=limit))
-        keys.append(stage.measure_inputs(Select.Config(), run))
-    assert keys[0] != keys[1]
+    assert before.measure_key != after.measure_key
 
 
 def test_equal_bytes_are_one_picture_whatever_is_measured_of_it_d1_d7(choose) -> None:

@@ -1,0 +1,141 @@
+"""What a stage sees: its own section and storage, and of the rest of the run exactly what it declares.
+
+A stage that could look at anything would sooner or later look at something that enters no fingerprint, and would then
+say "up to date" when that changed. So it is handed a `Context`, which raises `UndeclaredRead` for everything that
+neither ``Stage.reads`` nor `LooksAt` names, and `run_stage` fingerprints everything that they do name.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import pyarrow as pa
+
+from pipeline.core.manifest import Manifest
+from pipeline.core.progress import Reporter
+from pipeline.core.rules import Rule
+from pipeline.core.storage import FileRecord, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from pipeline.core.progress import Done
+
+C = TypeVar("C")
+
+
+class UndeclaredRead(TypeError):
+    """A stage looked at something that it does not declare: a fault in the stage."""
+
+
+@dataclass(frozen=True)
+class LooksAt:
+    """What a stage sees of the rest of the run, besides the kept rows of the stages it reads.
+
+    ``rows``: stages of which it sees every measured row and its verdict. ``facts``: ``stage.name``, facts of
+    manifests. ``files``: ``stage.role``, further files of manifests. ``settings``: ``section.name``, or a whole
+    ``section``; those that are Measure settings enter the measure key.
+    """
+
+    rows: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Every stage named, once, in order."""
+        named = (*self.rows, *(name.partition(".")[0] for name in (*self.facts, *self.files)))
+        return tuple(dict.fromkeys(named))
+
+
+class Whole(Protocol):
+    """The run, as far as a context needs it."""
+
+    storage: Storage
+    reporter: Reporter
+    retry_failed: bool
+
+    @property
+    def spark(self) -> SparkSession: ...
+    def schema(self, stage: str) -> pa.Schema: ...
+    def manifest(self, stage: str) -> Manifest: ...
+    def rules(self, stage: str) -> list[Rule]: ...
+    def rows(self, stage: str) -> DataFrame: ...
+    def judged(self, stage: str) -> DataFrame: ...
+    def kept(self, stage: str) -> DataFrame: ...
+    def config_of(self, stage: str) -> Any: ...
+    def parts_probe(self, stage: str, total: int | None = None, parts: int | None = None) -> Callable[[], Done]: ...
+
+
+class Context(Generic[C]):
+    """The run as one stage sees it. ``measure_key`` is empty while the settings are only checked."""
+
+    def __init__(self, stage: str, reads: tuple[str, ...], looks_at: LooksAt, whole: Whole, measure_key: str) -> None:
+        self._stage, self._reads, self._looks_at, self._whole = stage, reads, looks_at, whole
+        self.config: C = whole.config_of(stage)
+        self.measure_key = measure_key
+        self.storage = whole.storage
+        self.reporter = whole.reporter
+        self.retry_failed = whole.retry_failed
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, started when first needed."""
+        return self._whole.spark
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the stage's own rows/."""
+        return self._whole.schema(self._stage)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The stage's own rules and the user's on it."""
+        return self._whole.rules(self._stage)
+
+    def bar(self, total: int | None = None, parts: int | None = None) -> AbstractContextManager[None]:
+        """A progress bar over the rows of the stage's parts that are committed from now on."""
+        return self.reporter.bar(self._stage, self._whole.parts_probe(self._stage, total, parts))
+
+    def kept(self, stage: str) -> DataFrame:
+        """The rows that a stage hands on."""
+        self._require(stage in self._reads or stage in self._looks_at.rows, f"kept rows of {stage}")
+        return self._whole.kept(stage)
+
+    def rows(self, stage: str) -> DataFrame:
+        """Every measured row of a stage, kept or not."""
+        self._require(stage in self._looks_at.rows, f"all rows of {stage}")
+        return self._whole.rows(stage)
+
+    def judged(self, stage: str) -> DataFrame:
+        """Every measured row of a stage with its verdict."""
+        self._require(stage in self._looks_at.rows, f"verdicts of {stage}")
+        return self._whole.judged(stage)
+
+    def fact(self, name: str) -> Any:
+        """``stage.name`` of the facts in that stage's manifest; None where it has none."""
+        self._require(name in self._looks_at.facts, f"the fact {name}")
+        stage, _, fact = name.partition(".")
+        return self._whole.manifest(stage).facts.get(fact)
+
+    def files(self, name: str) -> list[FileRecord]:
+        """``stage.role``: files that the manifest of that stage lists."""
+        self._require(name in self._looks_at.files, f"the files {name}")
+        stage, _, role = name.partition(".")
+        return self._whole.manifest(stage).files.get(role, [])
+
+    def setting(self, name: str) -> Any:
+        """``section.name``: a setting of another section; ``section``: all of it."""
+        self._require(name in self._looks_at.settings, f"the setting {name}")
+        section, _, field = name.partition(".")
+        found = self._whole.config_of(section)
+        return getattr(found, field) if field else found
+
+    def _require(self, is_declared: bool, what: str) -> None:
+        if not is_declared:
+            raise UndeclaredRead(f"{self._stage} looks at {what}, which it does not declare")
