@@ -169,7 +169,7 @@ def _samples(run: Run, pair_ids: set[str]) -> Iterator[Sample]:
     """Where the corpus has these pairs: the manifest says which shards can, their Parquet which do."""
     for shard in corpus_shards(run):
         within = {key for key in pair_ids if shard.holds(key)}
-        for row in _rows(run, [shard.files["parquet"]], CORPUS, ["key"], {"key": within}):
+        for row in _rows(run, [shard.record("parquet")], CORPUS, ["key"], {"key": within}):
             yield Sample(shard.name, str(row["key"]))
 
 
