@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -83,7 +83,13 @@ def preset_path(name: str) -> Path:
     return path
 
 
-def dump_yaml(config: BaseModel) -> str:
+class Dumpable(Protocol):
+    """A pydantic model, whatever its fields."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+def dump_yaml(config: Dumpable) -> str:
     """The resolved config as it is saved with a run."""
     return str(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
