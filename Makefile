@@ -42,7 +42,7 @@ dist: setup ## dist/env.tar.gz: the environment of a Spark task, for spark-submi
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	$(BIN)/python conf/pack.py dist/pairmill-*.whl --output dist/env.tar.gz $(if $(WORKER_PYTHON),--worker-python $(WORKER_PYTHON))
 
-lint: setup ## format, ruff, mypy on core and schemas, the layers
+lint: setup ## format, ruff, mypy --strict over everything, the layers
 	@$(BIN)/ruff format --quiet --check . || { echo "format: run .venv/bin/ruff format" >&2; exit 1; }
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary

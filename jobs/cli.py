@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -176,13 +176,15 @@ def evaluate(
 ) -> None:
     """Measure a CLIP model: retrieval on pairs, or zero-shot classification of labelled pictures."""
     from pipeline.evaluation import result as evaluation
+    from pipeline.evaluation.zero_shot import TEMPLATES
     from pipeline.vision.clip_model import load
 
     loaded = load(model, device)
+    measured: evaluation.Result[Any]
     if task == "retrieval":
         measured = evaluation.evaluate_retrieval(loaded, data, images, training_data or [], require_clean)
     else:
-        measured = evaluation.evaluate_zero_shot(loaded, Path(_only(data)), classes, template or evaluation.TEMPLATES)
+        measured = evaluation.evaluate_zero_shot(loaded, Path(_only(data)), classes, template or TEMPLATES)
     if out:
         measured.write(out)
     print(json.dumps(measured.as_json(), indent=1) if as_json else "\n".join(measured.lines()))

@@ -18,13 +18,22 @@ from pipeline.core.stage import Stage
 from pipeline.core.storage import Storage
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.attach.stage import Attach
+from pipeline.stages.attach.stage import Config as AttachConfig
+from pipeline.stages.clip.config import Config as ClipConfig
 from pipeline.stages.clip.stage import Clip
+from pipeline.stages.crawl.config import Config as CrawlConfig
 from pipeline.stages.crawl.stage import Crawl
+from pipeline.stages.dedup.stage import Config as DedupConfig
 from pipeline.stages.dedup.stage import Dedup
+from pipeline.stages.export.stage import Config as ExportConfig
 from pipeline.stages.export.stage import Export
+from pipeline.stages.extract.config import Config as ExtractConfig
 from pipeline.stages.extract.stage import Extract, input_formats
+from pipeline.stages.fetch.config import Config as FetchConfig
 from pipeline.stages.fetch.stage import Fetch
+from pipeline.stages.select.stage import Config as SelectConfig
 from pipeline.stages.select.stage import Select, is_capped
+from pipeline.stages.text.config import Config as TextConfig
 from pipeline.stages.text.stage import Text
 from pipeline.web.config import WebConfig
 
@@ -45,15 +54,15 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 class Config(StageConfig):
     """The whole config: a section a stage, the way to the web, Spark, and the user's own rules."""
 
-    crawl: Operate[Crawl.Config] = Field(default_factory=Crawl.Config)
-    extract: Operate[Extract.Config] = Field(default_factory=Extract.Config)
-    text: Operate[Text.Config] = Field(default_factory=Text.Config)
-    fetch: Operate[Fetch.Config] = Field(default_factory=Fetch.Config)
-    dedup: Operate[Dedup.Config] = Field(default_factory=Dedup.Config)
-    attach: Operate[Attach.Config] = Field(default_factory=Attach.Config)
-    clip: Operate[Clip.Config] = Field(default_factory=Clip.Config)
-    select: Operate[Select.Config] = Field(default_factory=Select.Config)
-    export: Operate[Export.Config] = Field(default_factory=Export.Config)
+    crawl: Operate[CrawlConfig] = Field(default_factory=CrawlConfig)
+    extract: Operate[ExtractConfig] = Field(default_factory=ExtractConfig)
+    text: Operate[TextConfig] = Field(default_factory=TextConfig)
+    fetch: Operate[FetchConfig] = Field(default_factory=FetchConfig)
+    dedup: Operate[DedupConfig] = Field(default_factory=DedupConfig)
+    attach: Operate[AttachConfig] = Field(default_factory=AttachConfig)
+    clip: Operate[ClipConfig] = Field(default_factory=ClipConfig)
+    select: Operate[SelectConfig] = Field(default_factory=SelectConfig)
+    export: Operate[ExportConfig] = Field(default_factory=ExportConfig)
     web: Operate[WebConfig] = Field(default_factory=WebConfig)
     spark: Operate[SparkConfig] = Field(default_factory=SparkConfig)
     rules: Operate[list[UserRule]] = Field([], description="the user's own rules, Spark SQL over a stage's columns")
@@ -80,11 +89,13 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
     wanted = STAGES[: names.index(until) + 1] if until else STAGES
 
     def check() -> None:
+        config = run.config
+        assert isinstance(config, Config)  # open_run and open_existing give no other
         if BY_NAME["fetch"] in wanted:
-            require_fitting_engine(run.config)  # type: ignore[arg-type]
-            require_comparable_hashes(run.config)  # type: ignore[arg-type]
+            require_fitting_engine(config)
+            require_comparable_hashes(config)
         if BY_NAME["select"] in wanted:
-            require_queries(run.config)  # type: ignore[arg-type]
+            require_queries(config)
         for stage in wanted:
             if not run.is_off(stage.name):
                 stage.check(run.context(stage.name))

@@ -157,7 +157,7 @@ def as_json(funnel: Funnel, findings: Sequence[Finding] = ()) -> dict[str, Any]:
 
 def closed_set(run: Run, stage: str) -> set[str]:
     """The reasons a row of the stage may have under this config: the stage's, the core's and the user's own."""
-    users = [f"user:{rule.name}" for rule in run.config.rules if rule.stage == stage]  # type: ignore[attr-defined]
+    users = [f"user:{rule.name}" for rule in run.config.rules if rule.stage == stage]
     return {*run.stages[stage].reasons, *users}
 
 

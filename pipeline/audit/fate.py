@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -168,13 +169,13 @@ def _samples(run: Run, pair_ids: set[str]) -> Iterator[Sample]:
     """Where the corpus has these pairs: the manifest says which shards can, their Parquet which do."""
     for shard in corpus_shards(run):
         within = {key for key in pair_ids if shard.holds(key)}
-        for row in _rows(run, [shard.files["parquet"]], CORPUS, ["key"], {"key": within}):
+        for row in _rows(run, [shard.record("parquet")], CORPUS, ["key"], {"key": within}):
             yield Sample(shard.name, str(row["key"]))
 
 
 def _rows(
     run: Run, files: list[FileRecord], schema: pa.Schema, columns: list[str], ids: Mapping[str, set[str]]
-) -> list[dict[str, str | None]]:
+) -> list[dict[str, Any]]:
     """The rows in which one of the columns holds one of its ids; at most `MAX_ROWS`."""
     wanted = [
         pc.field(column).isin(sorted(values)) for column, values in ids.items() if values and column in schema.names
@@ -191,8 +192,9 @@ def _rows(
             return scan(stream, schema, columns, anyone).head(MAX_ROWS)
 
     try:
-        return pa.concat_tables(run.storage.each(found, filled)).slice(0, MAX_ROWS).to_pylist()
+        rows: list[dict[str, Any]] = pa.concat_tables(run.storage.each(found, filled)).slice(0, MAX_ROWS).to_pylist()
     except FileNotFoundError as error:
         raise InputError("input_missing", f"a file that a manifest lists is gone: {error}") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError("input_unreadable", f"{files[0].path}: {error}; run pairmill audit --check") from error
+    return rows

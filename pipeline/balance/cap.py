@@ -19,6 +19,8 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.core.tables import only_row
+
 MANTISSA_BITS = 53
 
 
@@ -98,4 +100,5 @@ def cap_of_tail_share(counts: DataFrame, share: float) -> int:
     up_to = F.sum("matches").over(Window.orderBy("count").rowsBetween(Window.unboundedPreceding, Window.currentRow))
     total = F.sum("matches").over(Window.partitionBy())
     summed = alike.select("count", up_to.alias("up_to"), total.alias("total"))
-    return summed.where(F.col("up_to") > F.col("total") * share).agg(F.min("count")).first()[0] or 1
+    above = summed.where(F.col("up_to") > F.col("total") * share).agg(F.min("count").alias("cap"))
+    return int(only_row(above)["cap"] or 1)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -103,10 +104,10 @@ def require_writable_name(path: Path) -> None:
         raise InputError("output_unwritable", f"--output {path}: there is no folder {path.parent}")
 
 
-def _lines(rows: Sequence[dict[str, object]]) -> list[str]:
+def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Tab-separated lines with a header; origins parted by a space, empty for null."""
     cells = [QUERIES.names]
     for row in rows:
-        origin = " ".join(map(str, row["origin"]))  # type: ignore[call-overload]
+        origin = " ".join(map(str, row["origin"]))
         cells.append([str("" if value is None else value) for value in (row | {"origin": origin}).values()])
     return ["\t".join(line) + "\n" for line in cells]

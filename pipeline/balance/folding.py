@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 OTHER, SPACE, JOINER, LETTER, UNSPACED, MARK, ROW = range(7)
 """What a character is to a border. ROW parts the texts of a batch."""
@@ -48,18 +49,18 @@ CHARS_AT_ONCE = 1 << 16  # arrays of half a megabyte stay in the processor's cac
 class Folded:
     """Some texts, folded, one after another with a newline between them.
 
-    ``codes`` uint32 [C] are the code points; ``starts`` and ``ends`` int64 [S] the segments in order; ``kinds`` uint8
-    [S] what each is, ROW for the newlines, which are segments of their own.
+    ``codes`` [C] are the code points; ``starts`` and ``ends`` [S] the segments in order; ``kinds`` [S]
+    what each is, ROW for the newlines, which are segments of their own.
     """
 
-    codes: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-    kinds: np.ndarray
+    codes: npt.NDArray[np.uint32]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.uint8]
 
     @property
-    def rows(self) -> np.ndarray:
-        """int64 [S]: the text each segment belongs to."""
+    def rows(self) -> npt.NDArray[np.int64]:
+        """[S]: the text each segment belongs to."""
         return np.cumsum(self.kinds == ROW)
 
     def text(self) -> str:
@@ -109,7 +110,7 @@ def chunks(texts: Sequence[str], chars: int = CHARS_AT_ONCE) -> Iterator[Sequenc
         begin = end
 
 
-def _cut(codes: np.ndarray, kinds: np.ndarray, continues: np.ndarray) -> Folded:
+def _cut(codes: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8], continues: npt.NDArray[np.bool_]) -> Folded:
     """Segments begin where no letter goes on with a word and no mark with its base; they end there or at a space."""
     begins = kinds != SPACE
     begins[1:] &= ~((kinds[1:] == LETTER) & (kinds[:-1] == LETTER))
@@ -121,7 +122,7 @@ def _cut(codes: np.ndarray, kinds: np.ndarray, continues: np.ndarray) -> Folded:
     return Folded(codes, starts, ends, kinds[starts])
 
 
-def _marks_as_their_bases(kinds: np.ndarray) -> np.ndarray:
+def _marks_as_their_bases(kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The kind of each character, a mark being of the kind it stands on; one that stands on nothing is a letter."""
     mark = kinds == MARK
     if not mark.any():
@@ -133,8 +134,8 @@ def _marks_as_their_bases(kinds: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _kinds_by_code() -> np.ndarray:
-    """uint8 [0x110000]: the kind of every code point (as this Python's Unicode has them)."""
+def _kinds_by_code() -> npt.NDArray[np.uint8]:
+    """[0x110000]: the kind of every code point (as this Python's Unicode has them)."""
     kinds = np.full(0x110000, OTHER, np.uint8)
     letters = np.full(0x110000, LETTER, np.uint8)
     for low, high in UNSPACED_BLOCKS:

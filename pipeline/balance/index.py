@@ -29,8 +29,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -70,8 +72,8 @@ def build_index(entries: Sequence[str]) -> bytes:
 class Index:
     """An index that is open. Nothing of it changes; threads and processes may share it."""
 
-    hashes: np.ndarray  # uint64 [slots]
-    values: np.ndarray  # uint32 [slots]
+    hashes: npt.NDArray[np.uint64]  # [slots]
+    values: npt.NDArray[np.uint32]  # [slots]
     entries: pa.StringArray
 
     @staticmethod
@@ -111,8 +113,8 @@ class Index:
         matched = self.entries.take(pa.array(pairs % len(self.entries)))
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), matched)
 
-    def _proposed(self, folded: Folded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(first segment, end, entry) of each span whose hash is that of an entry, each int64 [hits]."""
+    def _proposed(self, folded: Folded) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(first segment, end, entry) of each span whose hash is that of an entry, each [hits]."""
         spans = _SpanHashes(folded)
         active = np.flatnonzero(folded.kinds != ROW)  # first segments of the spans that are tried
         longer = 0  # segments beyond the first
@@ -129,7 +131,7 @@ class Index:
         first, ends, entries = map(np.concatenate, zip(*hits, strict=True))
         return first, ends, entries
 
-    def _look_up(self, hashes: np.ndarray) -> np.ndarray:
+    def _look_up(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
         """The values of the slots that hold these hashes; 0 where none does."""
         found = np.zeros(len(hashes), np.uint32)
         waiting, place = np.arange(len(hashes)), _home(hashes, len(self.hashes))
@@ -142,8 +144,8 @@ class Index:
         return found
 
     def _verified(
-        self, folded: Folded, first: np.ndarray, ends: np.ndarray, entries: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, folded: Folded, first: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], entries: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """(first segment, entry) of those proposals in which the span is the entry, letter by letter.
 
         In pieces: where entries stand within entries, their letters are far more than those of the captions.
@@ -156,8 +158,8 @@ class Index:
         return firsts, numbers
 
     def _verified_piece(
-        self, folded: Folded, first: np.ndarray, ends: np.ndarray, entries: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, folded: Folded, first: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], entries: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         texts, lengths = self.entries.take(pa.array(entries)), ends - folded.starts[first]
         same = pc.utf8_length(texts).to_numpy(zero_copy_only=False) == lengths
         if not same.all():
@@ -178,15 +180,15 @@ class _SpanHashes:
     def __init__(self, folded: Folded) -> None:
         powers, self._inverse = _powers(1 << max(len(folded.codes), 1).bit_length())
         terms = (folded.codes + np.uint64(1)) * powers[: len(folded.codes)]
-        self._sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+        self._sums: npt.NDArray[np.uint64] = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
 
-    def of(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """uint64 [spans]: equal for equal texts, wherever they stand."""
+    def of(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        """[spans]: equal for equal texts, wherever they stand."""
         return (self._sums[ends] - self._sums[starts]) * self._inverse[starts]
 
 
 @lru_cache(maxsize=4)
-def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
+def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """MULTIPLIER to the powers 0 .. size - 1 modulo 2^64, and their inverses."""
     inverse = pow(MULTIPLIER, -1, 1 << 64)
     both = []
@@ -197,7 +199,7 @@ def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
     return both[0], both[1]
 
 
-def _spans(entries: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _spans(entries: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
     """(hash, value) of each distinct span: the entries, and what they begin with up to a word border."""
     hashes, values, done = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)], 0
     for some in chunks(entries):
@@ -218,8 +220,8 @@ def _spans(entries: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return distinct, merged
 
 
-def _home(hashes: np.ndarray, slots: int) -> np.ndarray:
-    """int64: the slot where the search for a hash begins."""
+def _home(hashes: npt.NDArray[np.uint64], slots: int) -> npt.NDArray[np.int64]:
+    """The slot where the search for a hash begins."""
     return ((hashes * SPREAD) >> np.uint64(64 - slots.bit_length() + 1)).astype(np.int64)
 
 
@@ -271,13 +273,13 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _saved(array: np.ndarray) -> bytes:
+def _saved(array: npt.NDArray[Any]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue() + bytes(-stream.tell() % ALIGNMENT)
 
 
-def _loaded(buffer: bytes | mmap.mmap, begin: int) -> tuple[np.ndarray, int]:
+def _loaded(buffer: bytes | mmap.mmap, begin: int) -> tuple[npt.NDArray[Any], int]:
     """(the array that begins there, in place; where the next one does). ValueError where there is none."""
     head = io.BytesIO(buffer[begin : begin + 256])
     if np.lib.format.read_magic(head) != (1, 0):

@@ -12,26 +12,27 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+import numpy.typing as npt
+from numba import types
 from numba.extending import intrinsic
 
 from pipeline.copies.signature import CopyLimits, Signatures, room_for
-from pipeline.core.compiled import OPTIONS, compiled
-
-inlined = njit(**OPTIONS, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""A part of the two functions at the end, never called from Python."""
+from pipeline.core.compiled import compiled, inlined
 
 ONE = np.uint64(1)
 
 
-@intrinsic
-def popcount(typing_context: Any, bits: Any) -> Any:
-    """Bits set in a uint64: one instruction."""
+def _popcount(typing_context: Any, bits: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), build
+
+
+_intrinsic: Any = intrinsic  # its type is that of the code generator; compiled functions call what is generated
+popcount: Callable[[np.uint64], np.uint64] = _intrinsic(_popcount)
+"""Bits set in a uint64: one instruction."""
 
 
 @inlined
@@ -49,7 +50,7 @@ def stands(ours: Signatures, i: int, theirs: Signatures, j: int, limits: CopyLim
 
 
 @inlined
-def root(parents: np.ndarray, i: int) -> int:
+def root(parents: npt.NDArray[np.int64], i: int) -> int:
     """The row that stands for the tree of ``i``; the way there is halved."""
     while parents[i] != i:
         parents[i] = parents[parents[i]]
@@ -58,7 +59,7 @@ def root(parents: np.ndarray, i: int) -> int:
 
 
 @inlined
-def is_first_bucket(difference: np.uint64, masks: np.ndarray, number: int) -> bool:
+def is_first_bucket(difference: np.uint64, masks: npt.NDArray[np.uint64], number: int) -> bool:
     """Whether two rows that differ so share no bucket of a smaller number: each pair is looked at once."""
     for before in range(number):  # noqa: SIM110  numba knows no generators in all()
         if difference & masks[before] == 0:
@@ -67,12 +68,12 @@ def is_first_bucket(difference: np.uint64, masks: np.ndarray, number: int) -> bo
 
 
 @inlined
-def distances_met(phash: np.ndarray, i: int, first: int, end: int, most: int) -> np.uint64:
+def distances_met(phash: npt.NDArray[np.uint64], i: int, first: int, end: int, most: int) -> np.uint64:
     """At which distances up to ``most`` row ``i`` meets rows from ``first`` to ``end``-1: bit d for distance d.
 
     Most rows meet none, and that is found out without a branch.
     """
-    own, near, others = phash[i], 0, phash[first:end]
+    own, near, others = phash[i], np.int64(0), phash[first:end]
     for other in others:
         near += popcount(own ^ other) <= np.uint64(most)
     met = np.uint64(0)
@@ -85,17 +86,17 @@ def distances_met(phash: np.ndarray, i: int, first: int, end: int, most: int) ->
 
 
 def spanning_forests(
-    starts: np.ndarray,
-    splits: np.ndarray,
-    numbers: np.ndarray,
+    starts: npt.NDArray[np.int64],
+    splits: npt.NDArray[np.int64],
+    numbers: npt.NDArray[np.int64],
     signatures: Signatures,
-    masks: np.ndarray,
+    masks: npt.NDArray[np.uint64],
     limits: CopyLimits,
-    edges: np.ndarray,
+    edges: npt.NDArray[np.int64],
 ) -> int:
     """Forests of B buckets over N rows; returns how many edges were written.
 
-    ``starts`` [B+1] int64: rows of bucket b are starts[b] to starts[b+1]-1. ``splits`` [B] int64: -1, or the row of
+    ``starts`` [B+1]: rows of bucket b are starts[b] to starts[b+1]-1. ``splits`` [B]: -1, or the row of
     b before which rows are compared only with those from it on (a pair of chunks of one bucket). ``numbers`` [B]
     int64: the mask of ``masks`` [M] uint64 whose bits all rows of b share. ``edges`` [N, 3] int64 receives the rows
     of each edge and their distance.
@@ -134,14 +135,14 @@ def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: C
 
 
 def nearest_listed(
-    keys: np.ndarray,
-    order: np.ndarray,
-    masks: np.ndarray,
+    keys: npt.NDArray[np.uint64],
+    order: npt.NDArray[np.int64],
+    masks: npt.NDArray[np.uint64],
     listed: Signatures,
     rows: Signatures,
     limits: CopyLimits,
-    found: np.ndarray,
-    between: np.ndarray,
+    found: npt.NDArray[np.int64],
+    between: npt.NDArray[np.int64],
 ) -> None:
     """For each of N rows the nearest of E listed pictures that it is a copy of, the first of equally near ones.
 
@@ -149,7 +150,7 @@ def nearest_listed(
     int64: whose they are. ``found`` [N] int64 receives the listed picture, or -1; ``between`` [N] the distance.
     """
     for i in range(len(rows.phash)):
-        best, place = limits.phash + 1, -1
+        best, place = np.int64(limits.phash + 1), -1
         for number in range(len(masks)):
             key = rows.phash[i] & masks[number]
             at = np.searchsorted(keys[number], key)

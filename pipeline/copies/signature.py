@@ -6,9 +6,11 @@ joins a red and a blue mug, and two quotes on one card. phash256 tells the cards
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 PHASH_BITS = 64
@@ -30,9 +32,13 @@ class CopyLimits(NamedTuple):
 class Signatures(NamedTuple):
     """Those of N pictures."""
 
-    phash: np.ndarray  # [N] uint64
-    phash256: np.ndarray  # [N, 4] uint64
-    chroma4: np.ndarray  # [N, 32] uint8: 4x4 means of Cb, then of Cr, row by row
+    phash: npt.NDArray[np.uint64]  # [N]
+    phash256: npt.NDArray[np.uint64]  # [N, 4]
+    chroma4: npt.NDArray[np.uint8]  # [N, 32]: 4x4 means of Cb, then of Cr, row by row
+
+    def each(self, change: Callable[[Any], Any]) -> Signatures:
+        """``change`` made of each array."""
+        return Signatures(change(self.phash), change(self.phash256), change(self.chroma4))
 
 
 def room_for(count: int) -> Signatures:
@@ -47,8 +53,8 @@ def signatures_of(rows: pa.RecordBatch | pa.Table) -> Signatures:
     return Signatures(phash, phash256.view(np.uint64), chroma4)
 
 
-def _octets(column: pa.Array) -> np.ndarray:
-    """[N, 32] uint8 of binary values of 32 bytes; ArrowInvalid for others."""
+def _octets(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """[N, 32] of binary values of 32 bytes; ArrowInvalid for others."""
     fixed = column.fill_null(bytes(OCTETS)).cast(pa.binary(OCTETS))
     return np.frombuffer(fixed.buffers()[1], np.uint8).reshape(-1, OCTETS)[fixed.offset :][: len(fixed)]
 
@@ -58,8 +64,8 @@ def _whole(rows: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def telling(phash: pa.Array | pa.ChunkedArray, phash_margin: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def telling(phash: pa.Array | pa.ChunkedArray, phash_margin: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Which hashes tell something of their pictures, [N] bool: neither null nor degenerate."""
-    bits = np.bitwise_count(phash.fill_null(0).to_numpy().view(np.uint64))
-    margin = phash_margin.fill_null(0).to_numpy()
+    bits: npt.NDArray[np.uint8] = np.bitwise_count(phash.fill_null(0).to_numpy().view(np.uint64))
+    margin: npt.NDArray[np.float64] = phash_margin.fill_null(0).to_numpy()
     return (bits > DEGENERATE_BITS) & (bits < PHASH_BITS - DEGENERATE_BITS) & (margin >= DEGENERATE_MARGIN)

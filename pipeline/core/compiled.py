@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite
 import numba
@@ -30,6 +30,14 @@ _config: Any = numba.config  # its settings come from the environment when it is
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 """The error model: no division tests for 0 and raises, so that loops of divisions become vector code."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def inlined(function: F) -> F:
+    """``function`` as a part of compiled functions; it is never called from Python."""
+    part: F = _njit(function, **OPTIONS, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return part
 
 
 def compiled(function: Callable[..., Any], *arguments: object) -> Callable[..., Any]:

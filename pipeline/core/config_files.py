@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -83,7 +83,13 @@ def preset_path(name: str) -> Path:
     return path
 
 
-def dump_yaml(config: BaseModel) -> str:
+class Dumpable(Protocol):
+    """A pydantic model, whatever its fields."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+def dump_yaml(config: Dumpable) -> str:
     """The resolved config as it is saved with a run."""
     return str(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
@@ -102,10 +108,11 @@ def _parse_set(setting: str) -> dict[str, Any]:
     dotted, equals, text = setting.partition("=")
     if not equals or not dotted:
         raise InputError("config_invalid", f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
-    value: Any = _yaml(text, f"--set {setting}")
-    for key in reversed(dotted.split(".")):
-        value = {key: value}
-    return value  # type: ignore[no-any-return]
+    *sections, name = dotted.split(".")
+    nested: dict[str, Any] = {name: _yaml(text, f"--set {setting}")}
+    for section in reversed(sections):
+        nested = {section: nested}
+    return nested
 
 
 def _mapping(text: str, where: str) -> dict[str, Any]:
@@ -128,8 +135,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        mergeable = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if mergeable else value  # type: ignore[arg-type]
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,11 +46,11 @@ class Expr(ABC):
     def __ge__(self, other: Scalar) -> Expr:
         return Compare(">=", self, Literal(other))
 
-    def __eq__(self, other: object) -> Expr:  # type: ignore[override]
-        return Compare("=", self, Literal(other))  # type: ignore[arg-type]
+    def __eq__(self, other: Any) -> Expr:  # type: ignore[override]  # an expression, not a truth value
+        return Compare("=", self, Literal(other))
 
-    def __ne__(self, other: object) -> Expr:  # type: ignore[override]
-        return Compare("<>", self, Literal(other))  # type: ignore[arg-type]
+    def __ne__(self, other: Any) -> Expr:  # type: ignore[override]
+        return Compare("<>", self, Literal(other))
 
     def __and__(self, other: Expr) -> Expr:
         return Both("AND", self, other)
@@ -62,8 +63,6 @@ class Expr(ABC):
 
     def __bool__(self) -> bool:
         raise TypeError("an expression has no truth value of its own: use & | ~, not and/or/not")
-
-    __hash__ = None  # type: ignore[assignment]
 
     def isin(self, values: Iterable[Scalar]) -> Expr:
         """True where the value is one of ``values`` (at least one)."""
@@ -301,6 +300,13 @@ class Rule:
             "value": self.value.sql(schema) if self.value is not None else None,
             "threshold": self.threshold_text(),
         }
+
+
+def united(module: str, *reasons: StrEnum) -> type[StrEnum]:
+    """The enum ``Reason`` of a module, put together from members of others; equal ones are one reason."""
+    enum: Any = StrEnum
+    reason: type[StrEnum] = enum("Reason", {reason.name: reason.value for reason in reasons}, module=module)
+    return reason
 
 
 def outcome_rules(reasons: Iterable[StrEnum], column: str = "outcome", detail: str = "detail") -> list[Rule]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyspark
-from pydantic import BaseModel
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.core import verdict
-from pipeline.core.config_files import dump_yaml
+from pipeline.core.config_files import Dumpable, dump_yaml
 from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.lock import run_lock
@@ -24,7 +23,7 @@ from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.parts import Part, committed
 from pipeline.core.progress import Done, Reporter
 from pipeline.core.rules import Rule
-from pipeline.core.spark import spark_session
+from pipeline.core.spark import SparkConfig, spark_session
 from pipeline.core.stage import Stage, rows_schema
 from pipeline.core.storage import PROBE, Storage, meant
 from pipeline.core.tables import read_table
@@ -33,6 +32,15 @@ from pipeline.core.user_rules import UserRule, compile_user_rules
 MINIMUM_FREE_BYTES = 1 << 30
 OURS = {".lock", "config.yaml", "run.json"}  # what may lie in a folder that is about to become a run
 RECORDED_PACKAGES = ("pairmill", "pyarrow", "pillow", "imagehash", "img2dataset", "langdetect", "torch")
+
+
+class RunConfig(Dumpable, Protocol):
+    """What the config of a run has besides a section per stage."""
+
+    @property
+    def spark(self) -> SparkConfig: ...
+    @property
+    def rules(self) -> Sequence[UserRule]: ...
 
 
 class Run:
@@ -44,7 +52,7 @@ class Run:
     def __init__(
         self,
         storage: Storage,
-        config: BaseModel,
+        config: RunConfig,
         stages: Mapping[str, Stage[Any]],
         reporter: Reporter,
         retry_failed: bool = False,
@@ -58,7 +66,7 @@ class Run:
     @cached_property
     def spark(self) -> SparkSession:
         """The session, started when first needed: a run where nothing is to be done never starts one."""
-        return spark_session(self.config.spark)  # type: ignore[attr-defined]
+        return spark_session(self.config.spark)
 
     def config_of(self, stage: str) -> Any:
         """The stage's section of the config."""
@@ -96,7 +104,7 @@ class Run:
     @cached_property
     def user_rules(self) -> dict[str, list[Rule]]:
         """The user's own rules by stage, parsed; InputError for one that cannot work."""
-        rules: list[UserRule] = self.config.rules  # type: ignore[attr-defined]
+        rules = self.config.rules
         if not rules:
             return {}
         for rule in rules:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import pyarrow as pa
 
@@ -64,9 +64,15 @@ class Stage(ABC, Generic[C]):
     retryable: ClassVar[tuple[str, ...]] = ()
     packs: ClassVar[tuple[str, ...]] = ()
     measure_version: ClassVar[int] = 1
-    Config: ClassVar[type[StageConfig]]
+    Config: ClassVar[type[StageConfig]]  # the one in the brackets: class Clip(Stage[Config])
     Reason: ClassVar[type[StrEnum]]
     adds: ClassVar[pa.Schema]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in vars(cls).get("__orig_bases__", ()):
+            if get_origin(base) is Stage and "Config" not in vars(cls):
+                (cls.Config,) = get_args(base)
 
     @abstractmethod
     def measure(self, context: Context[C]) -> Measured:

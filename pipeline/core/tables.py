@@ -8,18 +8,18 @@ Local files are read by Spark's own reader, files on a store by tasks of ours, s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord, LocalStorage, Storage
+from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord, LocalStorage, NewFile, Storage
 
 ROW_GROUP_ROWS = 100_000
 SCAN_ROWS = 10_000
@@ -33,7 +33,7 @@ def conform(batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.Table:
     return table.select(schema.names).cast(schema)
 
 
-def write_parquet(stream: BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+def write_parquet(stream: NewFile | BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """Write tables of one schema to one Parquet file; returns the number of rows."""
     rows = 0
     with pq.ParquetWriter(stream, schema, compression=COMPRESSION) as writer:
@@ -46,7 +46,7 @@ def write_parquet(stream: BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table
 def write_file(storage: Storage, folder: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> FileRecord:
     """Write one new Parquet file into ``folder`` of the run."""
     with storage.writing(folder, ".parquet") as file:
-        rows = write_parquet(cast(BinaryIO, file), schema, tables)
+        rows = write_parquet(file, schema, tables)
     return file.record(rows)
 
 
@@ -99,6 +99,13 @@ def read_file(storage: Storage, file: FileRecord, columns: Sequence[str]) -> pa.
     """Some columns of one small table, in this process."""
     with storage.open(file.path) as stream:
         return pq.read_table(stream, columns=list(columns))
+
+
+def only_row(aggregate: DataFrame) -> Row:
+    """The row of an aggregate over everything."""
+    row = aggregate.first()
+    assert row is not None
+    return row
 
 
 def spark_schema(schema: pa.Schema) -> T.StructType:

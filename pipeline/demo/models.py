@@ -27,4 +27,5 @@ def measure(folder: Path, model: ClipModel, training_data: Sequence[str]) -> Mea
     pairs = evaluate_retrieval(model, [str(folder / PAIRS)], training_data=training_data)
     templates = (folder / TEMPLATES).read_text(encoding="utf-8").splitlines()
     singles = evaluate_zero_shot(model, folder / SINGLES, templates=templates)
+    assert pairs.overlap is not None  # there is training data
     return Measured(pairs.figures, singles.figures, pairs.overlap)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from pipeline.core.errors import StageError
@@ -30,7 +31,9 @@ def open_picture(data: bytes) -> Image.Image | None:
         return None
 
 
-def embed_pictures(model: ClipModel, pictures: Iterable[Image.Image | None]) -> tuple[np.ndarray, np.ndarray]:
+def embed_pictures(
+    model: ClipModel, pictures: Iterable[Image.Image | None]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Embeddings [R, D] of the pictures that could be read, and which of all those are [N].
 
     StageError ``too_many_errors`` where more than 1% could not.

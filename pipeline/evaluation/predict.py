@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -35,12 +36,13 @@ def predict(model: ClipModel, paths: Sequence[Path], texts: Sequence[str], templ
     ]
 
 
-def probabilities(model: ClipModel, pictures: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+def probabilities(model: ClipModel, pictures: Sequence[Image.Image], texts: Sequence[str]) -> npt.NDArray[np.float64]:
     """[N, T], rows of sum 1: softmax of the cosines times the model's logit scale. They compare these texts only."""
     scale = model.network.logit_scale.exp().item()
     logits_NT = scale * cosines(model.encode_images(pictures), model.encode_texts(texts))
     exponentials = np.exp(logits_NT - logits_NT.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    shares_NT: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares_NT
 
 
 def print_table(predictions: Sequence[Prediction], console: Console) -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
@@ -23,16 +23,18 @@ from pipeline.evaluation.zero_shot import TEMPLATES, ZeroShot, zero_shot
 from pipeline.training.sources import PICTURES, Index, find_sources, fingerprint
 from pipeline.vision.clip_model import ClipModel
 
+F = TypeVar("F", Retrieval, ZeroShot)
+
 
 @dataclass(frozen=True)
-class Result:
+class Result(Generic[F]):
     """Figures, and the digests of what they belong to. ``overlap``: test pictures that training data has too."""
 
     task: str
     model: str
     data: str
     device: str
-    figures: Retrieval | ZeroShot
+    figures: F
     overlap: int | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def evaluate_retrieval(
     images: str = "",
     training_data: Sequence[str] = (),
     require_clean: bool = False,
-) -> Result:
+) -> Result[Retrieval]:
     """Retrieval over corpora, tars or lists. ``training_data`` is searched for pictures of the test set (V10).
 
     InputError as `find_sources` and `retrieval`; StageError ``too_many_errors``, ``embedding_nonfinite``, with
@@ -74,7 +76,7 @@ def evaluate_retrieval(
 
 def evaluate_zero_shot(
     model: ClipModel, folder: Path, classes: Path | None = None, templates: Sequence[str] = TEMPLATES
-) -> Result:
+) -> Result[ZeroShot]:
     """Zero-shot over a folder with a folder of pictures for each class.
 
     Class names are those of the folders, or the lines of ``classes``, one for each folder in their sorted order.

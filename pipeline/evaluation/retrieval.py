@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from scipy.sparse import csr_array
 
@@ -70,7 +71,9 @@ def retrieval(model: ClipModel, pictures: Iterable[Image.Image | None], captions
     )
 
 
-def recalls(query_QD: np.ndarray, candidate_CD: np.ndarray, right_QC: csr_array, queries: int) -> list[Recall]:
+def recalls(
+    query_QD: npt.NDArray[np.float32], candidate_CD: npt.NDArray[np.float32], right_QC: csr_array, queries: int
+) -> list[Recall]:
     """R@k at each cut, as shares of ``queries``, of which some may have no embedding and are never hits (V4)."""
     found = np.zeros(len(CUTS))
     for start in range(0, len(query_QD), QUERIES_AT_ONCE):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import rankdata
 
 from pipeline.core.errors import InputError, StageError
@@ -50,12 +51,12 @@ def separation(right: Sequence[float], wrong: Sequence[float], recall: float | N
     return Separation(area, threshold, float((right_N >= threshold).mean()), float((wrong_M >= threshold).mean()))
 
 
-def _area(right_N: np.ndarray, wrong_M: np.ndarray) -> float:
+def _area(right_N: npt.NDArray[np.float64], wrong_M: npt.NDArray[np.float64]) -> float:
     ranks = rankdata(np.concatenate([right_N, wrong_M]))[: len(right_N)]
     return float((ranks.sum() - len(right_N) * (len(right_N) + 1) / 2) / (len(right_N) * len(wrong_M)))
 
 
-def _balanced(right_N: np.ndarray, wrong_M: np.ndarray) -> float:
+def _balanced(right_N: npt.NDArray[np.float64], wrong_M: npt.NDArray[np.float64]) -> float:
     scores = np.unique(np.concatenate([right_N, wrong_M]))
     middles = np.concatenate([scores[:1], (scores[:-1] + scores[1:]) / 2])
     recall = 1 - np.searchsorted(np.sort(right_N), middles) / len(right_N)
@@ -63,6 +64,6 @@ def _balanced(right_N: np.ndarray, wrong_M: np.ndarray) -> float:
     return float(middles[np.argmax(recall - wrong_kept)])
 
 
-def _keeping(right_N: np.ndarray, recall: float) -> float:
+def _keeping(right_N: npt.NDArray[np.float64], recall: float) -> float:
     kept = int(np.ceil(recall * len(right_N)))
     return float(np.sort(right_N)[::-1][max(kept, 1) - 1])

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from pipeline.core.errors import InputError
@@ -69,14 +70,15 @@ def zero_shot(
     )
 
 
-def class_embeddings(model: ClipModel, class_names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+def class_embeddings(model: ClipModel, class_names: Sequence[str], templates: Sequence[str]) -> npt.NDArray[np.float32]:
     """[C, D] of length 1: the mean over the templates of the embeddings of length 1."""
     texts = [template.format(name) for name in class_names for template in templates]
     mean_CD = model.encode_texts(texts).reshape(len(class_names), len(templates), -1).mean(axis=1)
-    return mean_CD / np.linalg.norm(mean_CD, axis=1, keepdims=True)
+    unit_CD: npt.NDArray[np.float32] = mean_CD / np.linalg.norm(mean_CD, axis=1, keepdims=True)
+    return unit_CD
 
 
-def _check(labels_N: np.ndarray, class_names: Sequence[str], templates: Sequence[str]) -> None:
+def _check(labels_N: npt.NDArray[np.int64], class_names: Sequence[str], templates: Sequence[str]) -> None:
     """V3, V6."""
     if len(labels_N) == 0 or len(class_names) < 2:
         raise InputError(

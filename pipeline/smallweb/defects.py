@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from pipeline.smallweb.captions import languages
 from pipeline.smallweb.pages import Figure, Form
-from pipeline.smallweb.routes import Busy, CutOff, Failure, Host, Redirect, Route, Routes, Slow, Static
+from pipeline.smallweb.routes import AnyRoute, Busy, CutOff, Failure, Host, Redirect, Routes, Slow, Static
 from pipeline.smallweb.scenes import GROUNDS, Concept, Scene, decode, encode, phash
 from pipeline.smallweb.truth import EXPECTED, Kind, Truth
 
@@ -112,13 +112,13 @@ class Web:
             self.route(url, Static(headers))
         return url
 
-    def route(self, url: str, route: Route) -> str:
+    def route(self, url: str, route: AnyRoute) -> str:
         """Let ``route`` answer at ``url``; gives ``url`` back."""
         host, path = _host_and_path(url)
         self.routes.hosts[host].paths[path] = route
         return url
 
-    def route_below(self, url: str, route: Route) -> None:
+    def route_below(self, url: str, route: AnyRoute) -> None:
         """Let ``route`` answer at every path that begins like ``url``."""
         host, path = _host_and_path(url)
         self.routes.hosts[host].prefixes[path] = route
@@ -144,7 +144,8 @@ class Planter:
 
     def plant(self, kind: Kind) -> Plant:
         """One more of this kind; copies need at least one good plant before them."""
-        return getattr(self, f"_{kind.value}")(next(self.numbers[kind]))
+        planted: Plant = getattr(self, f"_{kind.value}")(next(self.numbers[kind]))
+        return planted
 
     # Kept.
 

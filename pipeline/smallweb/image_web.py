@@ -61,7 +61,8 @@ def images_of(tars: list[str]) -> list[bytes]:
     found = []
     for path in tars:
         with tarfile.open(path) as tar:
-            found += [tar.extractfile(member).read() for member in tar if member.name.lower().endswith(IMAGES)]
+            members = [member for member in tar if member.name.lower().endswith(IMAGES)]
+            found += [stream.read() for member in members if (stream := tar.extractfile(member))]
     return found
 
 
@@ -189,8 +190,9 @@ async def main(options: argparse.Namespace) -> None:
         running: set[asyncio.Task[None]] = set()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            running.add(task := asyncio.current_task())  # type: ignore[arg-type]
-            task.add_done_callback(running.discard)  # type: ignore[union-attr]
+            if task := asyncio.current_task():
+                running.add(task)
+                task.add_done_callback(running.discard)
             with contextlib.suppress(asyncio.CancelledError):  # the server ends, and asyncio would print it
                 await web.serve(reader, writer)
 
@@ -216,8 +218,11 @@ def serving_images(
     command = [*prefix, sys.executable, "-m", "pipeline.smallweb.image_web", f"--faults={faults}", f"--wait={wait_s}"]
     command += [f"--log={log}"] if log else []
     command += ["--tls", *map(str, tls)] if tls else []
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, *map(str, tars)], env=environment(), **pipes) as server:
+    command += map(str, tars)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
         try:
             yield int(server.stdout.readline())
         finally:

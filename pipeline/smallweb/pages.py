@@ -140,9 +140,11 @@ class PageWriter:
                 return lazy + (Markup("<noscript>{}</noscript>").format(twin) if figure.form is Form.LAZY_TWIN else "")
 
     def _small(self, figure: Figure) -> str:
+        assert figure.small_url is not None
         return self.reference(figure.small_url)
 
     def _candidates(self, figure: Figure) -> str:
+        assert figure.width is not None
         return f"{self._small(figure)} {figure.width // 2}w, {self.reference(figure.url)} {figure.width}w"
 
     def _render(self, template: str, **more: object) -> bytes:

@@ -17,43 +17,43 @@ class Route(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
     """What happens at one path."""
 
 
-class Static(Route, tag="static"):
+class Static(Route, frozen=True, tag="static"):
     """The file of the path, with these headers more."""
 
     headers: dict[str, str]
 
 
-class Redirect(Route, tag="redirect"):
+class Redirect(Route, frozen=True, tag="redirect"):
     """``location`` is sent as it stands here, relative or not."""
 
     status: int
     location: str
 
 
-class Failure(Route, tag="failure"):
+class Failure(Route, frozen=True, tag="failure"):
     """A bare error page with this status."""
 
     status: int
 
 
-class Slow(Route, tag="slow"):
+class Slow(Route, frozen=True, tag="slow"):
     """The file, one byte every ``drip_s`` seconds; after it, zero bytes for ever. Null: not even a status line."""
 
     drip_s: float | None
 
 
-class CutOff(Route, tag="cut_off"):
+class CutOff(Route, frozen=True, tag="cut_off"):
     """The file's full Content-Length, half of its bytes, then the connection is closed."""
 
 
-class Busy(Route, tag="busy"):
+class Busy(Route, frozen=True, tag="busy"):
     """429 with ``Retry-After`` for the first ``refusals`` requests, then the file."""
 
     refusals: int
     retry_after_s: int
 
 
-class Trap(Route, tag="trap"):
+class Trap(Route, frozen=True, tag="trap"):
     """Every path below this prefix is a page of an endless calendar in ``lang``."""
 
     lang: str

@@ -13,6 +13,7 @@ which the search is 0.03 s, so banding would gain nothing here.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -198,12 +199,12 @@ def _free_place(
             for x, y, size in placed
         )
 
-    best: tuple[int, tuple[int, int, int]] | None = None
+    best: tuple[float, tuple[int, int, int]] = (math.inf, (0, 0, 0))
     for _ in range(40):
         edge = round(min(width, height) * rng.uniform(*relative_edge))
         place = (rng.randint(0, width - edge), rng.randint(0, height - edge), edge)
         covered = overlap(*place)
-        if best is None or covered < best[0]:
+        if covered < best[0]:
             best = (covered, place)
         if covered == 0:
             break

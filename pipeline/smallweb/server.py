@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from aiohttp import web
 
@@ -64,7 +64,9 @@ class HostServer:
                 return self._logged(request, web.Response(body=html, headers={"Content-Type": "text/html"}))
             case Busy(refusals=refusals, retry_after_s=wait) if self._visit(request.path) <= refusals:
                 return self._logged(request, web.Response(status=429, headers={"Retry-After": str(wait)}))
-            case Slow(drip_s=drip_s):
+            case Slow(drip_s=None):
+                await self._silent(request)
+            case Slow(drip_s=float(drip_s)):
                 return await self._slow(request, drip_s)
             case CutOff():
                 return await self._cut_off(request)
@@ -79,11 +81,14 @@ class HostServer:
             headers |= route.headers
         return self._logged(request, web.Response(body=data, headers=headers))
 
-    async def _slow(self, request: web.BaseRequest, drip_s: float | None) -> web.StreamResponse:
+    async def _silent(self, request: web.BaseRequest) -> NoReturn:
         """Ends only when the client has had enough."""
-        if drip_s is None:
-            self._write_log(request, None)
+        self._write_log(request, None)
+        while True:
             await asyncio.Event().wait()
+
+    async def _slow(self, request: web.BaseRequest, drip_s: float) -> web.StreamResponse:
+        """Ends only when the client has had enough."""
         response = web.StreamResponse(headers={"Content-Type": _content_type(request.path)})
         self._logged(request, response)
         await response.prepare(request)
@@ -145,6 +150,8 @@ def serving(site: Path, log: Path) -> Iterator[dict[str, str]]:
         env=environment(),
     )
     with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             ready = process.stdout.readline()
             if not ready:
@@ -162,8 +169,8 @@ async def serve(site: Path, log: Log) -> None:
     """Serve until SIGTERM, SIGINT or the end of standard input."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, ended.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
     threading.Thread(target=_wait_for_end_of_input, args=(loop, ended), daemon=True).start()
 
     resolve = {}

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -35,6 +36,8 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 BATCHES_AHEAD = 4
 _LIMITS = Limits()
 
+U = TypeVar("U", np.uint64, npt.NDArray[np.uint64])
+
 
 class Batch(NamedTuple):
     """One process's share of a step."""
@@ -46,7 +49,7 @@ class Batch(NamedTuple):
 
 
 @lru_cache(maxsize=2)  # the epoch that is read and the one before or after
-def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """A permutation of ``range(samples)``: sorted by splitmix64 (Steele et al., 2014) of seed, epoch and number.
 
     Not numpy's generator, whose streams may change from version to version (NEP 19).
@@ -55,7 +58,7 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(_splitmix64(np.arange(samples, dtype=np.uint64) ^ stream), kind="stable")
 
 
-def samples_of_step(step: int, samples: int, batch_size: int, seed: int) -> tuple[int, np.ndarray]:
+def samples_of_step(step: int, samples: int, batch_size: int, seed: int) -> tuple[int, npt.NDArray[np.int64]]:
     """The epoch of a step, counted from 0, and the samples of its global batch."""
     epoch, place = divmod(step, samples // batch_size)
     return epoch, epoch_order(samples, seed, epoch)[place * batch_size : (place + 1) * batch_size]
@@ -67,14 +70,15 @@ def normalise(pixels_B3SS: Tensor) -> Tensor:
     return (pixels_B3SS.float() / 255 - mean) / std
 
 
-def resize(picture: Image.Image, shortest: int) -> np.ndarray:
-    """uint8 RGB [H, W, 3] whose shorter side has ``shortest`` pixels; bicubic, as CLIP's own preprocessing does it."""
-    scale = shortest / min(picture.size)
-    size = tuple(shortest if side == min(picture.size) else int(scale * side) for side in picture.size)
-    return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+def resize(picture: Image.Image, shortest: int) -> npt.NDArray[np.uint8]:
+    """RGB [H, W, 3] whose shorter side has ``shortest`` pixels; bicubic, as CLIP's own preprocessing does it."""
+    shorter = min(picture.size)
+    scale = shortest / shorter
+    width, height = (shortest if side == shorter else int(scale * side) for side in picture.size)
+    return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
 
 
-def random_crop(pixels_HW3: np.ndarray, size: int, rng: Random) -> np.ndarray:
+def random_crop(pixels_HW3: npt.NDArray[np.uint8], size: int, rng: Random) -> npt.NDArray[np.uint8]:
     """A square of the picture at a random place: the only augmentation of CLIP (section 2.4)."""
     height, width, _ = pixels_HW3.shape
     top, left = (int(rng.random() * (side - size + 1)) for side in (height, width))
@@ -133,7 +137,7 @@ class Batches:
         pending = [self._pool.submit(self._sample, int(sample), epoch) for sample in share]
         return lambda: self._collate(step, pending)
 
-    def _collate(self, step: int, pending: list[Future[tuple[np.ndarray | None, str]]]) -> Batch:
+    def _collate(self, step: int, pending: list[Future[tuple[npt.NDArray[np.uint8] | None, str]]]) -> Batch:
         samples = [future.result() for future in pending]
         black = np.zeros((self._image_size, self._image_size, 3), np.uint8)
         pixels = np.stack([black if picture is None else picture for picture, _ in samples])
@@ -144,7 +148,7 @@ class Batches:
             torch.tensor([picture is not None for picture, _ in samples]),
         )
 
-    def _sample(self, sample: int, epoch: int) -> tuple[np.ndarray | None, str]:
+    def _sample(self, sample: int, epoch: int) -> tuple[npt.NDArray[np.uint8] | None, str]:
         """The crop [S, S, 3] and the caption of this epoch; no crop where the picture does not decode."""
         captions = self._index.captions(sample)
         rng = Random(f"{self._seed}/{epoch}/{self._index.key(sample)}")
@@ -152,7 +156,7 @@ class Batches:
         pixels = self._cache.get(sample, self._decode)
         return (None if pixels is None else random_crop(pixels, self._image_size, rng)), caption
 
-    def _decode(self, sample: int) -> np.ndarray | None:
+    def _decode(self, sample: int) -> npt.NDArray[np.uint8] | None:
         data = self._index.picture(sample)
         try:
             return resize(decode(data, inspect(data, _LIMITS)).picture, self._shortest)
@@ -165,10 +169,10 @@ class _Cache:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._held: dict[int, np.ndarray | None] = {}
+        self._held: dict[int, npt.NDArray[np.uint8] | None] = {}
         self._lock = threading.Lock()
 
-    def get(self, sample: int, make: Callable[[int], np.ndarray | None]) -> np.ndarray | None:
+    def get(self, sample: int, make: Callable[[int], npt.NDArray[np.uint8] | None]) -> npt.NDArray[np.uint8] | None:
         if sample in self._held:
             return self._held[sample]
         pixels = make(sample)
@@ -180,7 +184,7 @@ class _Cache:
         return pixels
 
 
-def _splitmix64(x: np.ndarray) -> np.ndarray:
+def _splitmix64(x: U) -> U:
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

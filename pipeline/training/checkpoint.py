@@ -83,8 +83,9 @@ def load_newest(storage: Storage, warn: Callable[[str], None]) -> dict[str, Any]
 
 def _load(file: str, data: bytes) -> dict[str, Any]:
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             "unsafe_checkpoint", f"{file} holds more than tensors and plain values and was not loaded; remove it"
         ) from error
+    return state

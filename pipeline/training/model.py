@@ -12,7 +12,6 @@ Shapes: B batch, S image size in pixels, P patches a side, T image tokens (P² +
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -84,7 +83,7 @@ class Clip(nn.Module):
         nn.init.normal_(self.positional_embedding, std=0.01)
         width, layers = self.shape.text_width, self.shape.text_layers
         residual_std = width**-0.5 * (2 * layers) ** -0.5
-        for block in self.transformer.resblocks:
+        for block in self.transformer.blocks:
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=residual_std)
             nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
@@ -93,11 +92,12 @@ class Clip(nn.Module):
 
     def encode_image(self, pixels_B3SS: Tensor) -> Tensor:
         """[B, D], of any length, of normalised pixels."""
-        return self.visual(pixels_B3SS)
+        image_BD: Tensor = self.visual(pixels_B3SS)
+        return image_BD
 
     def encode_text(self, tokens_BL: Tensor) -> Tensor:
         """[B, D], of any length: what stands at the end token, which has the highest number of all."""
-        x_BLW = self.token_embedding(tokens_BL) + self.positional_embedding[: tokens_BL.shape[1]]
+        x_BLW: Tensor = self.token_embedding(tokens_BL) + self.positional_embedding[: tokens_BL.shape[1]]
         x_BLW = self.ln_final(self.transformer(x_BLW))
         return x_BLW[torch.arange(len(x_BLW), device=x_BLW.device), tokens_BL.argmax(dim=1)] @ self.text_projection
 
@@ -131,7 +131,8 @@ class VisionTransformer(nn.Module):
         class_B1W = self.class_embedding.to(patches_BTW.dtype).expand(len(patches_BTW), 1, -1)
         x_BTW = torch.cat([class_B1W, patches_BTW], dim=1) + self.positional_embedding
         x_BTW = self.transformer(self.ln_pre(x_BTW))
-        return self.ln_post(x_BTW[:, 0]) @ self.proj
+        image_BW: Tensor = self.ln_post(x_BTW[:, 0])
+        return image_BW @ self.proj
 
 
 class Transformer(nn.Module):
@@ -141,8 +142,14 @@ class Transformer(nn.Module):
         super().__init__()
         self.resblocks = nn.Sequential(*(Block(width, causal) for _ in range(layers)))
 
+    @property
+    def blocks(self) -> list[Block]:
+        return [block for block in self.resblocks if isinstance(block, Block)]
+
     def forward(self, x_BLW: Tensor) -> Tensor:
-        return self.resblocks(x_BLW)
+        for block in self.blocks:
+            x_BLW = block(x_BLW)
+        return x_BLW
 
 
 class Block(nn.Module):
@@ -150,14 +157,13 @@ class Block(nn.Module):
         super().__init__()
         self.attn = Attention(width, causal)
         self.ln_1 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width))
-        )
+        self.mlp = Mlp(width)
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, x_BLW: Tensor) -> Tensor:
         x_BLW = x_BLW + self.attn(self.ln_1(x_BLW))
-        return x_BLW + self.mlp(self.ln_2(x_BLW))
+        x_BLW = x_BLW + self.mlp(self.ln_2(x_BLW))
+        return x_BLW
 
 
 class Attention(nn.Module):
@@ -177,7 +183,20 @@ class Attention(nn.Module):
         projected = F.linear(x_BLW, self.in_proj_weight, self.in_proj_bias)
         query, key, value = projected.unflatten(2, (3, self.heads, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        x_BLW = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return x_BLW
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.gelu = QuickGELU()
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x_BLW: Tensor) -> Tensor:
+        x_BLW = self.c_proj(self.gelu(self.c_fc(x_BLW)))
+        return x_BLW
 
 
 class QuickGELU(nn.Module):

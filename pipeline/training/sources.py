@@ -85,14 +85,17 @@ class Index:
         self.unreadable.sort()
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        rows: int = self._table.num_rows
+        return rows
 
     def key(self, sample: int) -> str:
-        return self._table["key"][sample].as_py()
+        key: str = self._table["key"][sample].as_py()
+        return key
 
     def captions(self, sample: int) -> list[str]:
         """At least one, none of them empty."""
-        return self._captions[sample].as_py()
+        captions: list[str] = self._captions[sample].as_py()
+        return captions
 
     def picture(self, sample: int) -> bytes:
         """The bytes of the sample's picture as they are stored. StageError ``shard_unreadable`` names the file."""
@@ -113,7 +116,8 @@ class Index:
             if hasattr(self._open, "stream"):
                 self._open.stream.close()
             self._open.stream, self._open.file = stream, file
-        return self._open.stream.fileno()
+        descriptor: int = self._open.stream.fileno()
+        return descriptor
 
     def _rows(self, source: Source) -> Iterator[dict[str, Any]]:
         samples = _tar_samples(source.path) if source.kind == "tar" else _list_samples(source)
@@ -207,7 +211,8 @@ _Samples = Iterator[tuple[str, tuple[Path, int, int] | None, list[str]]]
 
 def _tar_samples(path: Path) -> _Samples:
     """Neighbouring members of one key are a sample; its caption is KEY.txt, else "caption" of KEY.json."""
-    key, members = "", {}
+    key = ""
+    members: dict[str, tarfile.TarInfo] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
@@ -233,13 +238,19 @@ def _tar_sample(
     picture = next((members[ending] for ending in PICTURES if ending in members), None)
     place = (path, picture.offset_data, picture.size) if picture else None
     if "txt" in members:
-        return key, place, [tar.extractfile(members["txt"]).read().decode("utf-8", "replace")]
+        return key, place, [_read(tar, members["txt"]).decode("utf-8", "replace")]
     if "json" in members:
         try:
-            return key, place, _captions(json.loads(tar.extractfile(members["json"]).read()))
+            return key, place, _captions(json.loads(_read(tar, members["json"])))
         except ValueError:  # broken JSON: a sample without a caption
             pass
     return key, place, []
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    assert stream is not None  # a sample's members are files
+    return stream.read()
 
 
 def _captions(entry: Any) -> list[str]:

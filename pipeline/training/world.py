@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -77,7 +78,8 @@ class World:
 
     def gather(self, share: Tensor) -> Tensor:
         """The shares of all processes, one below the other in order of rank; gradients flow back to their owners."""
-        return share if self.size == 1 else _Gather.apply(share, self)
+        gathered: Callable[[Tensor, World], Tensor] = _Gather.apply
+        return share if self.size == 1 else gathered(share, self)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes, the same on each."""
@@ -112,14 +114,14 @@ class World:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(context, share: Tensor, world: World) -> Tensor:
+    def forward(context: Any, share: Tensor, world: World) -> Tensor:
         context.world = world
         shares = [torch.empty_like(share) for _ in range(world.size)]
         dist.all_gather(shares, share.contiguous())
         return torch.cat(shares)
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Every process has used every share: its gradient is the sum of all that they found."""
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)

@@ -22,9 +22,10 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -67,6 +68,22 @@ StateDict = dict[str, torch.Tensor]
 T = TypeVar("T")
 
 
+class Network(Protocol):
+    """What is used of ``clip.model.CLIP``, a torch module without types."""
+
+    context_length: int
+    visual: Any
+    text_projection: torch.Tensor
+    logit_scale: torch.Tensor
+
+    def encode_image(self, image: torch.Tensor) -> torch.Tensor: ...
+    def encode_text(self, text: torch.Tensor) -> torch.Tensor: ...
+    def float(self) -> Self: ...
+    def eval(self) -> Self: ...
+    def to(self, device: torch.device) -> Self: ...
+    def state_dict(self) -> StateDict: ...
+
+
 def load(name_or_path: str, device: str = "auto", batch_size: int = 32, sha256: str = "") -> ClipModel:
     """The model at a path, or one of OpenAI's by name (ViT-B/32) from CLIP's own cache.
 
@@ -82,13 +99,14 @@ def load(name_or_path: str, device: str = "auto", batch_size: int = 32, sha256: 
 
 def tokenize(texts: Sequence[str], context_length: int) -> torch.Tensor:
     """CLIP's tokens, int64 [B, L]; texts over the context length are cut before their end token."""
-    return clip.tokenize(list(texts), context_length, truncate=True)
+    tokens_BL: torch.Tensor = clip.tokenize(list(texts), context_length, truncate=True)
+    return tokens_BL
 
 
 class ClipModel:
     """A CLIP network in float32 on one device. ``digest`` names weights, preprocessing and context length."""
 
-    def __init__(self, network: torch.nn.Module, device: torch.device, batch_size: int) -> None:
+    def __init__(self, network: Network, device: torch.device, batch_size: int) -> None:
         self.network = network.float().eval().to(device)
         self.device = device
         self.batch_size = batch_size
@@ -103,13 +121,13 @@ class ClipModel:
         """As the column clip_device holds it: "cpu float32"."""
         return f"{self.device.type} float32"
 
-    def encode_images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        """Embeddings of length 1, float32 [B, D]."""
+    def encode_images(self, pictures: Iterable[Image.Image]) -> npt.NDArray[np.float32]:
+        """Embeddings of length 1, [B, D]."""
         batches = (torch.stack([self.preprocess(picture) for picture in some]) for some in self._batches(pictures))
         return self._encode(self.network.encode_image, batches)
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings of length 1, float32 [B, D]; texts over the context length are cut before their end token."""
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings of length 1, [B, D]; texts over the context length are cut before their end token."""
         batches = (tokenize(some, self.context_length) for some in self._batches(texts))
         return self._encode(self.network.encode_text, batches)
 
@@ -117,13 +135,15 @@ class ClipModel:
         """Whether ``text`` has more tokens than the context length holds beside start and end token."""
         return len(openai_clip._tokenizer.encode(text)) + 2 > self.context_length
 
-    def _batches(self, items: Sequence[T]) -> Iterator[list[T]]:
+    def _batches(self, items: Iterable[T]) -> Iterator[list[T]]:
         remaining = iter(items)
         while some := list(islice(remaining, self.batch_size)):
             yield some
 
     @torch.inference_mode()
-    def _encode(self, encoder: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor]) -> np.ndarray:
+    def _encode(
+        self, encoder: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor]
+    ) -> npt.NDArray[np.float32]:
         encoded = [np.empty((0, self.embed_dim), np.float32)]
         for batch in batches:
             padding = batch[:1].expand(self.batch_size - len(batch), *batch.shape[1:])
@@ -161,7 +181,8 @@ def _state_dict(path: Path) -> StateDict:
     """The tensors of a checkpoint, by OpenAI's names. No code of the file is run, no class but tensors is built."""
     try:
         if _is_torchscript(path):
-            return torch.jit.load(str(path), map_location="cpu").state_dict()
+            archived: StateDict = torch.jit.load(str(path), map_location="cpu").state_dict()
+            return archived
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
@@ -183,15 +204,16 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _network(path: Path, state: StateDict) -> torch.nn.Module:
+def _network(path: Path, state: StateDict) -> Network:
     state = {name: tensor for name, tensor in state.items() if name not in _SIZES}
     try:
-        network = clip.model.build_model(dict(state)).float()
+        network: Any = clip.model.build_model(dict(state)).float()
         network.load_state_dict(state)  # again: build_model has rounded them to float16
     except (KeyError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         first = " ".join(str(error).split())[:300]
         raise InputError("model_config_mismatch", f"{path} does not hold weights of OpenAI's CLIP: {first}") from error
-    return network
+    clip_network: Network = network
+    return clip_network
 
 
 def _device(device: str) -> torch.device:
@@ -208,5 +230,5 @@ def _digest(state: StateDict, preprocessing: str) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"\0{name} {tuple(tensor.shape)} {tensor.dtype}\0".encode())
-        digest.update(tensor.numpy())
+        digest.update(tensor.numpy().data)
     return digest.hexdigest()

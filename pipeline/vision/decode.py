@@ -87,7 +87,7 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     to_srgb = to_srgb_transform(profile, picture.mode)
-    return picture if to_srgb is None else ImageCms.applyTransform(picture, to_srgb)
+    return picture if to_srgb is None else in_colours(picture, to_srgb)
 
 
 @lru_cache(maxsize=64)
@@ -100,6 +100,13 @@ def to_srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
         return ImageCms.buildTransform(source, _SRGB, mode, "RGBA" if mode == "RGBA" else "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
+
+
+def in_colours(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    """A new picture with ``transform`` applied."""
+    converted = ImageCms.applyTransform(picture, transform)
+    assert converted is not None  # it is None only for pictures changed in place
+    return converted
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

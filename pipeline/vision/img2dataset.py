@@ -22,6 +22,7 @@ from pipeline.vision.settings import ImageSettings
 def jpeg_of(picture: Image.Image, settings: ImageSettings) -> bytes:
     """A JPEG of ``picture`` (RGB) as img2dataset stores it; ImageRefused where it fails."""
     ppm = b"P6 %d %d 255\n" % picture.size + picture.tobytes()  # OpenCV reads it without decompressing anything
+    data: bytes
     data, _, _, _, _, error = _resizer(settings)(io.BytesIO(ppm))
     if error is not None:
         raise ImageRefused(ImageReason.DECODE_FAILED, f"resize: {error}"[:200])

@@ -6,7 +6,16 @@ Numbers are integers as far as Pillow's are, so the results are Pillow's own bit
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint32]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+P = TypeVar("P", Bytes, Pixels)
 
 PRECISION_BITS = 22  # of a weight; Pillow, src/libImaging/Resample.c: 32 - 8 bits of the result - 2 of headroom
 CELLS = 4  # a side of the grid of colours
@@ -14,7 +23,7 @@ BYTE, GREEN, BLUE = np.uint32(255), np.uint32(8), np.uint32(16)
 L_RED, L_GREEN, L_BLUE, L_HALF, L_BITS = (np.uint32(n) for n in (19595, 38470, 7471, 0x8000, 16))  # Pillow, Convert.c
 
 
-def weighted_rows(source, starts, weights, sums, out):  # type: ignore[no-untyped-def]
+def weighted_rows(source: Bytes, starts: Int64s, weights: Int32s, sums: Int32s, out: Bytes) -> None:
     """Row y of ``out`` [h, n] uint8 is the weighted sum of rows starts[y]... of ``source`` [H, n] uint8.
 
     ``weights`` [h, taps] int32 with PRECISION_BITS; ``sums`` [n] int32 is room to work in.
@@ -38,7 +47,7 @@ def weighted_rows(source, starts, weights, sums, out):  # type: ignore[no-untype
             out[y, x] = min(max(sums[x] >> PRECISION_BITS, 0), 255)
 
 
-def read_grey(pixels, grey):  # type: ignore[no-untyped-def]
+def read_grey(pixels: Pixels, grey: Bytes) -> None:
     """``grey`` [H, W] uint8 as Pillow's convert("L") of ``pixels`` [H, W] uint32."""
     for y in range(len(grey)):
         row, line = pixels[y], grey[y]
@@ -47,7 +56,7 @@ def read_grey(pixels, grey):  # type: ignore[no-untyped-def]
             line[x] = (red * L_RED + green * L_GREEN + blue * L_BLUE + L_HALF) >> L_BITS
 
 
-def read_levels(pixels, grey, grid, squares, histogram):  # type: ignore[no-untyped-def]
+def read_levels(pixels: Pixels, grey: Bytes, grid: Int64s, squares: Int64s, histogram: Int64s) -> None:
     """Adds to ``grid`` [CELLS, CELLS, 3] int64 the sums of each channel of ``pixels`` [H, W] uint32 in each cell, to
     ``squares`` [3] int64 those of their squares, to ``histogram`` [4, 256] int64 the levels of ``grey`` [H, W] uint8
     (four, so that equal neighbours do not wait for one another)."""

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.compiled import compiled
-from pipeline.vision.kernels import CELLS, read_grey, read_levels
+from pipeline.vision.kernels import CELLS, Bytes, Int64s, P, Pixels, read_grey, read_levels
 
 
 class Levels(NamedTuple):
@@ -27,18 +27,18 @@ class Levels(NamedTuple):
     chroma4: bytes
 
 
-def grey_of(pixels: np.ndarray) -> np.ndarray:
-    """Pillow's convert("L") [H, W] uint8 of ``pixels`` [H, W] uint32."""
+def grey_of(pixels: Pixels) -> Bytes:
+    """Pillow's convert("L") [H, W] of ``pixels`` [H, W]."""
     grey = np.empty(pixels.shape, np.uint8)
     _grey_kernel()(pixels, grey)
     return grey
 
 
-def levels_of(pixels: np.ndarray, grey: np.ndarray) -> Levels:
-    """The levels of ``pixels`` [H, W] uint32 and of their grey."""
+def levels_of(pixels: Pixels, grey: Bytes) -> Levels:
+    """The levels of ``pixels`` [H, W] and of their grey."""
     height, width = pixels.shape
     if min(height, width) < CELLS:  # a cell needs a pixel; repeated ones change nothing that is counted here
-        return levels_of(*(each.repeat(CELLS, axis=0).repeat(CELLS, axis=1) for each in (pixels, grey)))
+        return levels_of(_repeated(pixels), _repeated(grey))
     grid, squares = np.zeros((CELLS, CELLS, 3), np.int64), np.zeros(3, np.int64)
     histogram = np.zeros((4, 256), np.int64)
     _levels_kernel()(pixels, grey, grid, squares, histogram)
@@ -54,7 +54,11 @@ def levels_of(pixels: np.ndarray, grey: np.ndarray) -> Levels:
     )
 
 
-def _chroma4(grid: np.ndarray, height: int, width: int) -> bytes:
+def _repeated(values: P) -> P:
+    return values.repeat(CELLS, axis=0).repeat(CELLS, axis=1)
+
+
+def _chroma4(grid: Int64s, height: int, width: int) -> bytes:
     """Cb, then Cr, of the mean colour of each cell: Pillow's resize((4, 4), BOX).convert("YCbCr") but for rounding."""
     rows, columns = (np.diff((np.arange(CELLS + 1) * size + 2) // CELLS) for size in (height, width))
     pixels = rows[:, None, None] * columns[:, None]

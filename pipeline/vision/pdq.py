@@ -9,6 +9,7 @@ other side, so hashes agree to a bit or two.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 BITS = 256
@@ -45,7 +46,7 @@ class Index:
     take 27 ms. It holds 64 bytes a hash beside the hash itself.
     """
 
-    def __init__(self, listed: np.ndarray, bits: int) -> None:
+    def __init__(self, listed: npt.NDArray[np.uint64], bits: int) -> None:
         """``listed``: uint64 of shape (n, 4)."""
         self._listed, self._bits = listed, bits
         blocks = np.ascontiguousarray(listed).view(np.uint16).reshape(len(listed), _BLOCKS).T
@@ -72,29 +73,35 @@ class Index:
         return bool((bits <= self._bits).any())
 
 
-def _sampled(luma: np.ndarray) -> np.ndarray:
+def _sampled(luma: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The 64x64 samples of a picture; one of just this size is taken as it is."""
     if luma.shape == (_GRID, _GRID):
         return luma
     for _ in range(2):
         for axis in (1, 0):
             luma = _blurred(luma, axis)
-    rows, columns = ((np.arange(_GRID) + 0.5) * length / _GRID for length in luma.shape)
-    return luma[rows.astype(int)[:, None], columns.astype(int)]
+    rows, columns = (_middles(length) for length in luma.shape)
+    return luma[rows[:, None], columns]
 
 
-def _blurred(values: np.ndarray, axis: int) -> np.ndarray:
+def _middles(length: int) -> npt.NDArray[np.int64]:
+    """Where the middles of the cells lie along an axis."""
+    return ((np.arange(_GRID) + 0.5) * length / _GRID).astype(np.int64)
+
+
+def _blurred(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
     """Means over a window of about a 128th of the axis; fewer values at its ends."""
-    length = values.shape[axis]
+    length: int = values.shape[axis]
     window = (length + 2 * _GRID - 1) // (2 * _GRID)
     half = (window + 2) // 2
     sums = np.insert(np.cumsum(values, axis), 0, 0, axis)
     place = np.arange(length)
     first, last = np.maximum(place + half - window, 0), np.minimum(place + half, length)
     shape = (-1, 1) if axis == 0 else (1, -1)
-    return (sums.take(last, axis) - sums.take(first, axis)) / (last - first).reshape(shape)
+    counts: npt.NDArray[np.int64] = (last - first).reshape(shape)
+    return (sums.take(last, axis) - sums.take(first, axis)) / counts
 
 
-def _quality(grid: np.ndarray) -> int:
+def _quality(grid: npt.NDArray[np.float64]) -> int:
     steps = [np.abs((np.diff(grid, axis=axis) * 100 / 255).astype(int)).sum() for axis in (0, 1)]
     return int(min(sum(steps) // 90, 100))

@@ -17,10 +17,12 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fftpack
 from PIL import Image
 
 from pipeline.vision import jpeg
+from pipeline.vision.kernels import Bytes
 from pipeline.vision.levels import grey_of
 from pipeline.vision.resample import lanczos, resized
 
@@ -40,8 +42,8 @@ class Hashes(NamedTuple):
     phash256: bytes
 
 
-def phash(images: Iterable[Image.Image | bytes]) -> np.ndarray:
-    """imagehash.phash of each picture [N], uint64. Bytes are read as Pillow reads them, or OSError."""
+def phash(images: Iterable[Image.Image | bytes]) -> npt.NDArray[np.uint64]:
+    """imagehash.phash of each picture [N]. Bytes are read as Pillow reads them, or OSError."""
     small, found = (resized(_grey(image), 32, 32, lanczos) for image in images), [np.empty(0, np.uint64)]
     while batch := list(islice(small, _BATCH)):
         above, _ = _against_median(np.stack(batch))
@@ -54,8 +56,8 @@ def phash_of(image: Image.Image | bytes) -> int:
     return int(phash([image]).view(np.int64)[0])
 
 
-def hashes_of(grey: np.ndarray) -> Hashes:
-    """Both hashes of a grey picture [H, W] uint8."""
+def hashes_of(grey: Bytes) -> Hashes:
+    """Both hashes of a grey picture [H, W]."""
     grey = np.asfortranarray(grey)  # turned once for both: most pictures are resized columns first
     above, distance = _against_median(resized(grey, 32, 32, lanczos)[None])
     above256, _ = _against_median(resized(grey, 64, 64, lanczos)[None])
@@ -79,7 +81,7 @@ def from_hex(digits: str) -> int:
     return int.from_bytes(bytes.fromhex(digits), "big", signed=True)
 
 
-def _against_median(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _against_median(grey: Bytes) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Of each small picture [N, side, side]: which low frequencies lie above their median, and how far from it."""
     side = grey.shape[1] // _OVERSAMPLING
     columns = scipy.fftpack.dct(grey, axis=1)[:, :side]
@@ -90,8 +92,8 @@ def _against_median(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low > median, np.abs(low - median)
 
 
-def _grey(image: Image.Image | bytes) -> np.ndarray:
-    """Pillow's convert("L") [H, W] uint8."""
+def _grey(image: Image.Image | bytes) -> Bytes:
+    """Pillow's convert("L") [H, W]."""
     if isinstance(image, bytes):
         pixels = jpeg.decoded(image)
         if pixels is not None:

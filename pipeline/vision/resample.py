@@ -14,9 +14,10 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.core.compiled import compiled
-from pipeline.vision.kernels import PRECISION_BITS, weighted_rows
+from pipeline.vision.kernels import PRECISION_BITS, Int32s, Int64s, P, Pixels, weighted_rows
 
 LANCZOS_SUPPORT = 3.0  # input pixels to either side, or output pixels where the picture becomes smaller
 
@@ -24,14 +25,14 @@ LANCZOS_SUPPORT = 3.0  # input pixels to either side, or output pixels where the
 class Weights(NamedTuple):
     """Output i is the sum over t of weights[i, t] times input starts[i] + t."""
 
-    starts: np.ndarray  # [out] int64
-    weights: np.ndarray  # [out, taps] int32, 1.0 is 2**PRECISION_BITS
+    starts: Int64s  # [out]
+    weights: Int32s  # [out, taps], 1.0 is 2**PRECISION_BITS
 
 
 WeightsOf = Callable[[int, int], Weights]
 
 
-def resized(pixels: np.ndarray, width: int, height: int, weights_of: WeightsOf) -> np.ndarray:
+def resized(pixels: P, width: int, height: int, weights_of: WeightsOf) -> P:
     """``pixels`` [H, W] as [height, width]; uint8, or uint32 for four channels of 8 bits each.
 
     Rows before columns where the picture loses more than twice as many rows as columns, else columns first: Pillow 13
@@ -44,8 +45,8 @@ def resized(pixels: np.ndarray, width: int, height: int, weights_of: WeightsOf) 
     return _rows(_columns(pixels, width, weights_of), height, weights_of)
 
 
-def resized_half(half: np.ndarray, size: tuple[int, int], width: int, height: int) -> np.ndarray:
-    """What ``area`` makes of a JPEG of ``size`` (width, height), from its decoding at half size [H, W] uint32."""
+def resized_half(half: Pixels, size: tuple[int, int], width: int, height: int) -> Pixels:
+    """What ``area`` makes of a JPEG of ``size`` (width, height), from its decoding at half size [H, W]."""
     rows = _weighted(half, area_of_half(size[1], height))
     return _weighted(rows.T, area_of_half(size[0], width)).T
 
@@ -56,7 +57,7 @@ def area(size: int, new_size: int) -> Weights:
     return _fixed_point(*_area(size, new_size))
 
 
-def _area(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _area(size: int, new_size: int) -> tuple[Int64s, npt.NDArray[np.float64]]:
     scale = size / new_size
     low = np.arange(new_size) * scale
     high = np.minimum(low + scale, size)
@@ -90,7 +91,7 @@ def lanczos(size: int, new_size: int) -> Weights:
     return _fixed_point(*_lanczos(size, new_size))
 
 
-def _lanczos(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _lanczos(size: int, new_size: int) -> tuple[Int64s, npt.NDArray[np.float64]]:
     scale = size / new_size
     stretch = max(scale, 1.0)
     support = LANCZOS_SUPPORT * stretch
@@ -104,28 +105,28 @@ def _lanczos(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray]:
     return starts, values / values.sum(axis=1, keepdims=True)
 
 
-def _places(first: np.ndarray, last: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _places(first: Int64s, last: Int64s, size: int) -> tuple[Int64s, Int64s]:
     """Starts [out] and places [out, taps] of as many taps as the widest row needs, all inside the picture."""
     taps = int((last - first).max())
     starts = np.minimum(first, size - taps)
     return starts, starts[:, None] + np.arange(taps)
 
 
-def _fixed_point(starts: np.ndarray, weights: np.ndarray) -> Weights:
+def _fixed_point(starts: Int64s, weights: npt.NDArray[np.float64]) -> Weights:
     """Rounded half away from zero, as Pillow's normalize_coeffs_8bpc."""
     scaled = weights * (1 << PRECISION_BITS)
     return Weights(starts, np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32))
 
 
-def _rows(pixels: np.ndarray, height: int, weights_of: WeightsOf) -> np.ndarray:
+def _rows(pixels: P, height: int, weights_of: WeightsOf) -> P:
     return pixels if height == len(pixels) else _weighted(pixels, weights_of(len(pixels), height))
 
 
-def _columns(pixels: np.ndarray, width: int, weights_of: WeightsOf) -> np.ndarray:
+def _columns(pixels: P, width: int, weights_of: WeightsOf) -> P:
     return pixels if width == pixels.shape[1] else _rows(pixels.T, width, weights_of).T
 
 
-def _weighted(pixels: np.ndarray, weights: Weights) -> np.ndarray:
+def _weighted(pixels: P, weights: Weights) -> P:
     source = np.require(pixels, requirements=("C", "W")).view(np.uint8)  # Pillow's arrays cannot be written
     out = np.empty((len(weights.starts), pixels.shape[1]), pixels.dtype)
     row_pass()(source, *weights, np.empty(source.shape[1], np.int32), out.view(np.uint8))

@@ -18,7 +18,8 @@ from PIL import Image, ImageCms
 
 from pipeline.vision import jpeg
 from pipeline.vision.blur import blur
-from pipeline.vision.decode import decode, is_sideways, orientation_of, to_srgb_transform, turned
+from pipeline.vision.decode import decode, in_colours, is_sideways, orientation_of, to_srgb_transform, turned
+from pipeline.vision.kernels import Pixels
 from pipeline.vision.reasons import ImageReason, ImageRefused
 from pipeline.vision.resample import area, lanczos, resized, resized_half
 from pipeline.vision.settings import ImageSettings
@@ -31,10 +32,10 @@ Size = tuple[int, int]  # (width, height), pixels
 
 
 class Stored(NamedTuple):
-    """A JPEG, and the pixels [H, W] uint32 that it decodes to."""
+    """A JPEG, and the pixels [H, W] that it decodes to."""
 
     data: bytes
-    pixels: np.ndarray
+    pixels: Pixels
 
 
 class Sizes(NamedTuple):
@@ -99,12 +100,12 @@ def _store_jpeg(data: bytes, header: Header, settings: ImageSettings) -> Stored 
     return _stored(jpeg.encoded(_framed(small, sizes.framed), settings.quality))
 
 
-def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """``pixels`` [H, W] uint32 in another size: by area where it is smaller, by Lanczos where it is larger."""
+def _resized(pixels: Pixels, size: Size) -> Pixels:
+    """``pixels`` [H, W] in another size: by area where it is smaller, by Lanczos where it is larger."""
     return resized(pixels, *size, area if size[0] * size[1] < pixels.size else lanczos)
 
 
-def _framed(pixels: np.ndarray, frame: Size) -> np.ndarray:
+def _framed(pixels: Pixels, frame: Size) -> Pixels:
     """The middle of ``pixels``, or ``pixels`` in the middle of white."""
     width, height = frame
     top, left = (len(pixels) - height) // 2, (pixels.shape[1] - width) // 2
@@ -125,12 +126,12 @@ def _stored(data: bytes) -> Stored:
     return Stored(data, pixels)
 
 
-def _converted(pixels: np.ndarray, to_srgb: ImageCms.ImageCmsTransform | None) -> Image.Image:
-    """``pixels`` [H, W] uint32 as a picture in sRGB."""
+def _converted(pixels: Pixels, to_srgb: ImageCms.ImageCmsTransform | None) -> Image.Image:
+    """``pixels`` [H, W] as a picture in sRGB."""
     picture = Image.frombytes("RGB", pixels.shape[::-1], np.ascontiguousarray(pixels).tobytes(), "raw", "RGBX")
-    return ImageCms.applyTransform(picture, to_srgb) if to_srgb else picture
+    return in_colours(picture, to_srgb) if to_srgb else picture
 
 
-def _pixels_of(picture: Image.Image) -> np.ndarray:
-    """An RGB picture as [H, W] uint32."""
+def _pixels_of(picture: Image.Image) -> Pixels:
+    """An RGB picture as [H, W]."""
     return np.frombuffer(bytearray(picture.tobytes("raw", "RGBX")), np.uint32).reshape(picture.height, picture.width)

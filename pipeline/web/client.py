@@ -26,7 +26,7 @@ from pipeline.web import optouts
 from pipeline.web.codings import CodingError, Decoder
 from pipeline.web.config import WebConfig, require_contact
 from pipeline.web.netguard import GuardedConnector, NetFault, NetGuard, dialled, last_asked_at
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import MAX_URL_BYTES, UrlError, join, redact, split
 from pipeline.web.wire import MAX_HEAD_BYTES, MAX_HEAD_LINES
 
@@ -75,7 +75,7 @@ class Answer:
 
     url: str  # as asked for
     final_url: str  # clean, after redirects
-    reason: NetReason | None = None
+    reason: WebReason | None = None
     detail: str = ""
     status: int | None = None  # of the last answer; None where none came
     version: str = ""  # of HTTP: "1.0" or "1.1"
@@ -96,10 +96,10 @@ class Answer:
         return next(iter(_values(self.raw_headers, name)), None)
 
 
-AllowHop = Callable[[str], Awaitable[tuple[NetReason, str] | NetReason | None]]
+AllowHop = Callable[[str], Awaitable[tuple[WebReason, str] | WebReason | None]]
 
 
-def refusal(url: str, reason: NetReason, detail: str = "", tries: int = 0) -> Answer:
+def refusal(url: str, reason: WebReason, detail: str = "", tries: int = 0) -> Answer:
     """The answer of a URL that is not asked (again)."""
     url = redact(url)
     return Answer(url, url, reason, detail, fetched_at=_now().isoformat(timespec="seconds"), tries=tries)
@@ -282,7 +282,7 @@ class _Request:
             raise NetFault(reason)
 
 
-def _fault_of(error: Exception, expired: bool) -> tuple[NetReason, str]:
+def _fault_of(error: Exception, expired: bool) -> tuple[WebReason, str]:
     """The reason of an exception: ours, aiohttp's, ssl's or the system's. Order matters: they inherit crosswise."""
     match error:
         case NetFault() | UrlError():

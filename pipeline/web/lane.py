@@ -17,7 +17,7 @@ import heapq
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +26,7 @@ from pipeline.core.ids import key_of
 from pipeline.web.client import Answer, Client, Want, refusal
 from pipeline.web.netguard import NetFault, last_asked_at
 from pipeline.web.pace import Pace
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.robots import Robots
 from pipeline.web.urls import UrlError, origin, redact, split
 
@@ -59,7 +59,7 @@ class LanePolicy:
     max_hosts: int = 64  # asked at one time
     host_budget: int = 0  # items asked of one host; 0: no limit
     max_address_connections: int = 0  # requests open to one address over all its hosts; 0: no limit
-    scope: Callable[[str], NetReason | None] | None = None  # may refuse where a redirect leads
+    scope: Callable[[str], WebReason | None] | None = None  # may refuse where a redirect leads
     shares: Mapping[str, int] = field(default_factory=dict)  # by host name: lanes among which its items were split
     lanes: int = 1  # of this round; each may meet by redirect a host whose items are another's
     ends_at: float | None = None  # time.time() at which the round ends: what was not asked by then is refused
@@ -67,7 +67,7 @@ class LanePolicy:
 
 async def run_lane(
     items: Iterable[Item], policy: LanePolicy, client: Client, robots: Robots
-) -> AsyncIterator[tuple[Item, Answer]]:
+) -> AsyncGenerator[tuple[Item, Answer], None]:
     """Answers as they come, one for each item. Closing the iterator early leaves no task behind.
 
     An answer waits until it is taken: a slow consumer slows the lane and fills no memory.
@@ -109,7 +109,7 @@ class _Host:
     waiting: deque[_Errand] = field(default_factory=deque)
     retries: list[tuple[float, int, _Errand]] = field(default_factory=list)  # heap: due at, entry number
     resume_at: float = 0.0
-    ended: tuple[NetReason, str] | None = None
+    ended: tuple[WebReason, str] | None = None
     asked: int = 0
     failed_in_a_row: int = 0
     pauses: int = 0
@@ -281,7 +281,7 @@ class _Lane:
         self._heed(host, answer)
         return replace(answer, robots_fetched_at=verdict.fetched_at, tries=errand.tries)
 
-    async def _allow_hop(self, seat: _Seat, url: str) -> tuple[NetReason, str] | None:
+    async def _allow_hop(self, seat: _Seat, url: str) -> tuple[WebReason, str] | None:
         """Judge where a redirect leads by the manners of that host, and wait for its turn."""
         if self._policy.scope and (reason := self._policy.scope(url)):
             return reason, "out of scope"

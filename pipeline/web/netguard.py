@@ -24,7 +24,7 @@ import aiohttp
 from aiohttp.abc import ResolveResult
 
 from pipeline.web.config import Address, WebConfig, dial_target
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import Parts, literal_address
 from pipeline.web.wire import GuardedProtocol
 
@@ -50,7 +50,7 @@ def last_asked_at() -> float:
 class NetFault(Exception):
     """A request that ends before its answer: ``reason`` and what exactly happened."""
 
-    def __init__(self, reason: NetReason, detail: str = "") -> None:
+    def __init__(self, reason: WebReason, detail: str = "") -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail

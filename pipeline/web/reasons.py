@@ -7,21 +7,26 @@ succeed later: it is tried again in this run, and asked again by ``--retry-faile
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 RETRY, FINAL = True, False
 
 
-class NetReason(StrEnum):
-    """A reason code; ``retryable`` says whether asking again can help."""
+class WebReason(StrEnum):
+    """A reason code; ``retryable`` says whether asking again can help. Its subclasses have the members."""
 
     retryable: bool
 
-    def __new__(cls, code: str, retryable: bool) -> NetReason:
+    def __new__(cls, code: str, retryable: bool = FINAL) -> Self:
         """A member is its code; the mark stands beside it."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.retryable = retryable
         return member
+
+
+class NetReason(WebReason):
+    """What the way to a server and its answer can end in."""
 
     # The URL itself: no request is made.
     URL_INVALID = "url_invalid", FINAL

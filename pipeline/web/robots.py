@@ -21,7 +21,7 @@ from protego import Protego
 
 from pipeline.web.client import Answer, Client, Want
 from pipeline.web.config import PRODUCT_TOKEN
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import origin
 
 MAX_BYTES = 512_000  # 500 KiB, the least that RFC 9309 (2.5) asks a crawler to read
@@ -63,7 +63,7 @@ class Verdict:
     With ``retry_in_s`` the verdict is not the last word: the host is to be parked for so long.
     """
 
-    reason: NetReason | None = None
+    reason: WebReason | None = None
     detail: str = ""
     crawl_delay_s: float = 0.0
     fetched_at: str = ""
@@ -100,7 +100,7 @@ class _Site:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     rules: Rules | None = None
-    refused: tuple[NetReason, str] | None = None
+    refused: tuple[WebReason, str] | None = None
     expires_at: float = 0.0
     ask_at: float = 0.0
     failures: int = 0

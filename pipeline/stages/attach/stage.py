@@ -41,7 +41,7 @@ class Attach(Stage[Config]):
     keeps = ("pair", "pair_id")
     reads = ("text", "fetch", "dedup")
     carries: ClassVar = PAIR_COLUMNS + CHOICE_COLUMNS + IMAGE_COLUMNS
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
         """The reason of every dropped image."""

@@ -12,28 +12,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 if TYPE_CHECKING:
     from pipeline.vision.clip_model import ClipModel  # torch is imported only where there is a model
 
 
-def embed_images(stored: Sequence[bytes | None], model: ClipModel) -> np.ndarray:
+def embed_images(stored: Sequence[bytes | None], model: ClipModel) -> npt.NDArray[np.float32]:
     """Embeddings [B, D] of stored pictures (JPEG); a row of NaN where there are no bytes or they do not decode."""
-    pictures = [_picture(data) for data in stored]
-    found = [place for place, picture in enumerate(pictures) if picture is not None]
-    return _spread(model.encode_images([pictures[place] for place in found]), found, len(pictures))
+    found = {place: picture for place, data in enumerate(stored) if (picture := _picture(data)) is not None}
+    return _spread(model.encode_images(found.values()), list(found), len(stored))
 
 
-def embed_texts(captions: Sequence[str | None], model: ClipModel) -> np.ndarray:
+def embed_texts(captions: Sequence[str | None], model: ClipModel) -> npt.NDArray[np.float32]:
     """Embeddings [B, D] of captions, each distinct one embedded once; a row of NaN for null and for empty text."""
     distinct = {caption: place for place, caption in enumerate(dict.fromkeys(filter(None, captions)))}
     embedded = model.encode_texts(list(distinct))
-    found = [place for place, caption in enumerate(captions) if caption]
-    return _spread(embedded[[distinct[captions[place]] for place in found]], found, len(captions))
+    found = {place: distinct[caption] for place, caption in enumerate(captions) if caption}
+    return _spread(embedded[list(found.values())], list(found), len(captions))
 
 
-def scores(image_BD: np.ndarray, text_BD: np.ndarray) -> list[float | None]:
+def scores(image_BD: npt.NDArray[np.float32], text_BD: npt.NDArray[np.float32]) -> list[float | None]:
     """Cosine of each row with its counterpart, summed in float64; None where either is not finite (L4)."""
     cosine_B = (image_BD.astype(np.float64) * text_BD.astype(np.float64)).sum(axis=1)
     return [float(cosine) if np.isfinite(cosine) else None for cosine in cosine_B]
@@ -48,7 +48,7 @@ def _picture(data: bytes | None) -> Image.Image | None:
         return None
 
 
-def _spread(embedding_BD: np.ndarray, places: Sequence[int], rows: int) -> np.ndarray:
+def _spread(embedding_BD: npt.NDArray[np.float32], places: Sequence[int], rows: int) -> npt.NDArray[np.float32]:
     """``embedding_BD`` at ``places`` of a table of ``rows`` rows, NaN elsewhere."""
     spread = np.full((rows, embedding_BD.shape[1]), np.nan, np.float32)
     spread[places] = embedding_BD

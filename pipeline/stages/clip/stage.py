@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -58,7 +59,7 @@ class Clip(Stage[Config]):
     keeps = ("pair", "pair_id")
     reads = ("attach",)
     carries: ClassVar = (*PAIR_COLUMNS, *CHOICE_COLUMNS, *IMAGE_COLUMNS)
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def is_off(self, config: Config) -> bool:
         """No model, no scores."""
@@ -144,7 +145,7 @@ def _embedder(
     measure_key: str,
     kind: str,
     config: Config,
-    embed: Callable[[list[dict[str, Any]], ClipModel, Storage], np.ndarray],
+    embed: Callable[[list[dict[str, Any]], ClipModel, Storage], npt.NDArray[np.float32]],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = (row for batch in batches for row in batch.to_pylist())
@@ -160,7 +161,7 @@ def _embedder(
 
 
 def _embedding_tables(
-    rows: list[dict[str, Any]], config: Config, embed: Callable[[list[dict[str, Any]]], np.ndarray]
+    rows: list[dict[str, Any]], config: Config, embed: Callable[[list[dict[str, Any]]], npt.NDArray[np.float32]]
 ) -> Iterable[pa.Table]:
     remaining = iter(rows)
     while some := list(islice(remaining, config.batch_size)):
@@ -169,12 +170,12 @@ def _embedding_tables(
         yield pa.table([ids, [embedding_D.tobytes() for embedding_D in embedding_BD]], schema=EMBEDDINGS)
 
 
-def _picture_embeddings(rows: list[dict[str, Any]], model: ClipModel, storage: Storage) -> np.ndarray:
+def _picture_embeddings(rows: list[dict[str, Any]], model: ClipModel, storage: Storage) -> npt.NDArray[np.float32]:
     places = [(row["image_file"], row["image_offset"], row["image_bytes"]) for row in rows]
     return embed_images(list(read_pictures(storage, places)), model)
 
 
-def _caption_embeddings(rows: list[dict[str, Any]], model: ClipModel, storage: Storage) -> np.ndarray:
+def _caption_embeddings(rows: list[dict[str, Any]], model: ClipModel, storage: Storage) -> npt.NDArray[np.float32]:
     return embed_texts([row["caption"] for row in rows], model)
 
 
@@ -193,7 +194,7 @@ def _scorer(
     return score
 
 
-def _matrix(stored: list[bytes | None], dimensions: int) -> np.ndarray:
+def _matrix(stored: list[bytes | None], dimensions: int) -> npt.NDArray[np.float32]:
     """Stored embeddings as [B, D]; a row of NaN where there is none."""
     nothing = np.full(dimensions, np.nan, "<f4").tobytes()
     return np.frombuffer(b"".join(row or nothing for row in stored), "<f4").reshape(-1, dimensions)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.core.ids import key_of
 from pipeline.core.tables import spark_schema
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.reasons import OK, RETRYABLE, CrawlReason
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from schemas.crawl import ADDS, FRONTIER, PAGES
 
 
@@ -96,7 +96,7 @@ def _once_a_target(pages: DataFrame) -> DataFrame:
     )
 
 
-def _refused(urls: DataFrame, condition: F.Column, reason: CrawlReason | NetReason, detail: str) -> DataFrame:
+def _refused(urls: DataFrame, condition: Column, reason: WebReason, detail: str) -> DataFrame:
     """Give the rows that meet the condition this outcome."""
     return urls.withColumns(
         {

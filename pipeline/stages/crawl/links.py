@@ -26,7 +26,7 @@ from pipeline.core.ids import key_of
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.reasons import CrawlReason
 from pipeline.web.config import PRODUCT_TOKEN
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import UrlError, join, redact, split, url_id
 
 MAX_PAGE_LINKS = 10_000  # entries of one page; what a longer list adds is a link farm's (Heritrix stops at 6,000)
@@ -131,7 +131,7 @@ class LinkFinder:
             url = f"{error.detail}:"
         else:
             url = _storable(redact(href))
-        outcome = error.reason
+        outcome: WebReason = error.reason
         if error.reason is NetReason.URL_TOO_LONG:
             outcome = CrawlReason.TRAP_SUSPECTED
         return Link(key_of("no request", outcome, url), url, url, "", outcome.value, error.detail)

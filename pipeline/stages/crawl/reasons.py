@@ -6,29 +6,23 @@ stored with its signals, which bind what is taken *from* it (extract carries the
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from pipeline.web.reasons import NetReason
+from pipeline.core.rules import united
+from pipeline.web.reasons import NetReason, WebReason
 
 OK = "ok"
 NETWORK = tuple(reason for reason in NetReason if not reason.startswith("optout_"))
 
 
-class CrawlReason(StrEnum):
+class CrawlReason(WebReason):
     """What the crawl itself refuses; asking again never helps."""
 
     TRAP_SUSPECTED = "trap_suspected"  # too deep, too long, or a path that repeats itself (C26)
     DUPLICATE_URL = "duplicate_url"  # other spellings of a page that is in the frontier (C27)
     OUT_OF_SCOPE = "out_of_scope"  # a redirect to a host that is not ours to crawl (C19)
 
-    @property
-    def retryable(self) -> bool:
-        """As `NetReason.retryable`: a lane asks it of whatever reason an answer has."""
-        return False
-
 
 # An enum with members cannot be extended: the stage's closed set is put together from both.
-Reason = StrEnum("Reason", {reason.name: reason.value for reason in (*NETWORK, *CrawlReason)})
+Reason = united(__name__, *NETWORK, *CrawlReason)
 Reason.__doc__ = "A drop reason of stage crawl; its full name is ``crawl/dropped/CODE``."
 
 RETRYABLE = tuple(reason.value for reason in NETWORK if reason.retryable)

@@ -50,7 +50,7 @@ class Crawl(Stage[Config]):
     fans_out = True
     retryable = RETRYABLE
     measure_version = 2  # 2: keys of URLs without tracking parameters
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def is_off(self, config: Config) -> bool:
         """Nothing to start from."""

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 
+from pipeline.core.storage import NewFile
 from pipeline.web.client import Answer
 
 _OF_THE_WIRE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
@@ -34,9 +35,9 @@ class Place:
 class WarcWriter:
     """Appends records to a binary stream; a warcinfo record comes first. ``user_agent`` says whose crawl it is."""
 
-    def __init__(self, stream: BinaryIO, user_agent: str) -> None:
+    def __init__(self, stream: NewFile | BinaryIO, user_agent: str) -> None:
         self._stream = stream
-        self._write_info(user_agent)
+        self._info_id = self._write_info(user_agent)
 
     @property
     def size(self) -> int:
@@ -57,7 +58,7 @@ class WarcWriter:
         digest = hashlib.sha1(answer.body, usedforsecurity=False).digest()
         return self._write(record, digest)
 
-    def _write_info(self, user_agent: str) -> None:
+    def _write_info(self, user_agent: str) -> str:
         product = user_agent.partition(" ")[0]  # its contact is for the sites, not for whoever is given the file
         fields = {
             "software": product,
@@ -69,8 +70,10 @@ class WarcWriter:
         record.init_headers(record_type=WarcRecordType.warcinfo)
         record.headers["Content-Type"] = "application/warc-fields"
         record.set_bytes_content("".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode())
-        self._info_id = record.record_id
+        info_id = record.record_id
+        assert info_id is not None
         self._write(record)
+        return info_id
 
     def _write(self, record: WarcRecord, payload_digest: bytes | None = None) -> Place:
         offset = self._stream.tell()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -62,7 +63,8 @@ def components_of(storage: Storage, edges: Sequence[FileRecord]) -> Iterator[pa.
     if not table.num_rows:
         return
     nodes, ends = np.unique(np.concatenate([table["node_a"], table["node_b"]]), return_inverse=True)
-    one, other = ends.astype(np.int32 if len(nodes) < 2**31 else np.int64).reshape(2, -1)
+    numbers: npt.NDArray[np.signedinteger] = ends.astype(np.int32 if len(nodes) < 2**31 else np.int64)
+    one, other = numbers.reshape(2, -1)
     graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(nodes), len(nodes)))
     _, component = connected_components(graph, directed=False)
     _, smallest = np.unique(component, return_index=True)  # nodes are in order: the first is the smallest

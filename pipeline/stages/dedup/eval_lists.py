@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,7 +34,7 @@ class Listed:
     """Hashes of N pictures in the order of their names; ``telling`` [N] bool: whose tell something."""
 
     hashes: pa.Table
-    telling: np.ndarray
+    telling: npt.NDArray[np.bool_]
     digest: str
 
     def __bool__(self) -> bool:
@@ -96,8 +97,9 @@ def _pictures(images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
             continue
         try:
             with tarfile.open(path) as tar:
-                files = (member for member in tar if member.isfile())
-                yield from ((f"{path.stem}/{member.name}", tar.extractfile(member).read()) for member in files)
+                for member in tar:
+                    if member.isfile() and (stream := tar.extractfile(member)):
+                        yield f"{path.stem}/{member.name}", stream.read()
         except (OSError, tarfile.TarError) as error:
             raise InputError("input_unreadable", f"{path} is neither a folder nor a tar: {error}") from None
 
@@ -139,7 +141,7 @@ class _Search:
         self._order = np.argsort(keys, axis=1, kind="stable")
         self._keys = np.take_along_axis(keys, self._order, axis=1)
 
-    def nearest(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Row of the list (NOT_MET: none) and bits of phash between, for each row of ``batch``."""
         met, bits = np.full(batch.num_rows, NOT_MET), np.zeros(batch.num_rows, np.int64)
         rows = np.flatnonzero(batch["phash"].is_valid().to_numpy(zero_copy_only=False))

@@ -28,6 +28,7 @@ from itertools import combinations
 from math import ceil, comb
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -117,7 +118,7 @@ def whole_buckets(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def forest_edges(rows: pa.Table, masks: np.ndarray, limits: CopyLimits) -> pa.RecordBatch:
+def forest_edges(rows: pa.Table, masks: npt.NDArray[np.uint64], limits: CopyLimits) -> pa.RecordBatch:
     """The edges among rows of whole buckets, sorted by BUCKET and own."""
     from pipeline.copies.kernel import forests_kernel  # numba, on the workers alone
 
@@ -135,7 +136,7 @@ def forest_edges(rows: pa.Table, masks: np.ndarray, limits: CopyLimits) -> pa.Re
     )
 
 
-def _starts(rows: pa.Table) -> np.ndarray:
+def _starts(rows: pa.Table) -> npt.NDArray[np.int64]:
     """The first row of each bucket, and the number of rows."""
     changes = np.zeros(rows.num_rows + 1, bool)
     changes[[0, -1]] = True
@@ -145,8 +146,9 @@ def _starts(rows: pa.Table) -> np.ndarray:
     return np.flatnonzero(changes)
 
 
-def _numbers(rows: pa.Table, name: str) -> np.ndarray:
-    return rows.column(name).to_numpy().astype(np.int64, copy=False)
+def _numbers(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    numbers: npt.NDArray[np.int64] = rows.column(name).to_numpy().astype(np.int64, copy=False)
+    return numbers
 
 
 def _signed(bits: int) -> int:

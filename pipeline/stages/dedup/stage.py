@@ -81,7 +81,7 @@ class Dedup(Stage[Config]):
     reads = ("fetch", "text")
     carries: ClassVar = ("url_id", *PICTURE_COLUMNS)
     measure_version = 2  # 2: the second look
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def check(self, context: Context[Config]) -> None:
         """A list that is missing would let through what it is there to keep out."""

@@ -32,7 +32,7 @@ from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
-from pipeline.core.tables import by_place, read_table, spark_schema
+from pipeline.core.tables import by_place, only_row, read_table, spark_schema
 from pipeline.stages.export.corpus import publish_corpus, recover_swap
 from pipeline.stages.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
@@ -67,7 +67,7 @@ class Export(Stage[Config]):
     reads = ("select",)
     packs = ("corpus",)
     carries: ClassVar = (*PAIR_COLUMNS, *CLUSTER_COLUMNS, "clip_score", "image_of")
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
         """Where the picture of a representative lies, though its own pair may be dropped."""
@@ -108,8 +108,8 @@ class Export(Stage[Config]):
             context.reporter.line("export: no pair is left; the corpus is empty")
         rows = read_table(context.spark, storage, manifest.files["rows"], schema)
         kept = verdict.kept(rows, context.rules, schema)
-        size = kept.agg(F.sum("image_bytes")).first()
-        storage.require_room(int(1.2 * (size[0] or 0)))
+        size = only_row(kept.agg(F.sum("image_bytes").alias("bytes")))["bytes"]
+        storage.require_room(int(1.2 * (size or 0)))
         numbered = numbered_by_pair_id(context.spark, kept, config.shard_size)
         write = _shard_writer(storage, schema.names)
         sharded = numbered.repartition("shard").sortWithinPartitions("shard", "pair_id")

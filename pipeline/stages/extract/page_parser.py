@@ -53,7 +53,9 @@ def _answer(message: bytes, config: Config) -> bytes:
     """Rows of one page; None for one that raised."""
     task = msgspec.msgpack.decode(message, type=_Task)
     try:
-        rows = candidates_of_page(*(getattr(task, name) for name in _Task.__struct_fields__), config)
+        rows = candidates_of_page(
+            task.html, task.page_url, task.page_date, task.http_charset, task.http_optouts, config
+        )
     except MemoryError:
         raise
     except Exception:  # whatever it is, it concerns this page alone

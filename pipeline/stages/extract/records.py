@@ -341,6 +341,7 @@ class _GzipRun(_Run):
     """A member and those after it that do not begin a record themselves, read as one stream."""
 
     __slots__ = ("next_member",)
+    next_member: _Member | None
 
 
 def _gzip_runs(members: _Members) -> Iterator[_Run]:

@@ -26,11 +26,18 @@ class Source(NamedTuple):
     url: str
 
 
+def _matched(pattern: re.Pattern[str], text: str, position: int) -> re.Match[str]:
+    """Of a pattern that matches the empty string too."""
+    found = pattern.match(text, position)
+    assert found is not None
+    return found
+
+
 def parse(srcset: str) -> Iterator[Source]:
     """The images of a srcset in their order; those with bad descriptors are left out, as in a browser."""
     position = 0
     while True:
-        position = _SEPARATORS.match(srcset, position).end()  # type: ignore[union-attr]  # matches the empty string
+        position = _matched(_SEPARATORS, srcset, position).end()
         url = _URL.match(srcset, position)
         if url is None:
             return
@@ -38,9 +45,9 @@ def parse(srcset: str) -> Iterator[Source]:
         if url[0].endswith(","):
             yield Source(0, 1.0, url[0].rstrip(","))
             continue
-        descriptors = _DESCRIPTORS.match(srcset, position)
-        position = descriptors.end()  # type: ignore[union-attr]
-        source = _source(url[0], descriptors[0].strip(_WHITESPACE).split())  # type: ignore[index]
+        descriptors = _matched(_DESCRIPTORS, srcset, position)
+        position = descriptors.end()
+        source = _source(url[0], descriptors[0].strip(_WHITESPACE).split())
         if source:
             yield source
 

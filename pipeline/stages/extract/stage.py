@@ -48,7 +48,7 @@ class Extract(Stage[Config]):
     reads = ("crawl",)
     fans_out = True
     measure_version = 2  # 2: keys of URLs without tracking parameters
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
         """The archives that the kept pages lie in."""

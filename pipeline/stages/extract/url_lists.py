@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -34,6 +34,7 @@ BATCH_ROWS = 4096
 MAX_LINE_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _Values = dict[str, Any]  # by the column's name
+_Opened = gzip.GzipFile | io.BufferedReader
 _Numbered = tuple[int, _Values | ValueError]  # number of the line or row from 1; what it holds, or why nobody knows
 
 csv.field_size_limit(MAX_LINE_BYTES)
@@ -127,7 +128,8 @@ def _values(column: pa.Array) -> list[Any]:
     """Parquet does not promise that text is UTF-8: it is read as bytes, so that one bad value costs one row."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column.cast(pa.large_binary()).to_pylist() if _is_text(column.type) else column.to_pylist()
+    values: list[Any] = (column.cast(pa.large_binary()) if _is_text(column.type) else column).to_pylist()
+    return values
 
 
 def _text(value: Any) -> Any:
@@ -145,13 +147,13 @@ def _kind(type_: pa.DataType) -> str:
 
 
 def _is_list(type_: pa.DataType) -> bool:
-    return pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
+    return any(is_such(type_) for is_such in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+    return any(is_such(type_) for is_such in (pa.types.is_string, pa.types.is_large_string))
 
 
 def _jsonl(path: str | Path, _: str, _names: list[str]) -> Iterator[_Numbered]:
@@ -168,7 +170,7 @@ def _jsonl(path: str | Path, _: str, _names: list[str]) -> Iterator[_Numbered]:
             yield number, values
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def _lines(file: _Opened) -> Iterator[bytes]:
     """Lines, each cut where it is longer than any row can be."""
     while line := file.readline(MAX_LINE_BYTES):
         yield line
@@ -179,7 +181,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 def _csv(path: str | Path, container: str, names: list[str]) -> Iterator[_Numbered]:
     with _opened(path) as file:
         rows = _csv_rows(file, container)
-        header = next(rows, [])
+        header: list[str] = next(rows, [])
         places = {name: header.index(name) for name in names}
         while True:
             number = rows.line_num + 1
@@ -207,7 +209,7 @@ def _fault_of(values: dict[str, str]) -> ValueError | None:
     return ValueError("NUL") if "\0" in text else None
 
 
-def _csv_rows(file: IO[bytes], container: str) -> Any:
+def _csv_rows(file: _Opened, container: str) -> Any:
     """A csv.reader; bytes that are no UTF-8 come out as lone surrogates."""
     lines: Iterable[str] = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     if container == "tsv":
@@ -215,7 +217,7 @@ def _csv_rows(file: IO[bytes], container: str) -> Any:
     return csv.reader(lines)
 
 
-def _opened(path: str | Path) -> IO[bytes]:
+def _opened(path: str | Path) -> _Opened:
     with Path(path).open("rb") as file:
         is_gzip = file.read(2) == _GZIP_MAGIC
     return gzip.open(path) if is_gzip else Path(path).open("rb")

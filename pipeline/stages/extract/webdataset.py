@@ -197,7 +197,8 @@ def _members(file: BinaryIO) -> Iterator[tuple[str, Member]]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # tarfile keeps all it has met: gigabytes for a large tar
+                met: list[tarfile.TarInfo] = vars(tar)["members"]
+                met.clear()  # tarfile keeps all it has met: gigabytes for a large tar
                 if member.size < 0:
                     raise _Broken(Reason.ARCHIVE_MALFORMED, member.offset, "a member of negative size")
                 if member.offset_data + member.size > size:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.core.errors import InputError
 from pipeline.core.list_files import entries
@@ -32,7 +33,7 @@ class Blocklist:
     key: bytes = b""
     sha256: frozenset[bytes] = frozenset()
     md5: frozenset[bytes] = frozenset()
-    pdq: np.ndarray = field(default_factory=lambda: np.empty((0, BITS // 64), np.uint64))
+    pdq: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty((0, BITS // 64), np.uint64))
     pdq_bits: int = 0
     digest: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -66,7 +66,7 @@ async def _fetch(
             return await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
 
 
-async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncIterator[StoredRow]:
+async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncGenerator[StoredRow, None]:
     """One image at a time goes to the child, in a thread that waits for it: requests under way go on meanwhile."""
     async for item, answer in answers:
         asked: dict[str, Any] = item.payload

@@ -6,12 +6,11 @@ image theirs (`pipeline.vision.reasons`); `empty_body` stands in both and is one
 
 from __future__ import annotations
 
-from enum import StrEnum
-
+from pipeline.core.rules import united
 from pipeline.vision.reasons import ImageReason
 from pipeline.web.reasons import NetReason
 
-Reason = StrEnum("Reason", {member.name: member.value for member in (*NetReason, *ImageReason)}, module=__name__)
+Reason = united(__name__, *NetReason, *ImageReason)
 Reason.__doc__ = "A drop reason of stage fetch; its full name is ``fetch/dropped/CODE``."
 
 JUDGED = (

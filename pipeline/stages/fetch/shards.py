@@ -106,9 +106,12 @@ def measure_in_place(
 
 
 def is_repeated() -> bool:
-    """Whether an attempt before this one at the task may have committed parts; outside of Spark nobody knows."""
+    """Whether an attempt before this one at the task may have committed parts; outside of Spark nobody knows.
+
+    A task of a stage that Spark runs again counts from 0: it measures again, and its parts have the names they had.
+    """
     context = TaskContext.get()
-    return context is None or bool(context.attemptNumber() or context.stageAttemptNumber())
+    return context is None or context.attemptNumber() > 0
 
 
 def _measured(rows: list[dict[str, Any]], storage: Storage, examiner: Examiner, max_bytes: int) -> Iterator[StoredRow]:

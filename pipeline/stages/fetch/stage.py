@@ -51,7 +51,7 @@ class Fetch(Stage[Config]):
     carries: ClassVar = ("url_id", "request_url")
     retryable = RETRYABLE
     measure_version = 2  # 2: our own decoding and resizing; phash256, chroma4
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
         """How the web is asked; or where tars lie that are read in place, and where in them the images are."""

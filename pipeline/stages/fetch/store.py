@@ -105,6 +105,7 @@ class Arrivals(Generic[T]):
     def take(self) -> T:
         """The item that `another` found. Raises what the source raised instead of giving one."""
         found, self._next = self._next, None
+        assert found is not None
         return found.result()
 
     async def aclose(self) -> None:

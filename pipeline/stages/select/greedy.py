@@ -109,13 +109,15 @@ class Cluster:
         if rows.sha256[i] is not None:
             self._by_sha256[rows.sha256[i]] = new
         if rows.is_hashed[i]:
-            own = Signatures(*(values[i : i + 1] for values in rows.signatures))
+            own = rows.signatures.each(lambda values: values[i : i + 1])
             if self._kept is None:
                 self._kept = own
             elif len(self._hashed) == len(self._kept.phash):
-                self._kept = Signatures(*(np.concatenate([values, values]) for values in self._kept))
-            for values, value in zip(self._kept, own, strict=True):
-                values[len(self._hashed)] = value[0]
+                self._kept = self._kept.each(lambda values: np.concatenate([values, values]))
+            place = len(self._hashed)
+            self._kept.phash[place] = own.phash[0]
+            self._kept.phash256[place] = own.phash256[0]
+            self._kept.chroma4[place] = own.chroma4[0]
             self._hashed.append(new)
         return new
 

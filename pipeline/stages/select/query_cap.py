@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pipeline.balance.cap import cap_of_tail_share, counted, decided, drawn
 from pipeline.core.context import Context
 from pipeline.core.storage import FileRecord
-from pipeline.core.tables import read_table, write_table
+from pipeline.core.tables import only_row, read_table, write_table
 from schemas.select import COUNTS, DRAWS, QUERIES
 
 COUNTS_FOLDER, DRAWS_FOLDER, QUERIES_FOLDER = "select/counts", "select/draws", "select/queries"
@@ -58,5 +58,5 @@ def _sums(queries: DataFrame, cap: int) -> dict[str, int]:
         "tail_matches_before": F.sum(F.when(tail, F.col("before"))),
         "tail_matches_after": F.sum(F.when(tail, F.col("after"))),
     }
-    row = queries.agg(*[F.coalesce(value, F.lit(0)).cast("long").alias(name) for name, value in sums.items()]).first()
-    return dict(row.asDict())
+    whole = [F.coalesce(value, F.lit(0)).cast("long").alias(name) for name, value in sums.items()]
+    return only_row(queries.agg(*whole)).asDict()

@@ -84,7 +84,7 @@ class Select(Stage[Config]):
     reads = ("clip",)
     carries: ClassVar = (*PAIR_COLUMNS, *CHOICE_COLUMNS, *IMAGE_COLUMNS, "clip_score")
     measure_version = 3  # 3: greedy inside a cluster
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
         """What dedup takes for a copy: with other limits other pairs stay, even where no cluster changes."""
@@ -107,12 +107,12 @@ class Select(Stage[Config]):
         # Written before it is counted: every step of a cap reads it, and Spark would rank anew for each.
         pairs = _written(ranked, context, RANKED_FOLDER, ranked_schema)
         left = pairs.where((F.col("caption_rank") <= config.captions_per_image) & ~F.col("repeated"))
-        scratch = [RANKED_FOLDER]
+        scratch: tuple[str, ...] = (RANKED_FOLDER,)
         if config.images_per_domain:
             ranks = _written(domain_ranks(left), context, DOMAINS_FOLDER, DOMAIN_RANKS)
             pairs, left = pairs.join(ranks, "pair_id", "left"), left.join(ranks, "pair_id", "left")
             left = left.where(F.coalesce("domain_rank", F.lit(0)) <= config.images_per_domain)
-            scratch.append(DOMAINS_FOLDER)
+            scratch = (RANKED_FOLDER, DOMAINS_FOLDER)
         if not is_capped(config):
             return Measured(_filled(pairs, schema), scratch=scratch)
         balanced = balance(left, context, config.balance_t, config.balance_tail_share, config.balance_seed)

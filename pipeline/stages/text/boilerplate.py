@@ -120,4 +120,4 @@ def _is_generic(caption: str) -> bool:
     if text in GENERIC_CAPTIONS:
         return True
     numbered = _NUMBER.search(text) and _NUMBERED.fullmatch(text)  # "image 3 of 12"
-    return bool(numbered) and numbered.group(1).rstrip(_EDGES) in GENERIC_CAPTIONS
+    return numbered is not None and numbered.group(1).rstrip(_EDGES) in GENERIC_CAPTIONS

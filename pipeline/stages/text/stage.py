@@ -58,7 +58,7 @@ class Text(Stage[Config]):
         "page_lang",
     )
     measure_version = 2  # 2: personal data, repetition, domains, lists
-    Config, Reason, adds = Config, Reason, ADDS
+    Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
         """Opt-outs on every page that shows an image and on the way to it, and the cap of select that stands here."""

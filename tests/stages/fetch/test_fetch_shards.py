@@ -40,7 +40,7 @@ from pipeline.core.tables import read_file
 from pipeline.stages.fetch import store
 from pipeline.stages.fetch.blocklist import Blocklist
 from pipeline.stages.fetch.config import Config
-from pipeline.stages.fetch.shards import measure_in_place
+from pipeline.stages.fetch.shards import is_repeated, measure_in_place
 from pipeline.stages.fetch.stage import missing
 
 SIZES = {"fetch.max_bytes": 100_000, "fetch.max_pixels": 2_000_000}
@@ -454,6 +454,14 @@ def test_a_killed_reader_of_tars_loses_only_the_part_in_flight_r9(built: Built, 
     rows = [row for record in files_of(parts, "rows") for row in read_file(storage, record, ["url_id"]).to_pylist()]
     assert sorted(row["url_id"] for row in rows) == sorted(row["url_id"] for row in todo)
     assert {storage.path(record.path) for record in files_of(parts, "rows")} == set((tmp_path / store.FOLDER).iterdir())
+
+
+def test_the_first_attempt_at_a_task_of_tars_is_not_a_repeated_one(spark: SparkSession) -> None:
+    def repeated(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"repeated": [is_repeated()]})
+
+    assert not any(row["repeated"] for row in spark.range(1).mapInArrow(repeated, "repeated boolean").collect())
 
 
 def test_a_range_that_is_not_there_is_worth_another_try_and_a_large_one_is_never_read(tmp_path: Path) -> None:

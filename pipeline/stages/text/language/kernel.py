@@ -12,9 +12,10 @@ Nothing may be reordered or contracted: no fastmath.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from langdetect.detector import Detector
-from numba import njit
 
+from pipeline.core.compiled import inlined
 from pipeline.stages.text.language.stream import OUTPUTS_OF_GAUSS, TRIALS, Stream
 from pipeline.stages.text.language.tables import (
     BUCKET_BITS,
@@ -26,9 +27,6 @@ from pipeline.stages.text.language.tables import (
     Alphabet,
     Profiles,
 )
-
-inlined = njit(error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""A part of detect_batch, never called from Python. The error model as in ``compiled``."""
 
 NONE = -1
 
@@ -55,7 +53,7 @@ def row_of(ngram: np.uint64, profiles: Profiles) -> int:
 
 
 @inlined
-def is_mostly_other_script(text: np.ndarray) -> bool:
+def is_mostly_other_script(text: npt.NDArray[np.uint32]) -> bool:
     """Whether other scripts outnumber the Latin letters two to one; langdetect then skips those letters."""
     latin = other = 0
     for character in text:
@@ -67,7 +65,7 @@ def is_mostly_other_script(text: np.ndarray) -> bool:
 
 
 @inlined
-def extract(text: np.ndarray, alphabet: Alphabet, profiles: Profiles, rows: np.ndarray) -> int:
+def extract(text: npt.NDArray[np.uint32], alphabet: Alphabet, profiles: Profiles, rows: npt.NDArray[np.uint32]) -> int:
     """Write the rows of all n-grams of ``text`` into ``rows``; how many.
 
     A word from its second capital letter in a row on is an abbreviation to langdetect: no n-gram ends there.
@@ -101,7 +99,9 @@ def extract(text: np.ndarray, alphabet: Alphabet, profiles: Profiles, rows: np.n
 
 
 @inlined
-def draw(rows: np.ndarray, outputs: np.ndarray, place: int, shift: np.uint32) -> tuple[np.uint32, int]:
+def draw(
+    rows: npt.NDArray[np.uint32], outputs: npt.NDArray[np.uint32], place: int, shift: np.uint32
+) -> tuple[np.uint32, int]:
     """One of ``rows``, and the next place in the stream: Random.choice."""
     while outputs[place] >> shift >= np.uint32(len(rows)):
         place += 1
@@ -110,7 +110,12 @@ def draw(rows: np.ndarray, outputs: np.ndarray, place: int, shift: np.uint32) ->
 
 @inlined
 def walk(
-    rows: np.ndarray, frequencies: np.ndarray, weight: float, outputs: np.ndarray, place: int, probability: np.ndarray
+    rows: npt.NDArray[np.uint32],
+    frequencies: npt.NDArray[np.float64],
+    weight: float,
+    outputs: npt.NDArray[np.uint32],
+    place: int,
+    probability: npt.NDArray[np.float64],
 ) -> int:
     """One trial: leaves its end in ``probability`` (WIDTH); the next place in the stream."""
     shift = np.uint32(32)
@@ -150,7 +155,11 @@ def walk(
 
 @inlined
 def mean_of_walks(
-    rows: np.ndarray, frequencies: np.ndarray, stream: Stream, probability: np.ndarray, mean: np.ndarray
+    rows: npt.NDArray[np.uint32],
+    frequencies: npt.NDArray[np.float64],
+    stream: Stream,
+    probability: npt.NDArray[np.float64],
+    mean: npt.NDArray[np.float64],
 ) -> None:
     """Leave in ``mean`` (WIDTH) the probabilities of all languages; ``probability`` is scratch."""
     mean[:] = 0.0
@@ -168,13 +177,13 @@ def mean_of_walks(
 
 
 def detect_batch(
-    characters: np.ndarray,
-    ends: np.ndarray,
+    characters: npt.NDArray[np.uint32],
+    ends: npt.NDArray[np.int64],
     alphabet: Alphabet,
     profiles: Profiles,
     stream: Stream,
-    found: np.ndarray,
-    probabilities: np.ndarray,
+    found: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
 ) -> None:
     """Judge T texts that lie one after the other in ``characters`` (uint32), each up to its place in ``ends`` (T).
 

@@ -48,7 +48,7 @@ def factory() -> DetectorFactory:
     return factory
 
 
-class LeftToRight(Detector):
+class LeftToRight(Detector):  # type: ignore[misc]  # langdetect has no types
     """Sums as they were before Python 3.12."""
 
     def _normalize_prob(self, prob: list[float]) -> float:
@@ -57,6 +57,6 @@ class LeftToRight(Detector):
         return max(prob)
 
 
-class _Factory(DetectorFactory):
+class _Factory(DetectorFactory):  # type: ignore[misc]
     def _create_detector(self) -> Detector:
         return LeftToRight(self) if sys.version_info >= (3, 12) else Detector(self)

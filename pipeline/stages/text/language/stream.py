@@ -11,6 +11,7 @@ from random import Random
 from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 from langdetect.detector import Detector
 
 TRIALS = 7
@@ -24,9 +25,9 @@ OUTPUTS_OF_GAUSS = 4
 class Stream(NamedTuple):
     """S outputs of the generator, as many as any text can need."""
 
-    outputs: np.ndarray
+    outputs: npt.NDArray[np.uint32]
     """uint32, S."""
-    weights: np.ndarray
+    weights: npt.NDArray[np.float64]
     """float64, S × 2: what is added to each frequency in the trial whose Gaussian number is drawn here, and in the
     next trial."""
 
@@ -46,11 +47,12 @@ class Stream(NamedTuple):
         return cls(np.array(outputs, np.uint32), _weights(np.array(outputs, np.uint64)))
 
 
-def _weights(outputs: np.ndarray) -> np.ndarray:
+def _weights(outputs: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     """Random.gauss at every place in the stream, by Python's own functions: numpy's differ in the last bit."""
     uniform = ((outputs[:-1] >> 5) * 2.0**26 + (outputs[1:] >> 6)) / 2.0**53  # Random.random of two outputs
     weights = np.zeros((len(outputs), 2))
     for place, (angle, size) in enumerate(zip(uniform[:-2].tolist(), uniform[2:].tolist(), strict=True)):
         radius = math.sqrt(-2.0 * math.log(1.0 - size))
         weights[place] = math.cos(2.0 * math.pi * angle) * radius, math.sin(2.0 * math.pi * angle) * radius
-    return (Detector.ALPHA_DEFAULT + weights * Detector.ALPHA_WIDTH) / Detector.BASE_FREQ
+    added: npt.NDArray[np.float64] = (Detector.ALPHA_DEFAULT + weights * Detector.ALPHA_WIDTH) / Detector.BASE_FREQ
+    return added

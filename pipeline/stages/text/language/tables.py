@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 from langdetect.detector_factory import PROFILES_DIRECTORY
 from langdetect.utils.ngram import NGram
 
@@ -35,9 +36,9 @@ _CODE_POINTS = 0x110000
 class Alphabet(NamedTuple):
     """How langdetect reads each code point (0 to 0x10FFFF)."""
 
-    normal: np.ndarray
+    normal: npt.NDArray[np.uint32]
     """uint32: the code point that stands for it; for all that is no letter, the space."""
-    capital: np.ndarray
+    capital: npt.NDArray[np.bool_]
     """bool: whether it is a capital letter."""
 
     @classmethod
@@ -56,11 +57,11 @@ class Profiles(NamedTuple):
     The n-grams of bucket b, those whose hash begins with b, are the rows from buckets[b] up to buckets[b + 1].
     """
 
-    buckets: np.ndarray
+    buckets: npt.NDArray[np.int32]
     """int32, 2^BUCKET_BITS + 1."""
-    ngrams: np.ndarray
+    ngrams: npt.NDArray[np.uint64]
     """uint64, G: each as CHARACTER_BITS says."""
-    frequencies: np.ndarray
+    frequencies: npt.NDArray[np.float64]
     """float64, G × WIDTH: of the n-gram among all of its length, by language."""
 
     @classmethod
@@ -100,7 +101,7 @@ def profile_names() -> list[str]:
     return sorted(path.name for path in Path(PROFILES_DIRECTORY).iterdir() if not path.name.startswith("."))
 
 
-def _packed(ngrams: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _packed(ngrams: list[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Each n-gram of one to three characters as a number, and its length."""
     lengths = np.fromiter(map(len, ngrams), np.int64, len(ngrams))
     characters = np.frombuffer("".join(ngrams).encode("utf-32-le"), np.uint32).astype(np.uint64)
