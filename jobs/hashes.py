@@ -7,19 +7,17 @@ from typing import Annotated
 
 import typer
 
-hashes = typer.Typer(name="hashes", no_args_is_help=True, help="Make the list of an evaluation set's pictures.")
+from jobs.command import new_group, run_job
+from jobs.options import Debug
 
-
-@hashes.callback()
-def _group() -> None:
-    """Keeps `build` a command of its own: a group with one command would be that command."""
+hashes = new_group("hashes", "Make the list of an evaluation set's pictures.")
 
 
 @hashes.command()
 def build(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="folders and tars of images")],
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="the list, for dedup.eval_hashes")],
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Debug = False,
 ) -> None:
     """Hash the pictures of evaluation sets, so that dedup.eval_hashes keeps copies of them out of a corpus."""
     from pipeline.stages.dedup.eval_lists import write_listed
@@ -28,3 +26,7 @@ def build(
     for name, reason in refused[:3]:
         print(f"left out: {name} ({reason})")
     print(f"{listed:,} pictures in {output}; {len(refused):,} files are none")
+
+
+if __name__ == "__main__":
+    run_job(hashes)

@@ -1,4 +1,4 @@
-"""`pairmill queries`: lists of queries for the balance of a corpus; also a script for spark-submit."""
+"""`pairmill queries`: lists of queries for the balance of a corpus."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Annotated
 
 import typer
 
+from jobs.command import new_group, run_job
+from jobs.options import Debug
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 
-queries = typer.Typer(name="queries", no_args_is_help=True, help="Make the list that a corpus is balanced over.")
-
-
-@queries.callback()
-def _group() -> None:
-    """Keeps `build` a command of its own: a group with one command would be that command."""
+queries = new_group("queries", "Make the list that a corpus is balanced over.")
 
 
 @queries.command()
@@ -39,7 +36,7 @@ def build(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of Spark; repeatable")
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Debug = False,
 ) -> None:
     """Build a list from WordNet, a text or a run's own captions, titles and numbers (docs/balance.md)."""
     from pyspark.sql import functions as F
@@ -80,6 +77,4 @@ def build(
 
 
 if __name__ == "__main__":
-    from jobs.cli import main
-
-    main("queries")
+    run_job(queries)

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 from pyspark.errors import PythonException
+from typer.main import get_command
 
-from jobs import cli
+from jobs import command
+from jobs.cli import app
 from pipeline import funnel
 from pipeline.core.config_files import load_config
 
+COMMANDS = sorted(get_command(app).commands)
 PAIRMILL = [sys.executable, "-m", "jobs.cli"]
 
 
@@ -116,16 +119,16 @@ pipeline.core.errors.InputError: disk_full: No space left on device: free space,
 
 def test_an_error_of_ours_that_crossed_spark_keeps_its_code_r6(capsys: pytest.CaptureFixture[str]) -> None:
     """R6: the disk of a task is full."""
-    assert cli._fail_inside(PythonException(FROM_A_TASK), debug=False) == 2
+    assert command._fail_inside(PythonException(FROM_A_TASK), debug=False) == 2
     line = "pairmill: error: disk_full: No space left on device: free space, then run the same command again\n"
     assert capsys.readouterr().err == line
     mismatch = FROM_A_TASK.replace("InputError: disk_full", "StageError: ledger_mismatch")
-    assert cli._fail_inside(PythonException(mismatch), debug=False) == 1
+    assert command._fail_inside(PythonException(mismatch), debug=False) == 1
 
 
 def test_a_fault_inside_a_task_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     text = "Job aborted\nTraceback (most recent call last):\nKeyError: 'url'\n\n\tat org.apache.spark.Task.run\n"
-    assert cli._fail_inside(PythonException(text), debug=False) == 1
+    assert command._fail_inside(PythonException(text), debug=False) == 1
     assert capsys.readouterr().err.startswith("pairmill: error: stage_failed: KeyError: 'url' (--debug")
 
 
@@ -156,10 +159,17 @@ def test_an_audit_of_no_run_says_so_a7(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_every_command_is_a_job_for_spark_submit() -> None:
-    for name in ("build", "audit", "why", "demo"):
-        done = subprocess.run(
-            [sys.executable, f"jobs/{name}.py", "--help"], capture_output=True, text=True, timeout=60, cwd=ROOT
-        )
-        assert done.returncode == 0, done.stderr
-        assert name in done.stdout
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_script_too(name: str) -> None:
+    """For spark-submit and torchrun; its help is that of the command."""
+    script = [sys.executable, f"jobs/{name}.py", "--help"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == pairmill(name, "--help").stdout.split()
+
+
+@pytest.mark.parametrize("name", ["queries", "hashes"])
+def test_a_group_without_a_command_shows_its_help(name: str) -> None:
+    done = pairmill(name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: pairmill {name} [OPTIONS] COMMAND")
