@@ -15,7 +15,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.attach.stage import Attach
 from pipeline.stages.clip.stage import Clip
@@ -67,7 +67,7 @@ class Config(StageConfig):
 
 def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bool = False) -> Run:
     """A run at a location, with all stages of the funnel."""
-    return Run(Storage.at(location), config, BY_NAME, reporter, retry_failed)
+    return Run(open_storage(location), config, BY_NAME, reporter, retry_failed)
 
 
 def build(run: Run, until: str | None = None) -> list[Manifest]:
@@ -122,7 +122,7 @@ def require_comparable_hashes(config: Config) -> None:
 
 def open_existing(location: str, reporter: Reporter) -> Run:
     """A run as it was last built, with the config it was built with; InputError where there is none."""
-    storage = Storage.at(location)
+    storage = open_storage(location)
     if not storage.exists("config.yaml"):
         raise InputError("input_missing", f"{location} is no run: it has no config.yaml; run pairmill build first")
     config = load_config(Config, saved=_saved_config(storage))

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.object_store import ObjectStorage, Version
-from pipeline.core.storage import LocalStorage, Storage
+from pipeline.core.storage import LocalStorage, ObjectStorage, Storage, Version
 
 LOCK = ".lock"
 BEAT_S = 20.0

@@ -30,7 +30,7 @@ from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
-from pipeline.core.storage import LocalStorage, Storage, meant
+from pipeline.core.storage import LocalStorage, Storage, meant, open_storage
 from pipeline.demo import show
 from pipeline.demo.judge import scored_by_build, scored_now
 from pipeline.demo.models import measure
@@ -63,7 +63,7 @@ def run_demo(
 ) -> Outcome:
     """Everything, printed; a second call skips what is finished. ``steps`` are those of each training."""
     begun = time.monotonic()
-    storage = Storage.at(location)
+    storage = open_storage(location)
     if not isinstance(storage, LocalStorage):
         raise InputError("output_unwritable", f"{location}: the demo and its web want a local folder")
     root = Path(storage.root)
@@ -189,7 +189,7 @@ class Demo:
 
     def _published(self, name: str) -> dict[str, Manifest | None]:
         """The manifests of a run by stage."""
-        storage = Storage.at(str(self.root / name))
+        storage = open_storage(str(self.root / name))
         return {stage.name: read_manifest(storage, stage.name) for stage in funnel.STAGES}
 
     def _build(self, name: str, hosts: Sequence[str], settings: dict[str, Any]) -> tuple[Run, dict[str, Manifest]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.ids import key_of
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.evaluation.intervals import Estimate
 from pipeline.evaluation.pictures import distinct, open_picture, overlap
 from pipeline.evaluation.retrieval import Recall, Retrieval, retrieval
@@ -41,7 +41,7 @@ class Result:
     def write(self, path: Path) -> None:
         """Replace the file in one step. InputError ``disk_full``."""
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n"
-        Storage.at(str(path.parent)).replace(path.name, text.encode())
+        open_storage(str(path.parent)).replace(path.name, text.encode())
 
     def lines(self) -> list[str]:
         """For people: every figure beside chance and its 95% interval."""

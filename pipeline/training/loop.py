@@ -30,7 +30,7 @@ from pipeline.core.config import Kind, settings_of
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.lock import run_lock
 from pipeline.core.progress import Done, Reporter
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.training import checkpoint
 from pipeline.training.account import METRICS, Name, TrainResult, finished, forget_another, publish
 from pipeline.training.batches import Batch, Batches, normalise
@@ -60,7 +60,7 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     device = _device(config, world)
     sources = find_sources(config.data, config.images, config.verify)
     name = Name(settings_of(config, Kind.MEASURE), fingerprint(sources))
-    output, storage = Path(config.output), Storage.at(config.output)
+    output, storage = Path(config.output), open_storage(config.output)
     with _held(output, storage, world, reporter), world.joined(device):
         if config.overwrite and world.is_first:
             forget_another(storage, name)

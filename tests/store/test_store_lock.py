@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.lock import LOCK, lease
-from pipeline.core.object_store import ObjectStorage
+from pipeline.core.storage import ObjectStorage
 
 ELSEWHERE = {
     "host": "far.example",
@@ -24,9 +24,9 @@ ELSEWHERE = {
 HOLDS = """
 import sys, time
 from pipeline.core.lock import run_lock
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 
-with run_lock(Storage.at(sys.argv[1]), print):
+with run_lock(open_storage(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(600)
 """

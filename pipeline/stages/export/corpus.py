@@ -22,9 +22,8 @@ import pyarrow as pa
 
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.manifest import Manifest
-from pipeline.core.object_store import ObjectStorage
 from pipeline.core.parts import Part
-from pipeline.core.storage import FileRecord, LocalStorage, Storage
+from pipeline.core.storage import FileRecord, LocalStorage, ObjectStorage, Storage
 from pipeline.core.tables import read_file
 from pipeline.stages.export.shard import ENDINGS
 from schemas.export import CORPUS

@@ -32,7 +32,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage, rows_schema
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import write_file
 from pipeline.core.user_rules import UserRule
 from pipeline.funnel import BY_NAME
@@ -91,7 +91,7 @@ def choose(spark: object, tmp_path_factory: pytest.TempPathFactory):
         Scored.table, Scored.partitions = table, partitions
         config = Config.model_validate({"select": select})
         stages = {"clip": Scored(), "select": Select()}
-        run = Run(Storage.at(str(tmp_path_factory.mktemp("run"))), config, stages, Reporter(quiet=True))
+        run = Run(open_storage(str(tmp_path_factory.mktemp("run"))), config, stages, Reporter(quiet=True))
         with open_for_writing(run):
             run_stage(run.stages["clip"], run)
             manifest = run_stage(run.stages["select"], run)
@@ -270,7 +270,7 @@ def test_without_a_cap_nothing_is_drawn(choose) -> None:
 )
 def test_a_cap_that_cannot_work_is_refused(tmp_path: Path, quiet: Reporter, select: dict[str, Any], text: str) -> None:
     config = Config.model_validate({"select": select})
-    run = Run(Storage.at(str(tmp_path)), config, {"select": Select()}, quiet)
+    run = Run(open_storage(str(tmp_path)), config, {"select": Select()}, quiet)
     with pytest.raises(InputError, match=text):
         Select().check(config.select, run)
 

@@ -28,7 +28,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, Prec
 from obstore.store import from_url
 
 from pipeline.core.errors import InputError
-from pipeline.core.storage import PROBE, READ_AHEAD_BYTES, STREAM_AHEAD_BYTES, NewFile, Storage, new_name
+from pipeline.core.storage.base import PROBE, READ_AHEAD_BYTES, STREAM_AHEAD_BYTES, NewFile, Storage, new_name
 
 SCHEMES = ("s3", "gs", "az")
 CREDENTIALS = ("AWS_", "GOOGLE_", "AZURE_")  # how the variables begin that say who we are and where the store is
