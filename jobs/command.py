@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import typer
 
 from jobs.signals import Stopped, StopSignals
-from pipeline.core.errors import InputError, PairmillError, ProcessLost, StageError
+from pipeline.core.errors import ErrorCode, InputError, PairmillError, ProcessLost, StageError
 
 NAME = "pairmill"
 
@@ -66,7 +66,7 @@ def run(app: typer.Typer, name: str = NAME) -> NoReturn:
     except typer.Exit as request:
         code = request.exit_code
     except typer.BadParameter as error:
-        code = _fail("config_invalid", error.format_message(), 2, debug)
+        code = _fail(ErrorCode.CONFIG_INVALID, error.format_message(), 2, debug)
     except Exception as error:  # after a signal: of putting things away, while the JVM was ending as well
         code = _fail_stopped(signals.number, debug) if signals.number else _fail_inside(error, debug)
     sys.stdout.flush()
@@ -79,7 +79,7 @@ def _end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
+def _fail(code: ErrorCode, text: str, exit_code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     print(f"pairmill: error: {code}: {text}", file=sys.stderr)
@@ -89,21 +89,21 @@ def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
 def _fail_stopped(number: int, debug: bool) -> int:
     text = "stopped; finished parts are kept, the same command goes on from there"
     if number == signal.SIGINT:
-        return _fail("interrupted", text, 130, debug)
-    return _fail("terminated", text, 143, debug)
+        return _fail(ErrorCode.INTERRUPTED, text, 130, debug)
+    return _fail(ErrorCode.TERMINATED, text, 143, debug)
 
 
 def _fail_inside(error: Exception, debug: bool) -> int:
     """An error of ours that crossed Spark comes back as text; anything else is a fault inside."""
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors
-        return _fail("config_invalid", " ".join(usage().split()), 2, debug)
+        return _fail(ErrorCode.CONFIG_INVALID, " ".join(usage().split()), 2, debug)
     text = str(error)
     found = re.search(r"pipeline\.core\.errors\.(InputError|StageError): ([a-z_]+): (.*)", text)
     if found:
         kind = InputError if found[1] == "InputError" else StageError
-        return _fail(found[2], found[3], kind.exit_code, debug)
+        return _fail(ErrorCode(found[2]), found[3], kind.exit_code, debug)
     last = [line for line in text.strip().splitlines() if line.strip()]
     causes = [line.strip() for line in last if re.match(r"^\s*[\w.]*(Error|Exception): ", line)]
     message = (causes or last or [type(error).__name__])[-1 if causes else 0][:300]
-    return _fail("stage_failed", f"{message} (--debug shows where; finished parts are kept)", 1, debug)
+    return _fail(ErrorCode.STAGE_FAILED, f"{message} (--debug shows where; finished parts are kept)", 1, debug)

@@ -10,7 +10,7 @@ import typer
 
 from jobs.command import run_job
 from jobs.options import Debug, Device, ModelArgument, Templates
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
 
 def _only(data: list[str]) -> str:
     if len(data) != 1:
-        raise InputError("config_invalid", f"--data stands {len(data)} times; zero-shot takes one folder")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"--data stands {len(data)} times; zero-shot takes one folder")
     return data[0]
 
 

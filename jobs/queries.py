@@ -9,7 +9,7 @@ import typer
 
 from jobs.command import new_group, run_job
 from jobs.options import Debug
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.progress import Reporter
 
 queries = new_group("queries", "Make the list that a corpus is balanced over.")
@@ -50,9 +50,9 @@ def build(
     from pipeline.stages.text.pii import NO_WORD, TOKEN
 
     if not (wordnet or texts or run or titles or numbers):
-        raise InputError("config_invalid", "no source: give --wordnet, --texts, --run, --titles or --numbers")
+        raise InputError(ErrorCode.CONFIG_INVALID, "no source: give --wordnet, --texts, --run, --titles or --numbers")
     if texts and run:
-        raise InputError("config_invalid", "--texts and --run are both given; words are counted in one of them")
+        raise InputError(ErrorCode.CONFIG_INVALID, "--texts and --run are both given; words are counted in one of them")
     require_writable_name(output)
     lemmas = read_lemmas(wordnet) if wordnet else []
     titled = building.read_titles(titles, min_views) if titles else []
@@ -60,7 +60,7 @@ def build(
     if texts:
         missing = [path for path in texts if not path.is_file()]
         if missing:
-            raise InputError("resource_missing", f"--texts {missing[0]}: no such file")
+            raise InputError(ErrorCode.RESOURCE_MISSING, f"--texts {missing[0]}: no such file")
         spark = spark_session(load_config(funnel.Config, sets=sets or []).spark)
         counted = spark.read.text([str(path.resolve()) for path in texts]).withColumnRenamed("value", "text")
     elif run:
@@ -69,7 +69,9 @@ def build(
     thresholds = building.Thresholds(min_count, min_pmi, min_views, limit)
     table = building.build_queries(lemmas, numbers, counted, titled, thresholds)
     if not table.num_rows:
-        raise InputError("config_invalid", f"no entry passes; lower --min-count {min_count} or --min-pmi {min_pmi}")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"no entry passes; lower --min-count {min_count} or --min-pmi {min_pmi}"
+        )
     write_queries(output, table)
     for origin, entries in building.by_origin(table):
         print(f"{origin:>8} {entries:>9,}")

@@ -24,7 +24,7 @@ from enum import Enum
 from types import TracebackType
 from typing import IO, Self
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 
 _SIZE = struct.Struct("<Q")
 _READY = b"ready"
@@ -100,7 +100,7 @@ class Child:
         if _read(child.stdout) != _READY:
             child.kill()
             _end_of(child)
-            raise StageError("child_not_started", f"the process of {self._module} does not start")
+            raise StageError(ErrorCode.CHILD_NOT_STARTED, f"the process of {self._module} does not start")
         self._child = child
         return child
 

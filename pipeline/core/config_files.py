@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 M = TypeVar("M", bound=BaseModel)
 _MERGE = "tag:yaml.org,2002:merge"
@@ -79,7 +79,7 @@ def preset_path(name: str) -> Path:
     path = conf_folder() / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in conf_folder().glob("*.yaml")))
-        raise InputError("config_invalid", f"no preset {name}; there are: {known}")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"no preset {name}; there are: {known}")
     return path
 
 
@@ -92,16 +92,16 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError("input_missing", f"config {path} is not there") from None
+        raise InputError(ErrorCode.INPUT_MISSING, f"config {path} is not there") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("input_unreadable", f"config {path}: {error}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"config {path}: {error}") from None
     return _mapping(text, str(path))
 
 
 def _parse_set(setting: str) -> dict[str, Any]:
     dotted, equals, text = setting.partition("=")
     if not equals or not dotted:
-        raise InputError("config_invalid", f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
     value: Any = _yaml(text, f"--set {setting}")
     for key in reversed(dotted.split(".")):
         value = {key: value}
@@ -113,7 +113,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError("config_invalid", f"{where} holds {type(value).__name__}, not a mapping of sections")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where} holds {type(value).__name__}, not a mapping of sections")
     return value
 
 
@@ -121,7 +121,7 @@ def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 45th of a month, a huge number
-        raise InputError("config_invalid", f"{where}: {' '.join(str(error).split())}") from None
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {' '.join(str(error).split())}") from None
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -140,10 +140,10 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
     if first["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(dotted, list(_keys(model)), n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        return InputError("config_unknown_key", f"{dotted} is no setting{hint}{more}")
+        return InputError(ErrorCode.CONFIG_UNKNOWN_KEY, f"{dotted} is no setting{hint}{more}")
     text = first["msg"].removeprefix("Value error, ")
     value = _CREDENTIALS.sub("//***@", repr(first["input"]))
-    return InputError("config_invalid", f"{dotted} is {value}: {text[0].lower()}{text[1:]}{more}")
+    return InputError(ErrorCode.CONFIG_INVALID, f"{dotted} is {value}: {text[0].lower()}{text[1:]}{more}")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

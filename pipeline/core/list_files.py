@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 
 def entries(path: Path) -> list[str]:
@@ -15,10 +15,12 @@ def entries(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise InputError("resource_missing", f"list {path}: {error.strerror}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"list {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError("resource_missing", f"list {path} is not UTF-8; write one entry a line in UTF-8") from None
+        raise InputError(
+            ErrorCode.RESOURCE_MISSING, f"list {path} is not UTF-8; write one entry a line in UTF-8"
+        ) from None
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
-        raise InputError("resource_missing", f"list {path} has no entry; name a list or take the setting away")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"list {path} has no entry; name a list or take the setting away")
     return found

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import LocalStorage, ObjectStorage, Storage, Version
 
 LOCK = ".lock"
@@ -234,12 +234,14 @@ def _takes_over(holder: str) -> str:
 
 
 def _in_use(storage: Storage, holder: str) -> InputError:
-    return InputError("output_locked", f"{storage.root} is in use by {holder}; wait for it or choose another --run")
+    return InputError(
+        ErrorCode.OUTPUT_LOCKED, f"{storage.root} is in use by {holder}; wait for it or choose another --run"
+    )
 
 
 def _lost(storage: Storage) -> InputError:
     return InputError(
-        "output_locked",
+        ErrorCode.OUTPUT_LOCKED,
         f"{storage.root}: the lock could not be renewed in time or was taken over; stopped, finished "
         "parts are kept, the same command goes on from there",
     )

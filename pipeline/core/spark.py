@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from pipeline.core.config import Field as Setting
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.config_files import conf_folder
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 MINIMUM_JAVA = 17
 TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)
@@ -184,10 +184,13 @@ def require_same_code(session: SparkSession) -> None:
     except Exception as error:
         reason = _cause(str(error))
         python = os.environ["PYSPARK_PYTHON"]
-        raise InputError("environment_invalid", f"the workers cannot run {python}: {reason}; {remedy}") from error
+        raise InputError(
+            ErrorCode.ENVIRONMENT_INVALID, f"the workers cannot run {python}: {reason}; {remedy}"
+        ) from error
     if theirs != ours:
         raise InputError(
-            "environment_invalid", f"the workers run other code ({theirs[:8]}) than the driver ({ours[:8]}); {remedy}"
+            ErrorCode.ENVIRONMENT_INVALID,
+            f"the workers run other code ({theirs[:8]}) than the driver ({ours[:8]}); {remedy}",
         )
 
 
@@ -217,11 +220,12 @@ def require_java() -> None:
     java = os.path.join(home, "bin", "java") if home else shutil.which("java")
     if not java or not os.path.exists(java):
         raise InputError(
-            "environment_invalid", f"no Java found; install Java {MINIMUM_JAVA} or set JAVA_HOME (make setup does)"
+            ErrorCode.ENVIRONMENT_INVALID,
+            f"no Java found; install Java {MINIMUM_JAVA} or set JAVA_HOME (make setup does)",
         )
     text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
     major = next((word.strip('"').split(".")[0] for word in text.split() if word.startswith('"')), "0")
     if not major.isdigit() or int(major) < MINIMUM_JAVA:
         raise InputError(
-            "environment_invalid", f"{java} is Java {major}; Spark needs {MINIMUM_JAVA} or newer: set JAVA_HOME"
+            ErrorCode.ENVIRONMENT_INVALID, f"{java} is Java {major}; Spark needs {MINIMUM_JAVA} or newer: set JAVA_HOME"
         )

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core.config import Decide, StageConfig
 from pipeline.core.config import Field as Setting
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Rule, UserSql
 from pipeline.core.tables import spark_schema
 
@@ -39,7 +39,7 @@ def compile_user_rules(
 ) -> dict[str, list[Rule]]:
     """Parse every rule against its stage's columns before anything runs; InputError names the first that fails."""
     if len({(rule.stage, rule.name) for rule in rules}) < len(rules):
-        raise InputError("config_invalid", "rules: two rules of one stage have the same name")
+        raise InputError(ErrorCode.CONFIG_INVALID, "rules: two rules of one stage have the same name")
     compiled: dict[str, list[Rule]] = {}
     for rule in rules:
         columns = _columns_read(spark, rule, schemas[rule.stage])
@@ -58,12 +58,14 @@ def _columns_read(spark: SparkSession, rule: UserRule, schema: pa.Schema) -> tup
         found = dict(empty.select(F.expr(rule.drop_when).alias("drop")).dtypes)["drop"]
     except PySparkException as error:
         reason = str(error).strip().split("\n")[0]
-        raise InputError("config_invalid", f"rules: {rule.name}: {reason}") from None
+        raise InputError(ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: {reason}") from None
     if found != "boolean":
-        raise InputError("config_invalid", f"rules: {rule.name}: drop_when gives {found}, not true or false")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: drop_when gives {found}, not true or false")
     condition = analysed.condition()
     if not condition.deterministic() or _OF_THE_MOMENT.search(rule.drop_when):
-        raise InputError("config_invalid", f"rules: {rule.name}: drop_when gives another answer each time it is asked")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: drop_when gives another answer each time it is asked"
+        )
     spelling = {name.lower(): name for name in schema.names}
     references = condition.references().iterator()
     names = set()

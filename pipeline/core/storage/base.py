@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 PROBE = ".probe"  # how the names of files begin that only try whether they can be written
 CHUNK_BYTES = 1 << 20
@@ -173,5 +173,7 @@ def disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError("disk_full", f"{error.strerror}: free space, then run the same command again") from error
+            raise InputError(
+                ErrorCode.DISK_FULL, f"{error.strerror}: free space, then run the same command again"
+            ) from error
         raise

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, TypeVar
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage.base import PROBE, READ_AHEAD_BYTES, NewFile, Storage, disk_errors, new_name
 
 T = TypeVar("T")
@@ -32,9 +32,11 @@ class LocalStorage(Storage):
             root = Path(location).resolve()
             is_closed = root.is_dir() and not os.access(root, os.R_OK | os.X_OK)
         except (OSError, RuntimeError) as error:  # of a folder on the way there; RuntimeError: links in a circle
-            raise InputError("output_unwritable", f"run {location}: {getattr(error, 'strerror', error)}") from None
+            raise InputError(
+                ErrorCode.OUTPUT_UNWRITABLE, f"run {location}: {getattr(error, 'strerror', error)}"
+            ) from None
         if is_closed:
-            raise InputError("output_unwritable", f"run {root}: {os.strerror(errno.EACCES)}")
+            raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"run {root}: {os.strerror(errno.EACCES)}")
         return LocalStorage(str(root))
 
     def path(self, relative: str) -> Path:
@@ -117,7 +119,7 @@ class LocalStorage(Storage):
         free = shutil.disk_usage(existing).free
         if free < free_bytes:
             free_and_needed = f"{free / 2**30:.1f} GiB free for the run, {free_bytes / 2**30:.1f} GiB needed"
-            raise InputError("disk_full", f"{free_and_needed}; free space")
+            raise InputError(ErrorCode.DISK_FULL, f"{free_and_needed}; free space")
 
     def each(self, operation: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return [operation(item) for item in items]

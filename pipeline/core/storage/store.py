@@ -27,7 +27,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import from_url
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage.base import PROBE, READ_AHEAD_BYTES, STREAM_AHEAD_BYTES, NewFile, Storage, new_name
 
 SCHEMES = ("s3", "gs", "az")
@@ -73,10 +73,12 @@ class ObjectStorage(Storage):
         scheme, _, rest = location.partition("://")
         if scheme not in SCHEMES:
             known = ", ".join(f"{name}://" for name in SCHEMES)
-            raise InputError("output_unwritable", f"run {scheme}://: no such storage; give a local path or {known}")
+            raise InputError(
+                ErrorCode.OUTPUT_UNWRITABLE, f"run {scheme}://: no such storage; give a local path or {known}"
+            )
         if re.search(r"[@?#]", rest):
             raise InputError(
-                "output_unwritable",
+                ErrorCode.OUTPUT_UNWRITABLE,
                 f"run {scheme}://: no credentials or options in a URL; set the store's environment variables",
             )
         environment = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(CREDENTIALS)))
@@ -84,7 +86,7 @@ class ObjectStorage(Storage):
         try:
             storage.in_haste().entries()
         except OSError as error:
-            raise InputError("output_unwritable", f"run {location}: {error}") from None
+            raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"run {location}: {error}") from None
         return storage
 
     def fence(self, closed: bool) -> None:
