@@ -10,7 +10,6 @@ from rich.console import Console
 
 from jobs.command import run_job
 from jobs.options import Debug, Log, RunArgument
-from pipeline.core.errors import StageError
 from pipeline.core.progress import Reporter
 
 
@@ -40,7 +39,7 @@ def audit(
         if check and not findings:
             print("check: every file, every verdict and every hand-over agree")
     for finding in (*findings, *account.broken):
-        raise StageError(finding.code, finding.text)
+        raise finding.error()
 
 
 if __name__ == "__main__":

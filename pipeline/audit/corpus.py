@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from pyspark.sql import functions as F
 
 from pipeline.audit.ledgers import UNREADABLE
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.run import Run
 from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord
 from pipeline.core.tables import read_table
@@ -67,7 +67,8 @@ def corpus_shards(run: Run) -> list[Shard]:
         return [_shard(values) for values in json.loads(run.storage.read(MANIFEST))["shards"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            "input_unreadable", f"{MANIFEST} is no corpus manifest: {type(error).__name__}; run pairmill build again"
+            ErrorCode.INPUT_UNREADABLE,
+            f"{MANIFEST} is no corpus manifest: {type(error).__name__}; run pairmill build again",
         ) from error
 
 
@@ -79,7 +80,9 @@ def kept_samples(run: Run, number: int) -> list[Kept]:
         samples = read_table(run.spark, run.storage, files, CORPUS)
         drawn = samples.orderBy(F.xxhash64("key"), "key").limit(number).collect()
     except UNREADABLE as error:
-        raise InputError("input_unreadable", f"corpus: {type(error).__name__}; run pairmill audit --check") from error
+        raise InputError(
+            ErrorCode.INPUT_UNREADABLE, f"corpus: {type(error).__name__}; run pairmill audit --check"
+        ) from error
     pictures = _pictures(run, shards, {row["key"] for row in drawn})
     return [
         Kept(

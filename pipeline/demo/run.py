@@ -25,7 +25,7 @@ from rich.console import Console
 
 from pipeline import audit, funnel
 from pipeline.core.config_files import load_config
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
@@ -65,10 +65,12 @@ def run_demo(
     begun = time.monotonic()
     storage = open_storage(location)
     if not isinstance(storage, LocalStorage):
-        raise InputError("output_unwritable", f"{location}: the demo and its web want a local folder")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{location}: the demo and its web want a local folder")
     root = Path(storage.root)
     if strangers := set(map(meant, storage.entries())) - OURS:
-        raise InputError("output_exists", f"{root} is no demo's: it holds {min(strangers)}; choose another --run")
+        raise InputError(
+            ErrorCode.OUTPUT_EXISTS, f"{root} is no demo's: it holds {min(strangers)}; choose another --run"
+        )
     spec = demo_spec(scenes, seed)
     site = require_site(root / "web", spec, reporter)
     with serving(site, root / "web" / LOG) as resolve:
@@ -115,7 +117,7 @@ def _audit(run: Run) -> None:
     account, findings = audit.funnel_table(run), audit.check(run)
     audit.write_report(run, account, findings)
     for finding in (*findings, *account.broken):
-        raise StageError(finding.code, finding.text)
+        raise finding.error()
 
 
 @dataclass(frozen=True)
