@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 
 DECIMALS = 9  # of a cosine; float32 embeddings have seven
 
@@ -37,7 +37,9 @@ def cosines(query_QD: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
     """
     scores_QC = (query_QD.astype(np.float64) @ candidate_CD.astype(np.float64).T).round(DECIMALS)
     if not np.isfinite(scores_QC).all():
-        raise StageError("embedding_nonfinite", "the model gives embeddings that are no numbers; train it again")
+        raise StageError(
+            ErrorCode.EMBEDDING_NONFINITE, "the model gives embeddings that are no numbers; train it again"
+        )
     return scores_QC
 
 

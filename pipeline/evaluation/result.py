@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.storage import open_storage
 from pipeline.evaluation.intervals import Estimate
@@ -65,7 +65,7 @@ def evaluate_retrieval(
     shared = overlap(test.sha256, Index(find_sources(training_data))) if training_data else None
     if require_clean and shared:
         raise StageError(
-            "eval_overlap",
+            ErrorCode.EVAL_OVERLAP,
             f"{shared:,} of {len(test.sha256):,} test pictures stand in the training data; leave them out",
         )
     figures = retrieval(model, test.pictures(), test.captions)
@@ -81,11 +81,13 @@ def evaluate_zero_shot(
     InputError: ``input_missing``, ``labels_invalid``, ``dataset_too_small``.
     """
     if not folder.is_dir():
-        raise InputError("input_missing", f"{folder} is no folder; give one with a folder of pictures for each class")
+        raise InputError(
+            ErrorCode.INPUT_MISSING, f"{folder} is no folder; give one with a folder of pictures for each class"
+        )
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
     names = classes.read_text("utf-8").splitlines() if classes else [path.name for path in folders]
     if len(names) != len(folders):
-        raise InputError("labels_invalid", f"{len(names)} class names for {len(folders)} folders in {folder}")
+        raise InputError(ErrorCode.LABELS_INVALID, f"{len(names)} class names for {len(folders)} folders in {folder}")
     pictures = [(path, label) for label, one in enumerate(folders) for path in _pictures(one)]
     figures = zero_shot(
         model,

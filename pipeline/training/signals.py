@@ -7,9 +7,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from pipeline.core.errors import PairmillError
+from pipeline.core.errors import ErrorCode, PairmillError
 
-_NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_NAMES = {signal.SIGINT: ErrorCode.INTERRUPTED, signal.SIGTERM: ErrorCode.TERMINATED}
 
 
 class Stopped(PairmillError):
