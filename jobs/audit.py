@@ -8,19 +8,26 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jobs.command import run_job
+from jobs.command import examples, run_job
 from jobs.options import Debug, Log, RunArgument
 from pipeline.core.progress import Reporter
 
 
+@examples(
+    "pairmill audit runs/web",
+    "pairmill audit runs/web --check",
+    "pairmill audit runs/web --json > funnel.json",
+)
 def audit(
     run: RunArgument,
-    check: Annotated[bool, typer.Option("--check", help="prove the account from disk; exit 1 if it fails")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="the funnel as JSON on stdout")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Verify every file and count on disk; exit 1 on a mismatch.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the funnel as JSON.")] = False,
     log: Log = "text",
     debug: Debug = False,
 ) -> None:
-    """Show what became of every row, as a funnel and as one HTML page; --check proves it."""
+    """Show what became of every row. Prints a funnel and writes a report as one HTML page."""
     from pipeline import audit as auditing
     from pipeline import funnel
 

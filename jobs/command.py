@@ -20,11 +20,14 @@ from jobs.signals import Stopped, StopSignals
 from pipeline.core.errors import ErrorCode, InputError, PairmillError, ProcessLost, StageError
 
 NAME = "pairmill"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+Job = Callable[..., None]
 
 
-def new_app(**options: Any) -> typer.Typer:
+def new_app(completion: bool = False, **options: Any) -> typer.Typer:
     """A command line without commands yet."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **options)
+    options |= {"context_settings": CONTEXT, "add_completion": completion}
+    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, **options)
 
 
 def new_group(name: str, help: str) -> typer.Typer:
@@ -39,12 +42,28 @@ def new_group(name: str, help: str) -> typer.Typer:
     return group
 
 
-def run_job(job: Callable[..., None] | typer.Typer) -> NoReturn:
+def examples(*lines: str) -> Callable[[Job], Job]:
+    """Gives a command lines that show how it is called; its help ends with them."""
+
+    def keep(job: Job) -> Job:
+        job.examples = lines  # type: ignore[attr-defined]
+        return job
+
+    return keep
+
+
+def add_job(app: typer.Typer, job: Job) -> None:
+    """Make a function a command."""
+    lines = ("\b", "Examples:", *(f"  {line}" for line in getattr(job, "examples", ())))
+    app.command(context_settings=CONTEXT, epilog="\n".join(lines))(job)
+
+
+def run_job(job: Job | typer.Typer) -> NoReturn:
     """Run one command or group as a script of its own (``python jobs/JOB.py ...``, spark-submit, torchrun)."""
     if isinstance(job, typer.Typer):
         run(job, f"{NAME} {job.info.name}")
     app = new_app()
-    app.command()(job)
+    add_job(app, job)
     run(app, f"{NAME} {job.__name__}")
 
 

@@ -7,21 +7,26 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jobs.command import run_job
-from jobs.options import Debug, Log, RunFolder, Sets
+from jobs.command import examples, run_job
+from jobs.options import Debug, Log, Sets
 from pipeline.core.progress import Reporter
 
 
+@examples(
+    "pairmill demo",
+    "pairmill demo --run runs/small --scenes 300 --steps 40",
+)
 def demo(
-    run: RunFolder = "demo-run",
+    run: Annotated[str, typer.Option("--run", metavar="DIR", help="Folder of the demo.")] = "demo-run",
     sets: Sets = None,
-    scenes: Annotated[int, typer.Option(min=1, help="good scenes on the hosts of the first corpus")] = 1500,
-    steps: Annotated[int, typer.Option(min=2, help="steps of each training")] = 180,
-    seed: Annotated[int, typer.Option(help="seed of the small web")] = 0,
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes on the hosts of the first corpus.")] = 1500,
+    steps: Annotated[int, typer.Option(min=2, help="Steps per training.")] = 180,
+    seed: Annotated[int, typer.Option(help="Seed of the small web.")] = 0,
     log: Log = "text",
     debug: Debug = False,
 ) -> None:
-    """Serve a small web, build a corpus, train on it, filter a second corpus with that model, and measure it all."""
+    """Run the whole pipeline on a small local web. Builds a corpus, trains a model on it, filters a second corpus
+    with that model, and evaluates both models."""
     from pipeline.demo.run import run_demo
 
     console = Console(highlight=False)

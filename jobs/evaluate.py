@@ -8,32 +8,48 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.command import run_job
-from jobs.options import Debug, Device, ModelArgument, Templates
+from jobs.command import examples, run_job
+from jobs.options import Debug, Device, ModelArgument
 from pipeline.core.errors import ErrorCode, InputError
 
 
+@examples(
+    "pairmill evaluate models/web/model.pt --data test.tar --training-data runs/web",
+    "pairmill evaluate ViT-B/32 --task zero-shot --data imagenet/val --classes names.txt",
+)
 def evaluate(
     model: ModelArgument,
     data: Annotated[
-        list[str], typer.Option("--data", metavar="PATH", help="as for train; for zero-shot a folder of folders")
+        list[str],
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Pairs, as for train; for zero-shot a folder with one folder per class. Repeatable.",
+        ),
     ],
     task: Annotated[
-        Literal["retrieval", "zero-shot"], typer.Option(metavar="retrieval|zero-shot", help="what is measured")
+        Literal["retrieval", "zero-shot"], typer.Option(metavar="retrieval|zero-shot", help="What to measure.")
     ] = "retrieval",
-    images: Annotated[str, typer.Option(metavar="DIR", help="folder that the paths of JSON lists begin at")] = "",
+    images: Annotated[str, typer.Option(metavar="DIR", help="Base folder for paths in JSON lists.")] = "",
     training_data: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="count the test pictures that stand in it; repeatable")
+        list[str] | None, typer.Option(metavar="PATH", help="Count the test images that are in this data. Repeatable.")
     ] = None,
-    require_clean: Annotated[bool, typer.Option("--require-clean", help="refuse where there are any")] = False,
-    classes: Annotated[Path | None, typer.Option(metavar="FILE", help="class names, a line for each folder")] = None,
-    template: Templates = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="the result as JSON")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the result as JSON on stdout")] = False,
+    require_clean: Annotated[
+        bool, typer.Option("--require-clean", help="Fail if a test image is in the training data.")
+    ] = False,
+    classes: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one line per folder.")] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option("--template", metavar="TEXT", help="Prompt; {} is replaced by the class name. Repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write the result to a JSON file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     device: Device = "auto",
     debug: Debug = False,
 ) -> None:
-    """Measure a CLIP model: retrieval on pairs, or zero-shot classification of labelled pictures."""
+    """Evaluate a CLIP model. Measures retrieval on pairs, or zero-shot classification of labelled images."""
     from pipeline.evaluation import result as evaluation
     from pipeline.vision.clip_model import load
 
@@ -49,7 +65,7 @@ def evaluate(
 
 def _only(data: list[str]) -> str:
     if len(data) != 1:
-        raise InputError(ErrorCode.CONFIG_INVALID, f"--data stands {len(data)} times; zero-shot takes one folder")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"--data was given {len(data)} times; zero-shot takes one folder")
     return data[0]
 
 

@@ -7,19 +7,32 @@ from typing import Annotated, Literal
 
 import typer
 
-RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="the run's folder, or its URL on a store")]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="the run's folder")]
-ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="YAML config")]
-Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="a preset of conf/")]
+from pipeline.core.config_files import preset_names
+
+RunFolder = Annotated[str, typer.Option("--run", metavar="DIR", help="Run folder, or its URL such as s3://bucket/run.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run folder or URL.")]
+ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="YAML file with settings.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help=f"Named settings to start from: {', '.join(preset_names())}.",
+        autocompletion=preset_names,
+    ),
+]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting; VALUE is YAML; repeatable")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; VALUE is YAML. Repeatable."),
 ]
 Log = Annotated[
-    Literal["text", "json"], typer.Option("--log", metavar="text|json", help="how progress is written to stderr")
+    Literal["text", "json"], typer.Option("--log", metavar="text|json", help="Format of progress on stderr.")
 ]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="a checkpoint, or a name such as ViT-B/32")]
-Templates = Annotated[
-    list[str] | None, typer.Option("--template", metavar="TEMPLATE", help="class names go into its {}; repeatable")
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Checkpoint file, or an OpenAI model name such as ViT-B/32.")
 ]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(metavar="auto|cpu|cuda", help="where the model runs")]
-Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(metavar="auto|cpu|cuda", help="Where the model runs; auto uses a GPU if there is one."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import run_job
+from jobs.command import examples, run_job
 
 
-def stages(as_markdown: Annotated[bool, typer.Option("--markdown", help="as docs/stages.md has it")] = False) -> None:
-    """Print every stage with its unit, columns, settings and reasons, from the code itself."""
+@examples(
+    "pairmill stages",
+    "pairmill stages --markdown > stages.md",
+)
+def stages(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as in docs/stages.md.")] = False,
+) -> None:
+    """Print every stage with its unit, columns, settings and reasons."""
     from pipeline import stages_doc
 
     text = stages_doc.markdown()

@@ -7,17 +7,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jobs.command import run_job
+from jobs.command import examples, run_job
 from jobs.options import Debug, RunArgument
 from pipeline.core.progress import Reporter
 
 
+@examples(
+    "pairmill why runs/web https://example.org/fox.jpg",
+    "pairmill why s3://bucket/runs/web https://example.org/gallery.html",
+)
 def why(
     run: RunArgument,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="a pair, image or page: id, sha256 or URL")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Id, sha256 or URL of a pair, image or page.")],
     debug: Debug = False,
 ) -> None:
-    """Say what became of one pair, image or page."""
+    """Show what became of one pair, image or page."""
     from pipeline import audit as auditing
     from pipeline import funnel
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from checkout import ROOT
 from pyspark.errors import PythonException
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from jobs import command
 from jobs.cli import app
 from pipeline import funnel
-from pipeline.core.config_files import load_config
+from pipeline.core.config_files import load_config, preset_names
+from pipeline.training.config import TrainConfig
 
 COMMANDS = sorted(get_command(app).commands)
+GROUPED = (("queries", "build"), ("hashes", "build"))
 PAIRMILL = [sys.executable, "-m", "jobs.cli"]
 
 
@@ -167,6 +173,73 @@ def test_every_command_is_a_script_too(name: str) -> None:
     done = subprocess.run(script, capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == pairmill(name, "--help").stdout.split()
+
+
+def help_of(*command: str) -> str:
+    return CliRunner().invoke(app, [*command, "-h"], env={"COLUMNS": "100"}).output
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), *GROUPED])
+def test_the_help_of_a_command_fits_on_a_screen(command: tuple[str, ...]) -> None:
+    lines = help_of(*command).splitlines()
+    assert lines[0].startswith(" ".join(("Usage:", "pairmill", *command)))
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+
+
+def example_lines() -> list[list[str]]:
+    """Arguments of all examples that the help of any command shows."""
+    shown = "".join(help_of(*command) for command in (*((name,) for name in COMMANDS), *GROUPED))
+    examples = re.findall(r"^    pairmill ((?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    return [shlex.split(example.replace("\\\n", " ").partition(" > ")[0]) for example in examples]
+
+
+def test_the_examples_are_accepted() -> None:
+    """Every argument is one of the command's, every setting exists."""
+    examples = example_lines()
+    assert len(examples) > 15
+    for name, *arguments in examples:
+        command = get_command(app).commands[name]
+        if (name, "build") in GROUPED:
+            command = command.commands[arguments.pop(0)]
+        values = command.make_context(name, arguments).params
+        if name in ("build", "train"):
+            load_config(
+                funnel.Config if name == "build" else TrainConfig, values.get("preset"), sets=values["sets"] or []
+            )
+
+
+def test_the_help_names_all_presets() -> None:
+    assert f"Named settings to start from: {', '.join(preset_names())}." in help_of("build")
+    assert {"demo", "wit"} <= set(preset_names())
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = pairmill("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"pairmill {metadata.version('pairmill')}\n", "")
+
+
+def test_a_misspelt_command_names_the_nearest() -> None:
+    done = pairmill("biuld")
+    assert done.returncode == 2
+    assert "'build'" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "completed"), [("pairmill bui", {"build"}), ("pairmill build --preset w", {"wit"})])
+def test_a_shell_completes_commands_and_presets(words: str, completed: set[str]) -> None:
+    """As the line in bash that `--install-completion` writes asks for it."""
+    asked = {"_PAIRMILL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = pairmill(env=os.environ | asked)
+    assert (done.returncode, set(done.stdout.split())) == (0, completed)
+
+
+def test_completion_is_installed_on_request_alone(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    assert pairmill("--help", env=os.environ | home).returncode == 0
+    assert not list(tmp_path.iterdir())
+    done = pairmill("--install-completion", "bash", env=os.environ | home)
+    assert done.returncode == 0, done.stderr
+    assert "complete_bash" in (tmp_path / ".bash_completions" / "pairmill.sh").read_text()
 
 
 @pytest.mark.parametrize("name", ["queries", "hashes"])
