@@ -225,11 +225,11 @@ def test_the_credentials_of_the_driver_travel_with_the_storage_and_are_never_sho
 @pytest.mark.parametrize(
     ("location", "says"),
     [
-        ("hdfs://name/run", r"run hdfs://: no such storage; give a local path or s3://, gs://, az://"),
-        ("s3://key:secret@bucket/run", r"no credentials or options in a URL"),
+        ("hdfs://name/run", r"run hdfs://: unknown scheme; give a local path or s3://, gs://, az://"),
+        ("s3://key:secret@bucket/run", r"credentials and options are not allowed in a URL"),
         ("s3://", r"s3://"),
         ("s3://no bucket/run", r"s3://no bucket/run"),
-        ("s3://no-such-bucket/run", r"there is no such bucket"),
+        ("s3://no-such-bucket/run", r"the bucket does not exist"),
     ],
 )
 def test_a_location_that_cannot_be_is_refused_in_one_line_r5(server, location: str, says: str) -> None:
@@ -277,7 +277,7 @@ def test_the_command_line_says_so_in_one_line_with_exit_code_2_r5(server) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr
-        == "pairmill: error: output_unwritable: run s3://no-such-bucket/run: there is no such bucket; create it, or name another\n"
+        == "pairmill: error: output_unwritable: run s3://no-such-bucket/run: the bucket does not exist; create it or name another\n"
     )
 
 

@@ -1,9 +1,9 @@
-"""Where a run is stored: the few operations that everything in it is built from.
+"""Where a run is stored: the few file operations that everything else uses.
 
-Files are written under a name nobody reads yet and become visible in one step: `create` (exclusive, the first one
-wins) for commit records, `replace` for manifests. Nothing is renamed here, since an object store cannot. Paths are
-relative to the run, with forward slashes. `LocalStorage` is for local and mounted file systems, `ObjectStorage` for
-s3://, gs:// and az://; both are small and picklable and travel to the tasks.
+Files are written under a name that nobody reads yet and become visible in one step: `create` (exclusive, the first
+writer wins) for commit records, `replace` for manifests. Nothing is renamed, because an object store cannot rename.
+Paths are relative to the run, with forward slashes. `LocalStorage` is for local and mounted file systems,
+`ObjectStorage` for s3://, gs:// and az://; both are small and picklable, and are sent to the tasks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every storage of a run can do, and what a file of a run is."""
+"""The operations of every storage, and the files of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 from pipeline.core.errors import ErrorCode, InputError
 
-PROBE = ".probe"  # how the names of files begin that only try whether they can be written
+PROBE = ".probe"  # prefix of files that only test whether files can be written
 CHUNK_BYTES = 1 << 20
-READ_AHEAD_BYTES = 1 << 20  # of a file on a store that is read here and there
-STREAM_AHEAD_BYTES = 8 << 20  # of one that is read from its beginning to its end
+READ_AHEAD_BYTES = 1 << 20  # for random access to a file on a store
+STREAM_AHEAD_BYTES = 8 << 20  # for sequential reading
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,13 +35,13 @@ class FileRecord:
 
 
 class Sink(Protocol):
-    """What takes the bytes of a new file."""
+    """Receives the bytes of a new file."""
 
     def write(self, data: Any, /) -> int: ...
 
 
 class NewFile(io.RawIOBase):
-    """A file of a run that is being written: a stream that measures what goes through it. ``path``: its name."""
+    """A file of a run while it is written: a stream that counts and hashes its bytes. ``path`` is its name."""
 
     def __init__(self, path: str, sink: Sink) -> None:
         self.path = path
@@ -53,7 +53,7 @@ class NewFile(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """Pass on everything; returns its number of bytes."""
+        """Write all of ``data``; returns its number of bytes."""
         size = memoryview(data).nbytes
         self._sink.write(data)
         self._digest.update(data)
@@ -65,60 +65,60 @@ class NewFile(io.RawIOBase):
         return self._bytes
 
     def record(self, rows: int) -> FileRecord:
-        """The record of the file as it was written; it counts once the file is finished."""
+        """The record of the file as written; valid once the file is finished."""
         return FileRecord(self.path, rows, self._bytes, self._digest.hexdigest())
 
 
 class Storage(ABC):
-    """Files below ``root``, a path or URL as people know it."""
+    """Files below ``root``, a path or URL."""
 
     root: str
 
-    # What a store of files must be able to do.
+    # What each storage implements.
 
     @abstractmethod
     def size(self, relative: str) -> int | None:
-        """Bytes of a file; None where there is none."""
+        """Size of a file in bytes; None if it does not exist."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; empty where there is no such folder."""
+        """Names of the files in a folder, sorted; empty if the folder does not exist."""
 
     @abstractmethod
     def entries(self) -> list[str]:
-        """Names of the files and folders right below the root, sorted."""
+        """Names of the files and folders directly below the root, sorted."""
 
     @abstractmethod
     def read(self, relative: str) -> bytes:
-        """A small file as a whole; FileNotFoundError where there is none."""
+        """The content of a small file; FileNotFoundError if it does not exist."""
 
     @abstractmethod
     def open(self, relative: str, read_ahead: int = READ_AHEAD_BYTES) -> BinaryIO:
-        """A stream to read and seek in; a store is asked for ``read_ahead`` bytes at a time. FileNotFoundError."""
+        """A seekable stream to read; a store is asked for ``read_ahead`` bytes at a time. FileNotFoundError."""
 
     @abstractmethod
     def read_ranges(self, relative: str, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
-        """The bytes at each (offset, length) of a file; None where they are not there in full. Neighbours together."""
+        """The bytes at each (offset, length) of a file, None if incomplete. Nearby ranges share a request."""
 
     @abstractmethod
     def create(self, relative: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; False, and nothing changed, where another does. Whole or not at all."""
+        """Write a file that must not exist yet, completely or not at all; False if it exists, then nothing changes."""
 
     @abstractmethod
     def replace(self, relative: str, data: bytes) -> None:
-        """Write a file in one visible step, over an older one if there is one."""
+        """Write a file in one visible step; an older one is replaced."""
 
     @abstractmethod
     def delete(self, relative: str) -> None:
-        """Remove a file; nothing happens where there is none."""
+        """Remove a file, if it exists."""
 
     @abstractmethod
     def writing(self, folder: str, suffix: str) -> contextlib.AbstractContextManager[NewFile]:
-        """A new file under a name of its own. Whole and durable when the block ends, removed if it fails."""
+        """A new file with a unique name. Complete and durable when the block ends, removed if it fails."""
 
     @abstractmethod
     def require_writable(self) -> None:
-        """OSError unless files can be written here; makes the folder where that is needed."""
+        """OSError unless files can be written here; makes the folder if needed."""
 
     @abstractmethod
     def require_room(self, free_bytes: int) -> None:
@@ -126,12 +126,12 @@ class Storage(ABC):
 
     @abstractmethod
     def each(self, operation: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """``operation`` on every item, in order of the items; several at a time where each is a request."""
+        """Apply ``operation`` to every item, results in order; several at a time if each is a request."""
 
-    # What follows from it.
+    # What all of them share.
 
     def where(self, relative: str) -> str:
-        """The place of a file or folder, for a person."""
+        """Path or URL of a file or folder, for messages."""
         return f"{self.root.rstrip('/')}/{relative}"
 
     def exists(self, relative: str) -> bool:
@@ -146,18 +146,18 @@ class Storage(ABC):
             return FileRecord(relative, rows, stream.tell(), digest.hexdigest())
 
     def intact(self, record: FileRecord) -> bool:
-        """Whether a listed file is there with the size it had. `audit --check` compares the sha256 as well."""
+        """Whether a listed file exists with its recorded size. `audit --check` also compares the sha256."""
         return self.size(record.path) == record.bytes
 
     def sweep(self, folder: str, keep: set[str]) -> int:
-        """Remove the files of a folder that nothing refers to (``keep``: relative paths); how many there were."""
+        """Remove the files of a folder that are not in ``keep`` (relative paths); returns their number."""
         orphans = [f"{folder}/{name}" for name in self.names(folder) if f"{folder}/{name}" not in keep]
         self.each(self.delete, orphans)
         return len(orphans)
 
 
 def meant(name: str) -> str:
-    """The name of the file that ``name`` was to become, where a kill left it half written; else ``name`` itself."""
+    """The final name of a temporary file that a killed process left; other names are returned unchanged."""
     return re.sub(r"^\.(.+)\.[0-9a-f]{32}$", r"\1", name)
 
 
@@ -168,7 +168,7 @@ def new_name(folder: str, suffix: str) -> str:
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """A full disk is the user's to mend: one line and exit code 2 instead of a traceback."""
+    """Turn the error of a full disk into InputError `disk_full`."""
     try:
         yield
     except OSError as error:

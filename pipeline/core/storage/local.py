@@ -27,11 +27,11 @@ class LocalStorage(Storage):
 
     @staticmethod
     def at(location: str) -> LocalStorage:
-        """The folder, there or not; InputError `output_unwritable` for one that cannot be looked into."""
+        """The folder, existing or not; InputError `output_unwritable` if it cannot be listed."""
         try:
             root = Path(location).resolve()
             is_closed = root.is_dir() and not os.access(root, os.R_OK | os.X_OK)
-        except (OSError, RuntimeError) as error:  # of a folder on the way there; RuntimeError: links in a circle
+        except (OSError, RuntimeError) as error:  # of a parent folder; RuntimeError: circular links
             raise InputError(
                 ErrorCode.OUTPUT_UNWRITABLE, f"run {location}: {getattr(error, 'strerror', error)}"
             ) from None

@@ -1,4 +1,4 @@
-"""Reading stored pictures in place."""
+"""Reads stored images in place."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 from pipeline.core.storage.base import Storage
 from pipeline.core.storage.local import LocalStorage
 
-PICTURES_AT_ONCE = 256  # these two bound what `read_pictures` holds
+PICTURES_AT_ONCE = 256  # these two limit the memory of `read_pictures`
 PICTURE_BYTES_AT_ONCE = 64 << 20
 
 Place = tuple[str | None, int | None, int | None]
-"""Where a picture is: file, offset and length in bytes; null where there is none. A file of the run is named relative
-to it; an absolute path is a file of a person's on this machine's disks, such as a tar that is read in place."""
+"""Where an image is: file, offset and length in bytes; null if there is none. A file of the run has a relative path; an
+absolute path is a user's file on a local disk, such as a tar that is read in place."""
 
 
 def read_pictures(storage: Storage, places: Iterable[Place]) -> Iterator[bytes | None]:
-    """The stored pictures at these places, read in place, in their order; None where one is not there in full.
+    """The stored images at these places, in the same order; None if one is incomplete.
 
-    Some hundred at a time, each file once for them, so that neighbours share a request.
+    Reads a few hundred at a time and each file once for them, so that nearby images share a request.
     """
     for some in _some_at_a_time(places):
         by_file: dict[str, list[tuple[int, int]]] = {}
@@ -32,7 +32,7 @@ def read_pictures(storage: Storage, places: Iterable[Place]) -> Iterator[bytes |
 
 
 def _holder(storage: Storage, file: str) -> Storage:
-    """What reads a file of a `Place`."""
+    """The storage that reads a file of a `Place`."""
     return LocalStorage("/") if file.startswith("/") else storage
 
 
