@@ -44,7 +44,7 @@ def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_r7(store
     second = lease(store, silent)
     with (
         lease(store, silent),
-        pytest.raises(InputError, match=r"is in use by process \d+ on .*, started .*, heard of \d s ago") as caught,
+        pytest.raises(InputError, match=r"is in use by process \d+ on .*, started .*, last renewed \d s ago") as caught,
     ):
         second.__enter__()
     assert caught.value.code == "output_locked"
