@@ -86,7 +86,7 @@ def run(app: typer.Typer, name: str = NAME) -> NoReturn:
         code = request.exit_code
     except typer.BadParameter as error:
         code = _fail(ErrorCode.CONFIG_INVALID, error.format_message(), 2, debug)
-    except Exception as error:  # after a signal: of putting things away, while the JVM was ending as well
+    except Exception as error:  # after a signal: from cleaning up while the JVM was ending too
         code = _fail_stopped(signals.number, debug) if signals.number else _fail_inside(error, debug)
     sys.stdout.flush()
     sys.exit(code)
@@ -106,14 +106,14 @@ def _fail(code: ErrorCode, text: str, exit_code: int, debug: bool) -> int:
 
 
 def _fail_stopped(number: int, debug: bool) -> int:
-    text = "stopped; finished parts are kept, the same command goes on from there"
+    text = "stopped; finished parts are kept, run the same command again to resume"
     if number == signal.SIGINT:
         return _fail(ErrorCode.INTERRUPTED, text, 130, debug)
     return _fail(ErrorCode.TERMINATED, text, 143, debug)
 
 
 def _fail_inside(error: Exception, debug: bool) -> int:
-    """An error of ours that crossed Spark comes back as text; anything else is a fault inside."""
+    """An error of ours that crossed Spark comes back as text; anything else is a bug or a failure of the machine."""
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors
         return _fail(ErrorCode.CONFIG_INVALID, " ".join(usage().split()), 2, debug)

@@ -17,7 +17,7 @@ class Stopped(PairmillError):
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(
-            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; the same command goes on from there"
+            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; run the same command again to resume"
         )
         self.exit_code = 128 + number  # type: ignore[misc]
 
