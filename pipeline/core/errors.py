@@ -1,9 +1,9 @@
-"""The one family of errors a person sees, as a tree: what was wrong, the value, the way out.
+"""All errors that a user sees. A message says what was wrong, the value, and how to fix it.
 
     PairmillError
     ├── InputError       bad run-level input: fix the config, the data or the machine; exit code 2
-    └── StageError       a stage failed inside: finished work is kept, the next run resumes; exit code 1
-        └── ProcessLost  another process of a training is gone
+    └── StageError       a stage failed: finished work is kept, the next run resumes; exit code 1
+        └── ProcessLost  another process of a training ended
 
 Bad *rows* are verdicts, never exceptions. The message is one line; jobs print it as
 ``pairmill: error: CODE: TEXT`` and show a traceback only with ``--debug``.
@@ -77,19 +77,19 @@ class PairmillError(Exception):
 
 
 class InputError(PairmillError):
-    """The user's input: config, files, environment. Nothing half-written is left visible."""
+    """Invalid input: config, files or environment. No half-written file is left visible."""
 
     exit_code = 2
 
 
 class StageError(PairmillError):
-    """A stage failed inside. What is committed stays; the same command goes on from there."""
+    """A stage failed. Committed parts are kept; the same command resumes."""
 
     exit_code = 1
 
 
 class ProcessLost(StageError):
-    """Another process of this training is gone.
+    """Another process of this training ended.
 
-    Threads of torch's may wait for it for an hour, and the interpreter's own end for them: end by ``os._exit``.
+    Threads of torch may wait for it for an hour, and the interpreter waits for them when it exits: use ``os._exit``.
     """
