@@ -25,12 +25,12 @@ from rich.console import Console
 
 from pipeline import audit, funnel
 from pipeline.core.config_files import load_config
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
-from pipeline.core.storage import LocalStorage, Storage, meant
+from pipeline.core.storage import LocalStorage, Storage, meant, open_storage
 from pipeline.demo import show
 from pipeline.demo.judge import scored_by_build, scored_now
 from pipeline.demo.models import measure
@@ -63,12 +63,14 @@ def run_demo(
 ) -> Outcome:
     """Everything, printed; a second call skips what is finished. ``steps`` are those of each training."""
     begun = time.monotonic()
-    storage = Storage.at(location)
+    storage = open_storage(location)
     if not isinstance(storage, LocalStorage):
-        raise InputError("output_unwritable", f"{location}: the demo and its web want a local folder")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{location}: the demo and its web want a local folder")
     root = Path(storage.root)
     if strangers := set(map(meant, storage.entries())) - OURS:
-        raise InputError("output_exists", f"{root} is no demo's: it holds {min(strangers)}; choose another --run")
+        raise InputError(
+            ErrorCode.OUTPUT_EXISTS, f"{root} is no demo's: it holds {min(strangers)}; choose another --run"
+        )
     spec = demo_spec(scenes, seed)
     site = require_site(root / "web", spec, reporter)
     with serving(site, root / "web" / LOG) as resolve:
@@ -115,7 +117,7 @@ def _audit(run: Run) -> None:
     account, findings = audit.funnel_table(run), audit.check(run)
     audit.write_report(run, account, findings)
     for finding in (*findings, *account.broken):
-        raise StageError(finding.code, finding.text)
+        raise finding.error()
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Demo:
 
     def _published(self, name: str) -> dict[str, Manifest | None]:
         """The manifests of a run by stage."""
-        storage = Storage.at(str(self.root / name))
+        storage = open_storage(str(self.root / name))
         return {stage.name: read_manifest(storage, stage.name) for stage in funnel.STAGES}
 
     def _build(self, name: str, hosts: Sequence[str], settings: dict[str, Any]) -> tuple[Run, dict[str, Manifest]]:

@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.storage import disk_errors
 from pipeline.smallweb.site import Quarter, SiteSpec, build_site
@@ -79,12 +79,14 @@ def require_site(folder: Path, spec: SiteSpec, reporter: Reporter) -> Path:
     if site.exists():
         note = site / NOTE
         if not note.is_file():
-            raise InputError("output_exists", f"{site} is no site of the demo; choose another --run")
+            raise InputError(ErrorCode.OUTPUT_EXISTS, f"{site} is no site of the demo; choose another --run")
         if note.read_text(encoding="utf-8") != wanted:
-            raise InputError("output_exists", f"{folder} holds a site of other settings; choose another --run")
+            raise InputError(ErrorCode.OUTPUT_EXISTS, f"{folder} holds a site of other settings; choose another --run")
         return site
     if strangers := names_in(folder) - {aside.name, LOG}:
-        raise InputError("output_exists", f"{folder} is no demo's: it holds {min(strangers)}; choose another --run")
+        raise InputError(
+            ErrorCode.OUTPUT_EXISTS, f"{folder} is no demo's: it holds {min(strangers)}; choose another --run"
+        )
     begun = time.monotonic()
     try:
         with disk_errors():
@@ -94,7 +96,7 @@ def require_site(folder: Path, spec: SiteSpec, reporter: Reporter) -> Path:
             (aside / NOTE).write_text(wanted, encoding="utf-8")
             aside.rename(site)
     except OSError as error:
-        raise InputError("output_unwritable", f"{folder}: {error.strerror or error}") from None
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{folder}: {error.strerror or error}") from None
     reporter.line(
         f"{'web':>8}: {built.kinds.total():,} images on {built.pages['article']:,} articles "
         f"of {len(built.seeds)} hosts, {time.monotonic() - begun:.1f} s"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 from pipeline.training.sources import Index
 from pipeline.vision.clip_model import ClipModel
 from pipeline.vision.decode import decode
@@ -51,7 +51,7 @@ def embed_pictures(
     unreadable = int((~readable_N).sum())
     if unreadable > MAX_UNREADABLE * len(readable_N):
         raise StageError(
-            "too_many_errors",
+            ErrorCode.TOO_MANY_ERRORS,
             f"{unreadable:,} of {len(readable_N):,} pictures do not decode (limit {MAX_UNREADABLE:.0%}); mend the data",
         )
     return image_RD, readable_N

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 
 DECIMALS = 9  # of a cosine; float32 embeddings have seven
 
@@ -38,7 +38,9 @@ def cosines(query_QD: npt.NDArray[np.float32], candidate_CD: npt.NDArray[np.floa
     """
     scores_QC = (query_QD.astype(np.float64) @ candidate_CD.astype(np.float64).T).round(DECIMALS)
     if not np.isfinite(scores_QC).all():
-        raise StageError("embedding_nonfinite", "the model gives embeddings that are no numbers; train it again")
+        raise StageError(
+            ErrorCode.EMBEDDING_NONFINITE, "the model gives embeddings that are no numbers; train it again"
+        )
     return scores_QC
 
 

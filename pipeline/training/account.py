@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pipeline.core.config import settings_key
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import Storage
 from pipeline.training import checkpoint
 
@@ -81,7 +81,7 @@ def finished(output: Path, storage: Storage, name: Name, up_to_date: bool) -> Tr
         return None
     if account["key"] != name.key:
         raise InputError(
-            "output_exists",
+            ErrorCode.OUTPUT_EXISTS,
             f"{output} holds another training ({name.difference(account['settings'], account['data'])}); "
             "choose another output, or set overwrite",
         )
@@ -119,5 +119,7 @@ def _read(storage: Storage) -> dict[str, Any] | None:
     try:
         account: dict[str, Any] = json.loads(storage.read(RESULT))
     except ValueError as error:
-        raise InputError("input_unreadable", f"{storage.where(RESULT)}: {error}; remove it to train again") from None
+        raise InputError(
+            ErrorCode.INPUT_UNREADABLE, f"{storage.where(RESULT)}: {error}; remove it to train again"
+        ) from None
     return account

@@ -7,9 +7,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from pipeline.core.errors import PairmillError
+from pipeline.core.errors import ErrorCode, PairmillError
 
-_NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_NAMES = {signal.SIGINT: ErrorCode.INTERRUPTED, signal.SIGTERM: ErrorCode.TERMINATED}
 
 
 class Stopped(PairmillError):
@@ -17,7 +17,7 @@ class Stopped(PairmillError):
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(
-            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; the same command goes on from there"
+            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; run the same command again to resume"
         )
         self.exit_code = 128 + number  # type: ignore[misc]
 

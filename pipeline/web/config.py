@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import field_validator
 
 from pipeline.core.config import Field, Operate, StageConfig
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 PRODUCT_TOKEN = "pairmill"  # noqa: S105  # no secret: our name in robots.txt, X-Robots-Tag and <meta name=...>
 STANDARD_PORTS = frozenset({80, 443, 8080, 8443})
@@ -133,11 +133,13 @@ def require_contact(web: WebConfig) -> None:
     """
     way_out = "set web.contact to a mail address or URL where a site's owner reaches you"
     if not web.contact:
-        raise InputError("config_invalid", f"web.contact is empty; {way_out}")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"web.contact is empty; {way_out}")
     if _BROWSER.search(web.contact):
-        raise InputError("config_invalid", f"web.contact is {web.contact!r}, which poses as a browser; {way_out}")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"web.contact is {web.contact!r}, which poses as a browser; {way_out}"
+        )
     if not (web.contact.isascii() and (_MAIL.fullmatch(web.contact) or _PAGE.fullmatch(web.contact))):
-        raise InputError("config_invalid", f"web.contact is {web.contact!r}, no mail address or URL; {way_out}")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"web.contact is {web.contact!r}, no mail address or URL; {way_out}")
 
 
 def _version() -> str:

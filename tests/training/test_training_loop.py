@@ -21,7 +21,7 @@ from PIL import Image
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.lock import run_lock
 from pipeline.core.progress import Reporter
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.training import checkpoint
 from pipeline.training.batches import samples_of_step
 from pipeline.training.config import TrainConfig
@@ -192,7 +192,7 @@ def test_a_terminated_command_says_one_line_and_exits_with_143(settings, tmp_pat
     assert "Traceback" not in errors
     last = errors.splitlines()[-1]
     assert last.startswith("pairmill: error: terminated: stopped and saved at step")
-    assert checkpoint.entries(Storage.at(str(tmp_path / "out")))[0].step >= 2
+    assert checkpoint.entries(open_storage(str(tmp_path / "out")))[0].step >= 2
 
 
 def test_a_kill_while_a_checkpoint_is_written_costs_the_steps_since_the_one_before(trained, settings, tmp_path):
@@ -203,7 +203,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_the_steps_since_the_one_befo
         wait_for(lambda: any(name.startswith(".step") for name in os.listdir(folder)), running)
         running.kill()
         running.wait()
-    assert checkpoint.load_newest(Storage.at(str(tmp_path / "out")), pytest.fail)["step"] >= 1
+    assert checkpoint.load_newest(open_storage(str(tmp_path / "out")), pytest.fail)["step"] >= 1
     result = train(config, Reporter(quiet=True))
     assert result.losses == pytest.approx(trained.losses, abs=1e-6)
     assert written(tmp_path / "out") == written(trained.model.parent)
@@ -259,7 +259,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(settings, tmp_path):
         train(config, Reporter(quiet=True))
     assert len([word for word in error.value.text.split() if word.startswith("0000")]) == 8
     step = int(error.value.text.partition("at step ")[2].split(";")[0].split(",")[0])
-    assert [entry.step for entry in checkpoint.entries(Storage.at(str(tmp_path / "out")))] == list(
+    assert [entry.step for entry in checkpoint.entries(open_storage(str(tmp_path / "out")))] == list(
         range(step - 1, 0, -1)
     )
     assert not (tmp_path / "out" / "train.json").exists()
@@ -329,7 +329,7 @@ def test_two_trainers_do_not_share_an_output(settings, tmp_path):
     """N18"""
     (tmp_path / "out").mkdir()
     with (
-        run_lock(Storage.at(str(tmp_path / "out")), pytest.fail),
+        run_lock(open_storage(str(tmp_path / "out")), pytest.fail),
         pytest.raises(InputError, match=r"output_locked: .* is in use by process \d+"),
     ):
         train(settings(tmp_path / "out"), Reporter(quiet=True))

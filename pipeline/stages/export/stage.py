@@ -26,7 +26,7 @@ from pipeline.core import verdict
 from pipeline.core.config import Field, Measure, Operate, StageConfig
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.corpus_manifest import MANIFEST
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
@@ -79,7 +79,7 @@ class Export(Stage[Config]):
         recover_swap(storage)
         if "corpus" in storage.entries() and not storage.exists(MANIFEST):
             raise InputError(
-                "output_exists",
+                ErrorCode.OUTPUT_EXISTS,
                 f"{storage.where('corpus')} was not written by pairmill; move it away or choose another --run",
             )
 
@@ -103,7 +103,9 @@ class Export(Stage[Config]):
         """Write the shards of the kept rows and put them in place of the last corpus."""
         config, storage, schema = context.config, context.storage, context.schema
         if manifest.kept < config.min_pairs:
-            raise StageError("too_few_pairs", f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}")
+            raise StageError(
+                ErrorCode.TOO_FEW_PAIRS, f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}"
+            )
         if not manifest.kept:
             context.reporter.line("export: no pair is left; the corpus is empty")
         rows = read_table(context.spark, storage, manifest.files["rows"], schema)

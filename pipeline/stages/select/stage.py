@@ -33,7 +33,7 @@ from pyspark.sql import functions as F
 from pipeline.copies.signature import CopyLimits
 from pipeline.core.config import Field, Measure, StageConfig
 from pipeline.core.context import Context, LooksAt
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Compare, Rule, col
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table, spark_schema, write_table
@@ -93,7 +93,9 @@ class Select(Stage[Config]):
     def check(self, context: Context[Config]) -> None:
         """A cap has one size."""
         if context.config.balance_t and context.config.balance_tail_share:
-            raise InputError("config_invalid", "select.balance_t and balance_tail_share are both set: choose one")
+            raise InputError(
+                ErrorCode.CONFIG_INVALID, "select.balance_t and balance_tail_share are both set: choose one"
+            )
 
     def measure(self, context: Context[Config]) -> Measured:
         """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
