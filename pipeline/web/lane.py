@@ -22,20 +22,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.core.ids import key_of
 from pipeline.web.client import Answer, Client, Want, refusal
 from pipeline.web.netguard import NetFault, last_asked_at
 from pipeline.web.pace import Pace
 from pipeline.web.reasons import NetReason
+from pipeline.web.retry import retry_wait_s
 from pipeline.web.robots import Robots
 from pipeline.web.urls import UrlError, origin, redact, split
 
-JITTER = 0.25
-
 _NO_ANSWER = frozenset({NetReason.CONNECT_FAILED, NetReason.DEADLINE_EXCEEDED})
-_ONCE_A_RUN = frozenset(
-    {NetReason.ROBOTS_UNREACHABLE, NetReason.OPTOUT_UNREACHABLE, NetReason.HOST_BUDGET, NetReason.ROUND_ENDED}
-)
 _ROUND_ENDED = (NetReason.ROUND_ENDED, "not asked before the round's time was over")
 
 
@@ -242,8 +237,8 @@ class _Lane:
                 answer = refusal(errand.item.url, NetReason.INTERNAL_ERROR, detail, errand.tries)
             if answer is None:
                 host.waiting.appendleft(errand)
-            elif self._to_be_retried(host, errand, answer):
-                due_at = max(_now() + self._retry_wait_s(errand, answer), host.resume_at)
+            elif (wait_s := self._retry_wait_s(host, errand, answer)) is not None:
+                due_at = max(_now() + wait_s, host.resume_at)
                 heapq.heappush(host.retries, (due_at, next(self._entries), errand))
             else:
                 self._count_failures(host, answer)
@@ -315,18 +310,8 @@ class _Lane:
         if answer.reason is NetReason.DNS_NOT_FOUND:
             host.ended = answer.reason, answer.detail
 
-    def _to_be_retried(self, host: _Host, errand: _Errand, answer: Answer) -> bool:
-        reason = answer.reason
-        retryable = reason is not None and reason.retryable and reason not in _ONCE_A_RUN
-        return retryable and 0 < errand.tries < self._web.tries and not host.ended
-
-    def _retry_wait_s(self, errand: _Errand, answer: Answer) -> float:
-        """Seconds until the next try, ±25 % by the item's key: equal on every run, spread over the items."""
-        if answer.reason is NetReason.RATE_LIMITED:
-            return 0.0  # the host's own wait counts
-        waits = self._web.retry_waits_s
-        draw = int(key_of(errand.item.key, str(errand.tries))[:8], 16) / 2**32
-        return waits[min(errand.tries, len(waits)) - 1] * (1 - JITTER + 2 * JITTER * draw)
+    def _retry_wait_s(self, host: _Host, errand: _Errand, answer: Answer) -> float | None:
+        return None if host.ended else retry_wait_s(answer.reason, errand.tries, errand.item.key, self._web)
 
     def _count_failures(self, host: _Host, answer: Answer) -> None:
         """Pause a host that gave no answer to several items in a row; end it after some pauses without one."""
