@@ -18,6 +18,11 @@ NOTICE_S = 1.0  # longest sleep of one who waits for a turn, before it looks up 
 NOISE_S = 0.1  # a latency that grew by less is no strain
 
 
+def now() -> float:
+    """The clock of all waits in a lane: the event loop's, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
 class Pace:
     """Turns of one host. ``rate_per_s`` 0: no rate, the delays alone count. Times are of the event loop's clock.
 
