@@ -220,6 +220,24 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(trained, se
     assert written(tmp_path / "out") == written(trained.model.parent)
 
 
+def test_a_checkpoint_is_one_dict_of_the_same_keys_in_every_version(begun, settings):
+    saved = checkpoint.load_newest(Storage.at(str(begun)), pytest.fail)
+    assert list(saved) == [
+        "key",
+        "settings",
+        "data",
+        "network",
+        "optimizer",
+        "scaler",
+        "step",
+        "skipped",
+        "losses",
+        "unreadable",
+    ]
+    assert (saved["step"], saved["skipped"], len(saved["losses"]), saved["unreadable"]) == (2, 0, 2, [])
+    assert saved["settings"]["seed"] == settings(begun).seed
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
