@@ -44,7 +44,7 @@ def separation(right: Sequence[float], wrong: Sequence[float], recall: float | N
             "dataset_too_small", f"{len(right_N)} right and {len(wrong_M)} wrong pairs: both are needed to compare"
         )
     if not (np.isfinite(right_N).all() and np.isfinite(wrong_M).all()):
-        raise StageError("embedding_nonfinite", "scores that are no numbers cannot be compared; leave those pairs out")
+        raise StageError("embedding_nonfinite", "scores that are not finite cannot be compared; leave those pairs out")
     area = newcombe(_area(right_N, wrong_M), len(right_N), len(wrong_M))
     threshold = _balanced(right_N, wrong_M) if recall is None else _keeping(right_N, recall)
     return Separation(area, threshold, float((right_N >= threshold).mean()), float((wrong_M >= threshold).mean()))

@@ -25,7 +25,7 @@ def require_readable(unreadable: set[str], samples: int) -> None:
         raise StageError(
             "too_many_errors",
             f"{len(unreadable):,} of {samples:,} samples cannot be read (limit {MAX_UNREADABLE:.1%}), such as "
-            f"{min(unreadable)}; mend or leave out the shards they are in",
+            f"{min(unreadable)}; repair or leave out their shards",
         )
 
 

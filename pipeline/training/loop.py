@@ -1,12 +1,12 @@
 """The training loop: a corpus becomes a CLIP model.
 
-    checkpoints/step-000180.pt   weights, optimiser, step: enough to go on as if nothing had happened
+    checkpoints/step-000180.pt   weights, optimiser, step: enough to resume as if nothing had happened
     checkpoints/latest.json      which checkpoints count, with their sha256
     model.pt                     the weights alone, for ``clip.load``, ``clip.model`` and `pairmill evaluate`
-    train.json                   settings, digests of data and model, losses: written last, a training without is none
-    metrics.jsonl                one line a step
+    train.json                   settings, digests of data and model, losses: written last, so it means finished
+    metrics.jsonl                one line per step
 
-A training is named by its Measure settings and its data. The same one asked again goes on from its newest checkpoint,
+A training is named by its Measure settings and its data. Started again, it resumes from its newest checkpoint,
 or is up to date; another one in the same folder is refused. Nothing that is written tells of a clock, host or path: on
 one machine the same training gives the same bytes, stopped in between or not.
 
@@ -47,7 +47,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
-    """Train, go on with, or find finished what ``config`` asks for.
+    """Train, resume, or find finished what ``config`` asks for.
 
     InputError: ``device_unavailable``, ``input_missing``, ``shard_mismatch``, ``dataset_too_small``, ``output_exists``,
     ``output_locked``, ``resume_mismatch``, ``checkpoint_corrupt``, ``unsafe_checkpoint``, ``disk_full``. StageError:
@@ -99,7 +99,7 @@ class Training:
         if begun:
             self.state.restore(begun)
             step = self.state.step
-            reporter.line(f"   train: going on from step {step:,}", event="resumed", step=step)
+            reporter.line(f"   train: resuming from step {step:,}", event="resumed", step=step)
         self.batches = Batches(
             index,
             batch_size=config.batch_size,

@@ -28,7 +28,8 @@ def device_of(config: TrainConfig, world: World) -> torch.device:
         return torch.device("cpu")
     if world.local_rank >= torch.cuda.device_count():
         raise InputError(
-            "device_unavailable", f"process {world.local_rank} finds {torch.cuda.device_count()} GPUs; start as many"
+            "device_unavailable",
+            f"only {torch.cuda.device_count()} GPUs; start at most {torch.cuda.device_count()} processes",
         )
     if config.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError("device_unavailable", "this GPU has no bf16; set precision=fp16 or fp32")

@@ -1,4 +1,4 @@
-"""All that a training is at a step, as one dict in its checkpoint: weights, optimiser, scaler, counts, losses."""
+"""The whole state of a training after a step, one dict in its checkpoint: weights, optimiser, counts, losses."""
 
 from __future__ import annotations
 

@@ -139,7 +139,9 @@ def _find(name_or_path: str, sha256: str) -> tuple[Path, str]:
     if url is None:
         path = Path(name_or_path)
         if not path.is_file():
-            raise InputError("model_missing", f"{name_or_path!r} is no file; give clip.model the path of a checkpoint")
+            raise InputError(
+                "model_missing", f"{name_or_path!r} is not a file; give clip.model the path of a checkpoint"
+            )
         return path, sha256
     folder, file = url.split("/")[-2:]
     path = Path.home() / ".cache" / "clip" / file
@@ -165,10 +167,10 @@ def _state_dict(path: Path) -> StateDict:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            "unsafe_checkpoint", f"{path} is no plain table of tensors and was not loaded; save its state_dict alone"
+            "unsafe_checkpoint", f"{path} is not a plain table of tensors and was not loaded; save its state_dict alone"
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError("model_missing", f"{path} is cut off or no checkpoint; get the file again") from error
+        raise InputError("model_missing", f"{path} is cut off or not a checkpoint; get the file again") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError("model_config_mismatch", f"{path} holds no state_dict (names to tensors) of a CLIP model")

@@ -175,7 +175,7 @@ def test_a_signal_ends_the_step_saves_and_the_rest_is_as_without(trained, settin
     assert not (tmp_path / "out" / "model.pt").exists()
     resumed = At(0, None)
     result = train(config, resumed)
-    assert any("going on from step 3" in line for line in resumed.lines)
+    assert any("resuming from step 3" in line for line in resumed.lines)
     assert result.losses == pytest.approx(trained.losses, abs=1e-6)
     assert written(tmp_path / "out") == written(trained.model.parent)
 
@@ -368,7 +368,7 @@ def test_overwrite_does_not_begin_the_same_training_anew(trained, settings, tmp_
     stop_at(4, config)
     reporter = At(0, None)
     train(config, reporter)
-    assert any("going on from step 4" in line for line in reporter.lines)
+    assert any("resuming from step 4" in line for line in reporter.lines)
     assert train(config, Reporter(quiet=True)).up_to_date
 
 
