@@ -52,7 +52,7 @@ def embed_pictures(
     if unreadable > MAX_UNREADABLE * len(readable_N):
         raise StageError(
             ErrorCode.TOO_MANY_ERRORS,
-            f"{unreadable:,} of {len(readable_N):,} pictures do not decode (limit {MAX_UNREADABLE:.0%}); mend the data",
+            f"{unreadable:,} of {len(readable_N):,} images do not decode (limit {MAX_UNREADABLE:.0%}); repair the data",
         )
     return image_RD, readable_N
 
@@ -83,6 +83,6 @@ def distinct(index: Index) -> Distinct:
 
 
 def overlap(test: Sequence[str], training: Index) -> int:
-    """How many of the pictures (sha256) stand in ``training`` too (V10)."""
+    """How many of the pictures (sha256) are in ``training`` too (V10)."""
     wanted = set(test)
     return len(wanted & {hashlib.sha256(training.picture(sample)).hexdigest() for sample in range(len(training))})

@@ -58,10 +58,10 @@ def print_table(predictions: Sequence[Prediction], console: Console) -> None:
 def _pictures(paths: Sequence[Path]) -> Iterator[Image.Image]:
     for path in paths:
         if not path.is_file():
-            raise InputError(ErrorCode.INPUT_MISSING, f"{path} is no file")
+            raise InputError(ErrorCode.INPUT_MISSING, f"{path} is not a file")
         picture = open_picture(path.read_bytes())
         if picture is None:
             raise InputError(
-                ErrorCode.INPUT_UNREADABLE, f"{path} is no picture that can be decoded (JPEG, PNG, WebP, GIF)"
+                ErrorCode.INPUT_UNREADABLE, f"{path} is not an image that can be decoded (JPEG, PNG, WebP, GIF)"
             )
         yield picture

@@ -68,7 +68,7 @@ def evaluate_retrieval(
     if require_clean and shared:
         raise StageError(
             ErrorCode.EVAL_OVERLAP,
-            f"{shared:,} of {len(test.sha256):,} test pictures stand in the training data; leave them out",
+            f"{shared:,} of {len(test.sha256):,} test images are in the training data; leave them out",
         )
     figures = retrieval(model, test.pictures(), test.captions)
     return Result("retrieval", model.digest, fingerprint(sources), model.device_and_precision, figures, shared)
@@ -84,7 +84,7 @@ def evaluate_zero_shot(
     """
     if not folder.is_dir():
         raise InputError(
-            ErrorCode.INPUT_MISSING, f"{folder} is no folder; give one with a folder of pictures for each class"
+            ErrorCode.INPUT_MISSING, f"{folder} is not a folder; give one with a folder of images per class"
         )
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
     names = classes.read_text("utf-8").splitlines() if classes else [path.name for path in folders]

@@ -47,7 +47,7 @@ def separation(right: Sequence[float], wrong: Sequence[float], recall: float | N
         )
     if not (np.isfinite(right_N).all() and np.isfinite(wrong_M).all()):
         raise StageError(
-            ErrorCode.EMBEDDING_NONFINITE, "scores that are no numbers cannot be compared; leave those pairs out"
+            ErrorCode.EMBEDDING_NONFINITE, "scores that are not finite cannot be compared; leave those pairs out"
         )
     area = newcombe(_area(right_N, wrong_M), len(right_N), len(wrong_M))
     threshold = _balanced(right_N, wrong_M) if recall is None else _keeping(right_N, recall)

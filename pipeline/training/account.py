@@ -24,7 +24,7 @@ MODEL, RESULT, METRICS = "model.pt", "train.json", "metrics.jsonl"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training. ``losses`` has one value a step."""
+    """A finished training. ``losses`` has one value per step."""
 
     model: Path
     steps: int
@@ -113,7 +113,7 @@ def forget_another(storage: Storage, name: Name) -> None:
 
 
 def _read(storage: Storage) -> dict[str, Any] | None:
-    """train.json; None where there is none, InputError where it cannot be read."""
+    """train.json; None where it is missing, InputError where it is not valid."""
     if not storage.exists(RESULT):
         return None
     try:

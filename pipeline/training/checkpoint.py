@@ -61,7 +61,7 @@ def entries(storage: Storage) -> list[Entry]:
         return [Entry(**one) for one in json.loads(storage.read(LATEST))]
     except (ValueError, TypeError) as error:
         raise InputError(
-            ErrorCode.CHECKPOINT_CORRUPT, f"{LATEST} is no list of checkpoints; remove {FOLDER} to begin anew"
+            ErrorCode.CHECKPOINT_CORRUPT, f"{LATEST} is not a list of checkpoints; remove {FOLDER} to start over"
         ) from error
 
 
@@ -75,10 +75,10 @@ def load_newest(storage: Storage, warn: Callable[[str], None]) -> dict[str, Any]
         data = storage.read(entry.file) if storage.exists(entry.file) else b""
         if hashlib.sha256(data).hexdigest() == entry.sha256:
             return _load(entry.file, data)
-        warn(f"{entry.file} is cut off or was changed: going on from the checkpoint before it")
+        warn(f"{entry.file} is cut off or was changed: resuming from the checkpoint before it")
     if listed:
         raise InputError(
-            ErrorCode.CHECKPOINT_CORRUPT, f"no whole checkpoint in {FOLDER}; remove the folder to begin anew"
+            ErrorCode.CHECKPOINT_CORRUPT, f"no whole checkpoint in {FOLDER}; remove the folder to start over"
         )
     return None
 

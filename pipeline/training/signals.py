@@ -13,11 +13,11 @@ _NAMES = {signal.SIGINT: ErrorCode.INTERRUPTED, signal.SIGTERM: ErrorCode.TERMIN
 
 
 class Stopped(PairmillError):
-    """A signal ended the training; exit code 130 or 143. The same command goes on from ``step``."""
+    """A signal ended the training; exit code 130 or 143. The same command resumes from ``step``."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(
-            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; run the same command again to resume"
+            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; the same command resumes from there"
         )
         self.exit_code = 128 + number  # type: ignore[misc]
 

@@ -1,10 +1,10 @@
 """Where pairs lie: corpora, WebDataset tars, JSON lists. Found and checked first, then indexed, then read in place.
 
 The index knows of every sample its key, its captions, and the file, offset and length of its picture; pictures
-themselves are read when they are needed. Samples stand in order of key (then file, then offset), so nothing depends on
+themselves are read when they are needed. Samples are in order of key (then file, then offset), so nothing depends on
 the order or number of files. Captions are held in Arrow buffers: 10⁷ samples take about 1.5 GB.
 
-A sample without a picture or without a caption is none: the index lists its key as unreadable (N9). A file that is
+A sample without an image or without a caption is left out: the index lists its key as unreadable (N9). A file that is
 missing, cut off or not as its manifest says stops the work before it starts (N10).
 """
 
@@ -104,10 +104,12 @@ class Index:
         try:
             data = os.pread(self._descriptor(file), size, offset)
         except OSError as error:
-            raise StageError(ErrorCode.SHARD_UNREADABLE, f"{path}: {error.strerror}; mend it, then go on") from error
+            raise StageError(
+                ErrorCode.SHARD_UNREADABLE, f"{path}: {error.strerror}; repair the file and rerun"
+            ) from error
         if len(data) != size:
             raise StageError(
-                ErrorCode.SHARD_UNREADABLE, f"{path} ends before byte {offset + size}; mend it, then go on"
+                ErrorCode.SHARD_UNREADABLE, f"{path} ends before byte {offset + size}; repair the file and rerun"
             )
         return data
 
@@ -206,7 +208,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is no JSON: {error}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is not JSON: {error}") from None
 
 
 # -- samples of a file: key, place of the picture (None: not there), captions
@@ -235,7 +237,7 @@ def _tar_samples(path: Path) -> _Samples:
                 raise tarfile.ReadError("unexpected end of data")
     except tarfile.TarError as error:
         raise InputError(
-            ErrorCode.SHARD_MISMATCH, f"{path} is cut off or no plain tar ({error}); get it again"
+            ErrorCode.SHARD_MISMATCH, f"{path} is cut off or not a plain tar ({error}); get it again"
         ) from None
 
 
@@ -284,5 +286,5 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("image"), str) for entry in entries
     ):
-        raise InputError(ErrorCode.INPUT_SCHEMA, f'{path} is no list of {{"image": path, "caption": [text, ...]}}')
+        raise InputError(ErrorCode.INPUT_SCHEMA, f'{path} is not a list of {{"image": path, "caption": [text, ...]}}')
     return entries

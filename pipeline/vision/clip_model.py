@@ -160,7 +160,7 @@ def _find(name_or_path: str, sha256: str) -> tuple[Path, str]:
         path = Path(name_or_path)
         if not path.is_file():
             raise InputError(
-                ErrorCode.MODEL_MISSING, f"{name_or_path!r} is no file; give clip.model the path of a checkpoint"
+                ErrorCode.MODEL_MISSING, f"{name_or_path!r} is not a file; give clip.model the path of a checkpoint"
             )
         return path, sha256
     folder, file = url.split("/")[-2:]
@@ -192,10 +192,12 @@ def _state_dict(path: Path) -> StateDict:
     except pickle.UnpicklingError as error:
         raise InputError(
             ErrorCode.UNSAFE_CHECKPOINT,
-            f"{path} is no plain table of tensors and was not loaded; save its state_dict alone",
+            f"{path} is not a plain table of tensors and was not loaded; save its state_dict alone",
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(ErrorCode.MODEL_MISSING, f"{path} is cut off or no checkpoint; get the file again") from error
+        raise InputError(
+            ErrorCode.MODEL_MISSING, f"{path} is cut off or not a checkpoint; get the file again"
+        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(

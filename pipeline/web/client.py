@@ -176,7 +176,7 @@ class _Request:
         return Answer(**self._known, fetched_at=_now().isoformat(timespec="seconds"), seconds=round(seconds, 3))
 
     async def _follow(self) -> None:
-        """Hop after hop, until an answer is no redirect. Raises what ends the request early."""
+        """Hop after hop, until an answer is not a redirect. Raises what ends the request early."""
         url, seen = self._url, set[str]()
         while True:
             parts = split(url, self._want.max_url_bytes)

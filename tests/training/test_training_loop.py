@@ -175,7 +175,7 @@ def test_a_signal_ends_the_step_saves_and_the_rest_is_as_without(trained, settin
     assert not (tmp_path / "out" / "model.pt").exists()
     resumed = At(0, None)
     result = train(config, resumed)
-    assert any("going on from step 3" in line for line in resumed.lines)
+    assert any("resuming from step 3" in line for line in resumed.lines)
     assert result.losses == pytest.approx(trained.losses, abs=1e-6)
     assert written(tmp_path / "out") == written(trained.model.parent)
 
@@ -218,6 +218,24 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(trained, se
     train(config, reporter)
     assert any("step-000005.pt is cut off" in line for line in reporter.lines)
     assert written(tmp_path / "out") == written(trained.model.parent)
+
+
+def test_a_checkpoint_is_one_dict_of_the_same_keys_in_every_version(begun, settings):
+    saved = checkpoint.load_newest(open_storage(str(begun)), pytest.fail)
+    assert list(saved) == [
+        "key",
+        "settings",
+        "data",
+        "network",
+        "optimizer",
+        "scaler",
+        "step",
+        "skipped",
+        "losses",
+        "unreadable",
+    ]
+    assert (saved["step"], saved["skipped"], len(saved["losses"]), saved["unreadable"]) == (2, 0, 2, [])
+    assert saved["settings"]["seed"] == settings(begun).seed
 
 
 @pytest.mark.parametrize(
@@ -350,7 +368,7 @@ def test_overwrite_does_not_begin_the_same_training_anew(trained, settings, tmp_
     stop_at(4, config)
     reporter = At(0, None)
     train(config, reporter)
-    assert any("going on from step 4" in line for line in reporter.lines)
+    assert any("resuming from step 4" in line for line in reporter.lines)
     assert train(config, Reporter(quiet=True)).up_to_date
 
 
