@@ -7,7 +7,7 @@ itself; our own tasks read files on a store, so that no connector is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -31,6 +31,12 @@ def conform(batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of ``schema`` in its order and exact types (mapInArrow and Parquet both require them)."""
     table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
     return table.select(schema.names).cast(schema)
+
+
+def with_columns(batch: pa.RecordBatch, schema: pa.Schema, found: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """``batch`` with further or other columns, in the order of ``schema`` and with no column beside it."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | dict(found)
+    return pa.RecordBatch.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 
 def write_parquet(stream: NewFile | BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -83,6 +89,16 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
 
     partitions = min(len(filled), spark.sparkContext.defaultParallelism)
     return spark.range(0, len(filled), 1, partitions).mapInArrow(read, types)
+
+
+def rewritten(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> tuple[DataFrame, list[FileRecord]]:
+    """Write a frame once and read it back, for several readers: Spark would compute it anew for each.
+
+    Nothing else stays in ``folder``.
+    """
+    files = write_table(frame, storage, folder, schema)
+    storage.sweep(folder, {record.path for record in files})
+    return read_table(frame.sparkSession, storage, files, schema), files
 
 
 def scan(

@@ -32,7 +32,7 @@ from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
-from pipeline.core.tables import by_place, only_row, read_table, spark_schema
+from pipeline.core.tables import by_place, only_row, read_table, spark_schema, with_columns
 from pipeline.stages.export.corpus import publish_corpus, recover_swap
 from pipeline.stages.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
@@ -143,10 +143,7 @@ def _verify(storage: Storage, schema: pa.Schema, batches: Iterator[pa.RecordBatc
         for data, sha256 in zip(read_pictures(storage, places), batch["image_sha256"].to_pylist(), strict=True):
             whole = data is not None and hashlib.sha256(data).hexdigest() == sha256
             outcomes.append("ok" if whole else Reason.IMAGE_BYTES_LOST.value)
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {
-            "outcome": pa.array(outcomes, pa.string())
-        }
-        yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        yield with_columns(batch, schema, {"outcome": pa.array(outcomes, pa.string())})
 
 
 def _shard_writer(
