@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "pairmill: error: environment_invalid: $(PYTHON) is no Python 3.11, 3.12 or 3.13; install one, or name it: make PYTHON=... setup" >&2; exit 2; }
 	@bash conf/java.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
 	touch $(READY)
 
 demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all

