@@ -13,13 +13,13 @@ help: ## this list
 
 setup: $(READY) ## .venv with everything; Java 17 or newer must be there (as root, apt-get installs it)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt conf/setup.sh
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "pairmill: error: environment_invalid: $(PYTHON) is no Python 3.11, 3.12 or 3.13; install one, or name it: make PYTHON=... setup" >&2; exit 2; }
 	@bash conf/java.sh
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
-	touch $(READY)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@bash conf/setup.sh $(BIN)/python
+	@touch $(READY)
 
 demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all
 	$(BIN)/pairmill demo --run $(DEMO_RUN)
