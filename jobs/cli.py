@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -214,9 +215,10 @@ def predict(
 @app.command()
 def demo(
     run: RunFolder = "demo-run",
+    full: Annotated[bool, typer.Option("--full", help="three times the pictures, twice the minutes")] = False,
     sets: Sets = None,
-    scenes: Annotated[int, typer.Option(min=1, help="good scenes on the hosts of the first corpus")] = 1500,
-    steps: Annotated[int, typer.Option(min=2, help="steps of each training")] = 180,
+    scenes: Annotated[int | None, typer.Option(min=1, help="good scenes on the hosts of the first corpus")] = None,
+    steps: Annotated[int | None, typer.Option(min=2, help="steps of each training")] = None,
     seed: Annotated[int, typer.Option(help="seed of the small web")] = 0,
     log: Log = "text",
     debug: Debug = False,
@@ -224,9 +226,11 @@ def demo(
     """Serve a small web, build a corpus, train on it, filter a second corpus with that model, and measure it all."""
     require_extra("demo")
     from pipeline.demo.run import run_demo
+    from pipeline.demo.size import FULL, SMALL
 
-    console = Console(highlight=False)
-    run_demo(run, sets or [], scenes=scenes, steps=steps, seed=seed, reporter=Reporter(log), console=console)
+    size = FULL if full else SMALL
+    size = replace(size.scaled(scenes) if scenes else size, steps=steps or size.steps)
+    run_demo(run, size, sets or [], seed, Reporter(log), Console(highlight=False))
 
 
 def main(command: str | None = None) -> NoReturn:
