@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt conf/setup.sh
 demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all: 4 minutes
 	$(BIN)/pairmill demo --run $(DEMO_RUN)
 
-demo-full: setup ## the same on three times the pictures, trained longer: 8 minutes
+demo-full: setup ## the same with corpora three times as large, trained longer: 8 minutes
 	$(BIN)/pairmill demo --full --run $(DEMO_FULL_RUN)
 
 test: setup lint ## everything but the long matrices, a file at a time in two processes

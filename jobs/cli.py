@@ -215,7 +215,7 @@ def predict(
 @app.command()
 def demo(
     run: RunFolder = "demo-run",
-    full: Annotated[bool, typer.Option("--full", help="three times the pictures, twice the minutes")] = False,
+    full: Annotated[bool, typer.Option("--full", help="corpora three times as large, twice the minutes")] = False,
     sets: Sets = None,
     scenes: Annotated[int | None, typer.Option(min=1, help="good scenes on the hosts of the first corpus")] = None,
     steps: Annotated[int | None, typer.Option(min=2, help="steps of each training")] = None,
