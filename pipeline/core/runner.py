@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core import verdict
 from pipeline.core.config import Kind, settings_key, settings_of
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 from pipeline.core.manifest import KeptRows, Manifest, publish, read_manifest
 from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.run import Run
@@ -91,7 +91,8 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
     kept = counts.get(None, 0)
     if rows_in != kept + sum(dropped.values()):
         raise StageError(
-            "ledger_mismatch", f"{stage.name}: {rows_in} {stage.unit}s in, {kept} kept, {sum(dropped.values())} dropped"
+            ErrorCode.LEDGER_MISMATCH,
+            f"{stage.name}: {rows_in} {stage.unit}s in, {kept} kept, {sum(dropped.values())} dropped",
         )
     _refuse_too_many_errors(stage, counts.get(CoreReason.RULE_ERROR.value, 0), rows_in)
     files["ledger"] = write_table(verdict.ledger(judged, stage.key), run.storage, f"{stage.name}/ledger", LEDGER)
@@ -128,7 +129,9 @@ def _refuse_too_many_errors(stage: Stage[Any], errors: int, rows_in: int) -> Non
     if errors >= LEAST_ERRORS and errors > MOST_ERRORS_SHARE * rows_in:
         share = f"{errors:,} of {rows_in:,} {stage.unit}s (limit {MOST_ERRORS_SHARE:.0%})"
         what = f"{stage.name}: measuring raised on {share}"
-        raise StageError("too_many_errors", f"{what}: a fault of pairmill or of a library; the last result stands")
+        raise StageError(
+            ErrorCode.TOO_MANY_ERRORS, f"{what}: a fault of pairmill or of a library; the last result stands"
+        )
 
 
 def make_plan(stage: Stage[Any], run: Run) -> Plan:

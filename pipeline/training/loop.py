@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from pipeline.core.config import Kind, settings_of
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.lock import run_lock
 from pipeline.core.progress import Done, Reporter
 from pipeline.core.storage import Storage, open_storage
@@ -55,7 +55,7 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     ``loss_nonfinite``, ``too_many_errors``, ``shard_unreadable``, ``device_out_of_memory``. `Stopped` after a signal.
     """
     if not config.output or "://" in config.output:
-        raise InputError("output_unwritable", f"output is {config.output!r}; give a local folder for the model")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"output is {config.output!r}; give a local folder for the model")
     world = World.of_environment()
     device = _device(config, world)
     sources = find_sources(config.data, config.images, config.verify)
@@ -76,7 +76,9 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
         world.wait_for_first()
         result = finished(output, storage, name, up_to_date=False)
         if result is None:
-            raise StageError("rank_failed", f"process {world.rank} does not see {config.output}; all must share it")
+            raise StageError(
+                ErrorCode.RANK_FAILED, f"process {world.rank} does not see {config.output}; all must share it"
+            )
         return result
 
 
@@ -213,7 +215,7 @@ class Training:
         """N6: InputError ``resume_mismatch`` where the checkpoint is another training's."""
         if begun["key"] != self.name.key:
             raise InputError(
-                "resume_mismatch",
+                ErrorCode.RESUME_MISMATCH,
                 f"{self.config.output} holds a training begun with other settings or data "
                 f"({self.name.difference(begun['settings'], begun['data'])}); choose another output, or set overwrite",
             )
@@ -238,7 +240,7 @@ class Training:
     def _require_finite(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
             raise StageError(
-                "loss_nonfinite",
+                ErrorCode.LOSS_NONFINITE,
                 f"loss is {loss} at step {step + 1}; lower learning_rate, or look at the samples of the batch: "
                 + " ".join(self.batches.keys(step)),
             )
@@ -248,7 +250,7 @@ class Training:
         self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
         if self.skipped > (MAX_SKIPPED_IN_A_ROW - 1 if self.scaler.is_enabled() else 0):
             raise StageError(
-                "loss_nonfinite",
+                ErrorCode.LOSS_NONFINITE,
                 f"gradient norm is {norm} at step {step + 1}, {self.skipped} steps in a row; lower learning_rate, or "
                 "look at the samples of the batch: " + " ".join(self.batches.keys(step)),
             )
@@ -259,7 +261,7 @@ class Training:
             yield
         except torch.OutOfMemoryError as error:
             raise StageError(
-                "device_out_of_memory",
+                ErrorCode.DEVICE_OUT_OF_MEMORY,
                 f"step {self.step + 1} with batch_size {self.config.batch_size} on {self.world.size} device(s) in "
                 f"{self.config.precision} does not fit into {self.device}; lower batch_size, or take more devices",
             ) from error
@@ -317,17 +319,22 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def _device(config: TrainConfig, world: World) -> torch.device:
     """N15: what was asked for, or an error; only ``auto`` may choose."""
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device_unavailable", "device is cuda and there is no GPU here; set device=cpu or auto")
+        raise InputError(
+            ErrorCode.DEVICE_UNAVAILABLE, "device is cuda and there is no GPU here; set device=cpu or auto"
+        )
     if config.device == "cpu" or not torch.cuda.is_available():
         if config.precision != "fp32":
-            raise InputError("device_unavailable", f"precision {config.precision} needs a GPU; set precision=fp32")
+            raise InputError(
+                ErrorCode.DEVICE_UNAVAILABLE, f"precision {config.precision} needs a GPU; set precision=fp32"
+            )
         return torch.device("cpu")
     if world.local_rank >= torch.cuda.device_count():
         raise InputError(
-            "device_unavailable", f"process {world.local_rank} finds {torch.cuda.device_count()} GPUs; start as many"
+            ErrorCode.DEVICE_UNAVAILABLE,
+            f"process {world.local_rank} finds {torch.cuda.device_count()} GPUs; start as many",
         )
     if config.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise InputError("device_unavailable", "this GPU has no bf16; set precision=fp16 or fp32")
+        raise InputError(ErrorCode.DEVICE_UNAVAILABLE, "this GPU has no bf16; set precision=fp16 or fp32")
     return torch.device("cuda", world.local_rank)
 
 
@@ -340,7 +347,7 @@ def _held(output: Path, storage: Storage, world: World, reporter: Reporter) -> I
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError("output_unwritable", f"output {output}: {error.strerror}") from None
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"output {output}: {error.strerror}") from None
     with run_lock(storage, reporter.line):
         yield
 
@@ -349,12 +356,13 @@ def _require_enough(index: Index, config: TrainConfig, world: World) -> None:
     """N9, N11, N12: before the first step."""
     if len(index) < config.batch_size:
         raise InputError(
-            "dataset_too_small",
+            ErrorCode.DATASET_TOO_SMALL,
             f"{len(index):,} samples do not fill a batch of {config.batch_size:,}; give more data, or lower batch_size",
         )
     if config.batch_size % world.size:
         raise InputError(
-            "config_invalid", f"batch_size {config.batch_size} cannot be shared evenly by {world.size} processes"
+            ErrorCode.CONFIG_INVALID,
+            f"batch_size {config.batch_size} cannot be shared evenly by {world.size} processes",
         )
     _require_readable(set(index.unreadable), len(index))
 
@@ -362,7 +370,7 @@ def _require_enough(index: Index, config: TrainConfig, world: World) -> None:
 def _require_readable(unreadable: set[str], samples: int) -> None:
     if len(unreadable) > MAX_UNREADABLE * samples:
         raise StageError(
-            "too_many_errors",
+            ErrorCode.TOO_MANY_ERRORS,
             f"{len(unreadable):,} of {samples:,} samples cannot be read (limit {MAX_UNREADABLE:.1%}), such as "
             f"{min(unreadable)}; mend or leave out the shards they are in",
         )

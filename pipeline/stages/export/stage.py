@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core import verdict
 from pipeline.core.config import Field, Measure, Operate, StageConfig
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
@@ -73,7 +73,7 @@ class Export(Stage[Config]):
         recover_swap(run.storage)
         if "corpus" in run.storage.entries() and not run.storage.exists(MANIFEST):
             raise InputError(
-                "output_exists",
+                ErrorCode.OUTPUT_EXISTS,
                 f"{run.storage.where('corpus')} was not written by pairmill; move it away or choose another --run",
             )
 
@@ -97,7 +97,9 @@ class Export(Stage[Config]):
         """Write the shards of the kept rows and put them in place of the last corpus."""
         config: Config = run.config_of(self.name)
         if manifest.kept < config.min_pairs:
-            raise StageError("too_few_pairs", f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}")
+            raise StageError(
+                ErrorCode.TOO_FEW_PAIRS, f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}"
+            )
         if not manifest.kept:
             run.reporter.line("export: no pair is left; the corpus is empty")
         schema = run.schema(self.name)

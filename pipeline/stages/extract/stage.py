@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import Part, commit, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
@@ -74,7 +74,9 @@ class Extract(Stage[Config]):
                 names |= set(run.spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
         parts = [part for part in committed(run.storage, self.name) if part.name in names]
         if len(parts) != len(names):
-            raise StageError("stage_failed", f"{len(names) - len(parts)} parts of extract are gone; run build again")
+            raise StageError(
+                ErrorCode.STAGE_FAILED, f"{len(names) - len(parts)} parts of extract are gone; run build again"
+            )
         found = read_table(run.spark, run.storage, files_of(parts, "rows"), ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
         shards = shards_of(splits)
@@ -115,7 +117,7 @@ def _require_fields(config: Config) -> None:
     if (config.sha256_column or config.boxes_column) and (others := formats.difference(WITH_FIELDS)):
         name = "boxes_column" if config.boxes_column else "sha256_column"
         text = f"extract.{name} names a column, and {', '.join(sorted(others))} has none; leave it empty"
-        raise InputError("config_invalid", text)
+        raise InputError(ErrorCode.CONFIG_INVALID, text)
 
 
 def _splits(config: Config) -> tuple[Split, ...]:

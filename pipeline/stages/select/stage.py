@@ -31,7 +31,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.core.config import Field, Measure, StageConfig
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Compare, Rule, col
 from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
@@ -93,9 +93,11 @@ class Select(Stage[Config]):
         if not _is_capped(config):
             return
         if config.balance_t and config.balance_tail_share:
-            raise InputError("config_invalid", "select.balance_t and balance_tail_share are both set: choose one")
+            raise InputError(
+                ErrorCode.CONFIG_INVALID, "select.balance_t and balance_tail_share are both set: choose one"
+            )
         if not run.config_of("text").balance_queries:
-            raise InputError("config_invalid", "select.balance_t needs text.balance_queries, the list: set it")
+            raise InputError(ErrorCode.CONFIG_INVALID, "select.balance_t needs text.balance_queries, the list: set it")
 
     def measure(self, rows: Mapping[str, DataFrame], config: Config, run: Run, measure_key: str) -> Measured:
         """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
