@@ -21,6 +21,7 @@ from pipeline.core.run import Run
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.verdict import REASON
 from schemas.attach import ADDS
+from schemas.fields import OK
 from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
 
 
@@ -49,7 +50,7 @@ class Attach(Stage[Config]):
         fetched = _verdicts(run, "fetch")
         clustered = _verdicts(run, "dedup").withColumnRenamed("verdict", "dedup_verdict")
         images = run.rows("dedup").select("url_id", *IMAGE_COLUMNS)
-        verdict = F.when(F.col("verdict") == "ok", F.col("dedup_verdict")).otherwise(F.col("verdict"))
+        verdict = F.when(F.col("verdict") == OK, F.col("dedup_verdict")).otherwise(F.col("verdict"))
         pairs = rows["text"].select(*PAIR_COLUMNS, *CHOICE_COLUMNS)
         joined = pairs.join(fetched, "url_id", "left").join(clustered, "url_id", "left").join(images, "url_id", "left")
         return Measured(joined.withColumn("image_verdict", verdict).select(*self.carries, *ADDS.names))
@@ -61,10 +62,10 @@ class Attach(Stage[Config]):
     def rules(self, config: Config) -> list[Rule]:
         """A pair goes where its image goes."""
         verdict = col("image_verdict")
-        return [Rule(Reason.IMAGE_DROPPED, when=verdict != "ok", value=verdict, detail=verdict)]
+        return [Rule(Reason.IMAGE_DROPPED, when=verdict != OK, value=verdict, detail=verdict)]
 
 
 def _verdicts(run: Run, stage: str) -> DataFrame:
     reason = F.col(REASON)
-    verdict = F.when(reason.isNull(), F.lit("ok")).otherwise(F.concat(F.lit(f"{stage}/dropped/"), reason))
+    verdict = F.when(reason.isNull(), F.lit(OK)).otherwise(F.concat(F.lit(f"{stage}/dropped/"), reason))
     return run.judged(stage).select("url_id", verdict.alias("verdict"))

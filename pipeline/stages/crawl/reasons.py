@@ -10,7 +10,6 @@ from enum import StrEnum
 
 from pipeline.web.reasons import NetReason
 
-OK = "ok"
 NETWORK = tuple(reason for reason in NetReason if not reason.startswith("optout_"))
 
 
