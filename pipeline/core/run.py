@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.core import verdict
-from pipeline.core.config_files import dump_yaml
+from pipeline.core.config_files import dump_yaml, unknown
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.lock import run_lock
 from pipeline.core.manifest import Manifest, read_manifest
@@ -95,8 +95,7 @@ class Run:
         for rule in rules:
             if rule.stage not in self.stages:
                 raise InputError(
-                    ErrorCode.CONFIG_INVALID,
-                    f"rules: {rule.name}: no stage {rule.stage}; there are: {', '.join(self.stages)}",
+                    ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: {unknown('stage', rule.stage, self.stages)}"
                 )
             if self.is_off(rule.stage):
                 raise InputError(
