@@ -67,7 +67,7 @@ class PairmillError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(code, text)  # both in args, so that the error survives pickling between Spark processes
         self.code = code
         self.text = text

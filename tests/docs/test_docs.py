@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from jobs.cli import app
 from pipeline import stages_doc
+from pipeline.audit import FindingCode
 from pipeline.core.config import kind_of
 from pipeline.core.errors import ErrorCode
 from pipeline.funnel import STAGES, Config
@@ -180,6 +181,19 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     _, _, section = text_of("docs/faults.md").partition("## Exit codes")
     listed = [cells[0] for cells in table_rows(section)][1:]
     assert sorted(listed) == sorted(ErrorCode)
+
+
+def test_every_error_has_a_code_of_the_enum_and_every_code_is_used() -> None:
+    errors, literal, named = {"InputError", "StageError", "ProcessLost"}, set(), {code.name for code in FindingCode}
+    for file in (file for top in ("pipeline", "jobs") for file in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "ErrorCode":
+                named.add(node.attr)
+            is_error = isinstance(node, ast.Call) and getattr(node.func, "id", "") in errors
+            if is_error and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+                literal.add(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert literal == set()
+    assert named == set(ErrorCode.__members__)
 
 
 def test_every_reason_of_a_fault_is_one_that_a_stage_or_a_command_gives() -> None:

@@ -58,7 +58,11 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
         (["--preset", "nosuch"], "config_invalid: unknown preset nosuch; choose from demo, "),
         (["--preset", "metclip"], "unknown preset metclip; choose from demo, metaclip, wit; did you mean metaclip?"),
         (["--set", "crawl.seeds=[http://a.test/]", "--set", "extract.inputs=[x]"], "config_invalid:"),
-        (["--until", "nosuch"], "config_invalid: no stage nosuch; there are: crawl, extract"),
+        (["--until", "nosuch"], "config_invalid: unknown stage nosuch; choose from crawl, extract"),
+        (
+            ["--until", "exprot"],
+            "crawl, extract, text, fetch, dedup, attach, clip, select, export; did you mean export?",
+        ),
         (["--set", "extract.inputs=[nosuch.warc.gz]"], "input_missing:"),
         (["--set", "crawl.seeds=[http://a.test/]"], "config_invalid: web.contact is"),
     ],

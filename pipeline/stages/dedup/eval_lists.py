@@ -23,7 +23,8 @@ from pipeline.copies.signature import CopyLimits, signatures_of, telling
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.dedup.join import block_masks
 from pipeline.vision.child import ImageChild
-from pipeline.vision.settings import OK, ImageSettings
+from pipeline.vision.settings import ImageSettings
+from schemas.fields import OK
 from schemas.hashes import HASHES
 
 NOT_MET = -1

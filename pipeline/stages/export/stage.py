@@ -36,6 +36,7 @@ from pipeline.core.tables import by_place, only_row, read_table, spark_schema, w
 from pipeline.stages.export.corpus import publish_corpus, recover_swap
 from pipeline.stages.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
+from schemas.fields import OK
 from schemas.pairs import CLUSTER_COLUMNS, PAIR_COLUMNS
 
 PREFIX_DIGITS = 4  # hex digits of pair_id by which rows are numbered in parallel: 65,536 runs
@@ -142,7 +143,7 @@ def _verify(storage: Storage, schema: pa.Schema, batches: Iterator[pa.RecordBatc
         outcomes = []
         for data, sha256 in zip(read_pictures(storage, places), batch["image_sha256"].to_pylist(), strict=True):
             whole = data is not None and hashlib.sha256(data).hexdigest() == sha256
-            outcomes.append("ok" if whole else Reason.IMAGE_BYTES_LOST.value)
+            outcomes.append(OK if whole else Reason.IMAGE_BYTES_LOST.value)
         yield with_columns(batch, schema, {"outcome": pa.array(outcomes, pa.string())})
 
 

@@ -29,10 +29,11 @@ from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
 from pipeline.core.tables import each_once, read_table, write_file
 from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.inputs import Split, find_inputs
-from pipeline.stages.extract.reasons import OK, Reason
+from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.split_rows import batched, extract_split
 from pipeline.stages.extract.warc import read_warc
 from schemas.extract import ADDS
+from schemas.fields import OK
 
 ROWS_FOLDER = "extract/parts/rows"
 LISTED = ("listed_sha256s", "boxes")
