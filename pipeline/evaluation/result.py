@@ -26,7 +26,7 @@ from pipeline.vision.clip_model import ClipModel
 
 @dataclass(frozen=True)
 class Result:
-    """Figures, and the digests of what they belong to. ``overlap``: test pictures that training data has too."""
+    """Figures, and the digests of what they belong to. ``overlap``: test images that training data has too."""
 
     task: str
     model: str
@@ -55,7 +55,7 @@ def evaluate_retrieval(
     training_data: Sequence[str] = (),
     require_clean: bool = False,
 ) -> Result:
-    """Retrieval over corpora, tars or lists. ``training_data`` is searched for pictures of the test set (V10).
+    """Retrieval over corpora, tars or lists. ``training_data`` is searched for images of the test set (V10).
 
     InputError as `find_sources` and `retrieval`; StageError ``too_many_errors``, ``embedding_nonfinite``, with
     ``require_clean`` ``eval_overlap``.
@@ -75,7 +75,7 @@ def evaluate_retrieval(
 def evaluate_zero_shot(
     model: ClipModel, folder: Path, classes: Path | None = None, templates: Sequence[str] = TEMPLATES
 ) -> Result:
-    """Zero-shot over a folder with a folder of pictures for each class.
+    """Zero-shot over a folder with a folder of images for each class.
 
     Class names are those of the folders, or the lines of ``classes``, one for each folder in their sorted order.
     InputError: ``input_missing``, ``labels_invalid``, ``dataset_too_small``.

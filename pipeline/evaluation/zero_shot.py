@@ -1,8 +1,8 @@
-"""Zero-shot classification: the class whose description lies nearest to the picture.
+"""Zero-shot classification: the class whose description lies nearest to the image.
 
 Source: Radford et al., 2021, section 3.1: each class is the mean of the embeddings of its name in several templates.
 
-Shapes: N pictures, R those that can be read, C classes, D embedding.
+Shapes: N images, R those that can be read, C classes, D embedding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEMPLATES = ("a photo of a {}.",)
 class ZeroShot:
     pictures: int
     classes: int
-    unreadable: int  # pictures; they count as wrong
+    unreadable: int  # images; they count as wrong
     top1: Estimate
     top5: Estimate
     mean_per_class: float  # top-1, each class counting the same
@@ -41,7 +41,7 @@ def zero_shot(
     class_names: Sequence[str],
     templates: Sequence[str] = TEMPLATES,
 ) -> ZeroShot:
-    """Top-1 and top-5 of pictures whose classes are ``labels``, numbers of ``class_names``.
+    """Top-1 and top-5 of images whose classes are ``labels``, numbers of ``class_names``.
 
     InputError ``labels_invalid``, ``dataset_too_small``; StageError ``too_many_errors``, ``embedding_nonfinite``.
     """
