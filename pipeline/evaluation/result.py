@@ -107,7 +107,7 @@ def _retrieval_lines(figures: Retrieval) -> list[str]:
         return f"{direction:<14} R@{recall.k:<3} {_estimate(recall.recall)}  chance {recall.chance:.1%}"
 
     return [
-        f"{figures.images:,} pictures, {figures.texts:,} texts, {figures.unreadable:,} unreadable",
+        f"{figures.images:,} images, {figures.texts:,} texts, {figures.unreadable:,} unreadable",
         *(line("image to text", recall) for recall in figures.image_to_text),
         *(line("text to image", recall) for recall in figures.text_to_image),
     ]
@@ -115,7 +115,7 @@ def _retrieval_lines(figures: Retrieval) -> list[str]:
 
 def _class_lines(figures: ZeroShot) -> list[str]:
     return [
-        f"{figures.pictures:,} pictures of {figures.classes:,} classes, {figures.unreadable:,} unreadable",
+        f"{figures.pictures:,} images of {figures.classes:,} classes, {figures.unreadable:,} unreadable",
         f"top-1           {_estimate(figures.top1)}  chance {figures.chance1:.1%}",
         f"top-5           {_estimate(figures.top5)}  chance {figures.chance5:.1%}",
         f"mean per class  {figures.mean_per_class:.1%}",

@@ -53,7 +53,7 @@ def retrieval(model: ClipModel, pictures: Iterable[Image.Image | None], captions
     texts = list(dict.fromkeys(caption for some in captions for caption in some))
     if len(captions) < 2 or len(texts) < 2:
         raise InputError(
-            "dataset_too_small", f"{len(captions)} pictures and {len(texts)} texts: retrieval needs two of each"
+            "dataset_too_small", f"{len(captions)} images and {len(texts)} texts: retrieval needs two of each"
         )
     image_RD, readable = embed_pictures(model, pictures)
     text_TD = model.encode_texts(texts)

@@ -49,7 +49,7 @@ def zero_shot(
     _check(labels_N, class_names, templates)
     image_RD, readable = embed_pictures(model, pictures)
     if len(readable) != len(labels_N):
-        raise InputError("labels_invalid", f"{len(labels_N):,} labels for {len(readable):,} pictures")
+        raise InputError("labels_invalid", f"{len(labels_N):,} labels for {len(readable):,} images")
     labels_R = labels_N[readable]
     scores_RC = cosines(image_RD, class_embeddings(model, class_names, templates))
     right_RC = np.arange(len(class_names)) == labels_R[:, None]
@@ -80,7 +80,7 @@ def _check(labels_N: np.ndarray, class_names: Sequence[str], templates: Sequence
     """V3, V6."""
     if len(labels_N) == 0 or len(class_names) < 2:
         raise InputError(
-            "dataset_too_small", f"{len(labels_N)} pictures of {len(class_names)} classes: that has no score"
+            "dataset_too_small", f"{len(labels_N)} images of {len(class_names)} classes: too few for a score"
         )
     if labels_N.min() < 0 or labels_N.max() >= len(class_names):
         raise InputError(
