@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipeline.core.config import Operate, StageConfig
-from pipeline.core.config_files import load_config
+from pipeline.core.config_files import load_config, unknown
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
@@ -82,7 +82,7 @@ def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bo
 def build(run: Run, until: str | None = None) -> list[Manifest]:
     """Bring the stages up to date, in order, up to and including ``until``. Bad input is found before work starts."""
     if until is not None and until not in BY_NAME:
-        raise InputError(ErrorCode.CONFIG_INVALID, f"no stage {until}; there are: {', '.join(BY_NAME)}")
+        raise InputError(ErrorCode.CONFIG_INVALID, unknown("stage", until, BY_NAME))
     if not run.config_of("crawl").seeds and not run.config_of("extract").inputs:
         raise InputError(
             ErrorCode.INPUT_MISSING, "no source: set crawl.seeds (URLs to start from) or extract.inputs (files)"

@@ -15,7 +15,7 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.core import verdict
-from pipeline.core.config_files import Dumpable, dump_yaml
+from pipeline.core.config_files import Dumpable, dump_yaml, unknown
 from pipeline.core.context import Context
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.lock import run_lock
@@ -112,8 +112,7 @@ class Run:
         for rule in rules:
             if rule.stage not in self.stages:
                 raise InputError(
-                    ErrorCode.CONFIG_INVALID,
-                    f"rules: {rule.name}: no stage {rule.stage}; there are: {', '.join(self.stages)}",
+                    ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: {unknown('stage', rule.stage, self.stages)}"
                 )
             if self.is_off(rule.stage):
                 raise InputError(

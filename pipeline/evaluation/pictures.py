@@ -1,6 +1,6 @@
-"""Pictures of a test set, decoded one after the other when a model asks for them.
+"""Images of a test set, decoded one after the other when a model asks for them.
 
-Shapes: N pictures, R those that can be read, D embedding.
+Shapes: N images, R those that can be read, D embedding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.vision.decode import decode
 from pipeline.vision.reasons import ImageRefused
 from pipeline.vision.untrusted import Limits, inspect
 
-MAX_UNREADABLE = 0.01  # of the pictures (V4)
+MAX_UNREADABLE = 0.01  # of the images (V4)
 
 
 def open_picture(data: bytes) -> Image.Image | None:
@@ -34,7 +34,7 @@ def open_picture(data: bytes) -> Image.Image | None:
 def embed_pictures(
     model: ClipModel, pictures: Iterable[Image.Image | None]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Embeddings [R, D] of the pictures that could be read, and which of all those are [N].
+    """Embeddings [R, D] of the images that could be read, and which of all those are [N].
 
     StageError ``too_many_errors`` where more than 1% could not.
     """
@@ -59,10 +59,10 @@ def embed_pictures(
 
 @dataclass(frozen=True)
 class Distinct:
-    """The distinct pictures of a test set, by their bytes, in order of the first sample that has them."""
+    """The distinct images of a test set, by their bytes, in order of the first sample that has them."""
 
     sha256: list[str]
-    captions: list[list[str]]  # of all samples of the picture
+    captions: list[list[str]]  # of all samples of the image
     read: Callable[[int], bytes]
 
     def pictures(self) -> Iterator[Image.Image | None]:
@@ -70,7 +70,7 @@ class Distinct:
 
 
 def distinct(index: Index) -> Distinct:
-    """Samples of one picture made one: its captions are all right."""
+    """Samples of one image made one: its captions are all right."""
     captions: dict[str, list[str]] = {}
     first: list[int] = []
     for sample in range(len(index)):
@@ -83,6 +83,6 @@ def distinct(index: Index) -> Distinct:
 
 
 def overlap(test: Sequence[str], training: Index) -> int:
-    """How many of the pictures (sha256) are in ``training`` too (V10)."""
+    """How many of the images (sha256) are in ``training`` too (V10)."""
     wanted = set(test)
     return len(wanted & {hashlib.sha256(training.picture(sample)).hexdigest() for sample in range(len(training))})

@@ -1,4 +1,4 @@
-"""Which of some texts fits a picture: probabilities as in openai/CLIP's README."""
+"""Which of some texts fits an image: probabilities as in openai/CLIP's README."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pipeline.vision.clip_model import ClipModel
 
 
 class Prediction(TypedDict):
-    """Of one picture: each text with its probability among them."""
+    """Of one image: each text with its probability among them."""
 
     image: str
     probabilities: dict[str, float]
 
 
 def predict(model: ClipModel, paths: Sequence[Path], texts: Sequence[str], template: str = "{}") -> list[Prediction]:
-    """For each picture, in order. InputError: ``input_missing``, ``input_unreadable``, ``labels_invalid``."""
+    """For each image, in order. InputError: ``input_missing``, ``input_unreadable``, ``labels_invalid``."""
     if "{}" not in template:
         raise InputError(ErrorCode.LABELS_INVALID, f"the template {template!r} needs {{}} where the text goes")
     found = probabilities(model, list(_pictures(paths)), [template.format(text) for text in texts])
@@ -46,7 +46,7 @@ def probabilities(model: ClipModel, pictures: Sequence[Image.Image], texts: Sequ
 
 
 def print_table(predictions: Sequence[Prediction], console: Console) -> None:
-    """A row a picture and text, the likeliest first."""
+    """One row per image and text, the likeliest first."""
     table = Table("image", "probability", "text", box=None)
     for prediction in predictions:
         ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])

@@ -1,6 +1,6 @@
 """Is a right answer among the first k? Counted so that ties help nobody.
 
-Answers of equal score stand in any order with equal probability, and a query counts as the probability that a right one
+Answers of equal score are in any order with equal probability, and a query counts as the probability that a right one
 is among its first k. Constant scores thus come out at exactly chance, not at 100% (V7), and `chance` is just that.
 
 Shapes: Q queries, C candidates.

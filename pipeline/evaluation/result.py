@@ -28,7 +28,7 @@ F = TypeVar("F", Retrieval, ZeroShot)
 
 @dataclass(frozen=True)
 class Result(Generic[F]):
-    """Figures, and the digests of what they belong to. ``overlap``: test pictures that training data has too."""
+    """Figures, and the digests of what they belong to. ``overlap``: test images that training data has too."""
 
     task: str
     model: str
@@ -57,7 +57,7 @@ def evaluate_retrieval(
     training_data: Sequence[str] = (),
     require_clean: bool = False,
 ) -> Result[Retrieval]:
-    """Retrieval over corpora, tars or lists. ``training_data`` is searched for pictures of the test set (V10).
+    """Retrieval over corpora, tars or lists. ``training_data`` is searched for images of the test set (V10).
 
     InputError as `find_sources` and `retrieval`; StageError ``too_many_errors``, ``embedding_nonfinite``, with
     ``require_clean`` ``eval_overlap``.
@@ -77,7 +77,7 @@ def evaluate_retrieval(
 def evaluate_zero_shot(
     model: ClipModel, folder: Path, classes: Path | None = None, templates: Sequence[str] = TEMPLATES
 ) -> Result[ZeroShot]:
-    """Zero-shot over a folder with a folder of pictures for each class.
+    """Zero-shot over a folder with a folder of images for each class.
 
     Class names are those of the folders, or the lines of ``classes``, one for each folder in their sorted order.
     InputError: ``input_missing``, ``labels_invalid``, ``dataset_too_small``.
@@ -111,7 +111,7 @@ def _retrieval_lines(figures: Retrieval) -> list[str]:
         return f"{direction:<14} R@{recall.k:<3} {_estimate(recall.recall)}  chance {recall.chance:.1%}"
 
     return [
-        f"{figures.images:,} pictures, {figures.texts:,} texts, {figures.unreadable:,} unreadable",
+        f"{figures.images:,} images, {figures.texts:,} texts, {figures.unreadable:,} unreadable",
         *(line("image to text", recall) for recall in figures.image_to_text),
         *(line("text to image", recall) for recall in figures.text_to_image),
     ]
@@ -119,7 +119,7 @@ def _retrieval_lines(figures: Retrieval) -> list[str]:
 
 def _class_lines(figures: ZeroShot) -> list[str]:
     return [
-        f"{figures.pictures:,} pictures of {figures.classes:,} classes, {figures.unreadable:,} unreadable",
+        f"{figures.pictures:,} images of {figures.classes:,} classes, {figures.unreadable:,} unreadable",
         f"top-1           {_estimate(figures.top1)}  chance {figures.chance1:.1%}",
         f"top-5           {_estimate(figures.top5)}  chance {figures.chance5:.1%}",
         f"mean per class  {figures.mean_per_class:.1%}",

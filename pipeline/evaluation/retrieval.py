@@ -1,8 +1,8 @@
-"""Retrieval: find a picture's captions among all captions, and a caption's picture among all pictures.
+"""Retrieval: find an image's captions among all captions, and a caption's image among all images.
 
-R@k is the share of queries with a right answer among the first k. A picture may have several captions and a caption may
-stand on several pictures: any right one is a hit (V8). Equal captions are one candidate, so that none is punished for
-finding its twin. Queries of one picture are not independent; the interval takes them as if they were.
+R@k is the share of queries with a right answer among the first k. An image may have several captions and a caption may
+belong to several images: any right one is a hit (V8). Equal captions are one candidate, so that none is punished for
+finding its twin. Queries of one image are not independent; the interval takes them as if they were.
 
 Shapes: I images, R those that can be read, T distinct texts, D embedding; Q queries, C candidates.
 """
@@ -40,21 +40,21 @@ class Recall:
 class Retrieval:
     images: int
     texts: int  # distinct
-    unreadable: int  # pictures: none of their queries is a hit, and no query finds them
+    unreadable: int  # images: none of their queries is a hit, and no query finds them
     image_to_text: list[Recall]
     text_to_image: list[Recall]
 
 
 def retrieval(model: ClipModel, pictures: Iterable[Image.Image | None], captions: Sequence[Sequence[str]]) -> Retrieval:
-    """R@1, 5 and 10 both ways; ``captions`` has those of each picture, a picture is None where it does not decode.
+    """R@1, 5 and 10 both ways; ``captions`` has those of each image, an image is None where it does not decode.
 
-    InputError ``dataset_too_small`` below two pictures or two texts; StageError ``too_many_errors``,
+    InputError ``dataset_too_small`` below two images or two texts; StageError ``too_many_errors``,
     ``embedding_nonfinite``.
     """
     texts = list(dict.fromkeys(caption for some in captions for caption in some))
     if len(captions) < 2 or len(texts) < 2:
         raise InputError(
-            ErrorCode.DATASET_TOO_SMALL, f"{len(captions)} pictures and {len(texts)} texts: retrieval needs two of each"
+            ErrorCode.DATASET_TOO_SMALL, f"{len(captions)} images and {len(texts)} texts: retrieval needs two of each"
         )
     image_RD, readable = embed_pictures(model, pictures)
     text_TD = model.encode_texts(texts)

@@ -1,8 +1,8 @@
-"""Zero-shot classification: the class whose description lies nearest to the picture.
+"""Zero-shot classification: the class whose description lies nearest to the image.
 
 Source: Radford et al., 2021, section 3.1: each class is the mean of the embeddings of its name in several templates.
 
-Shapes: N pictures, R those that can be read, C classes, D embedding.
+Shapes: N images, R those that can be read, C classes, D embedding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEMPLATES = ("a photo of a {}.",)
 class ZeroShot:
     pictures: int
     classes: int
-    unreadable: int  # pictures; they count as wrong
+    unreadable: int  # images; they count as wrong
     top1: Estimate
     top5: Estimate
     mean_per_class: float  # top-1, each class counting the same
@@ -42,7 +42,7 @@ def zero_shot(
     class_names: Sequence[str],
     templates: Sequence[str] = TEMPLATES,
 ) -> ZeroShot:
-    """Top-1 and top-5 of pictures whose classes are ``labels``, numbers of ``class_names``.
+    """Top-1 and top-5 of images whose classes are ``labels``, numbers of ``class_names``.
 
     InputError ``labels_invalid``, ``dataset_too_small``; StageError ``too_many_errors``, ``embedding_nonfinite``.
     """
@@ -50,7 +50,7 @@ def zero_shot(
     _check(labels_N, class_names, templates)
     image_RD, readable = embed_pictures(model, pictures)
     if len(readable) != len(labels_N):
-        raise InputError(ErrorCode.LABELS_INVALID, f"{len(labels_N):,} labels for {len(readable):,} pictures")
+        raise InputError(ErrorCode.LABELS_INVALID, f"{len(labels_N):,} labels for {len(readable):,} images")
     labels_R = labels_N[readable]
     scores_RC = cosines(image_RD, class_embeddings(model, class_names, templates))
     right_RC = np.arange(len(class_names)) == labels_R[:, None]
@@ -82,7 +82,7 @@ def _check(labels_N: npt.NDArray[np.int64], class_names: Sequence[str], template
     """V3, V6."""
     if len(labels_N) == 0 or len(class_names) < 2:
         raise InputError(
-            ErrorCode.DATASET_TOO_SMALL, f"{len(labels_N)} pictures of {len(class_names)} classes: that has no score"
+            ErrorCode.DATASET_TOO_SMALL, f"{len(labels_N)} images of {len(class_names)} classes: too few for a score"
         )
     if labels_N.min() < 0 or labels_N.max() >= len(class_names):
         raise InputError(

@@ -28,8 +28,8 @@ class TrainResult:
 
     model: Path
     steps: int
-    samples: int  # that have a picture and a caption
-    unreadable: list[str]  # keys of those that have none, or whose picture does not decode
+    samples: int  # that have an image and a caption
+    unreadable: list[str]  # keys of those that have none, or whose image does not decode
     losses: list[float]
     data: str  # digest of the data
     sha256: str  # of model.pt

@@ -3,7 +3,7 @@
 Which samples a step takes, how each is cropped and which of its captions is drawn are pure functions of seed, epoch and
 key: no random state exists that a restart could lose, and threads and processes change nothing (N5, N19).
 
-An epoch is as many whole batches as the data fills; what is left over is another remainder in each epoch. Pictures are
+An epoch is as many whole batches as the data fills; what is left over is another remainder in each epoch. Images are
 resized once and kept in memory, as far as they fit, so that a small model on a CPU does not decode in every epoch.
 
 Shapes: B batch, S image size in pixels, L text length.
@@ -43,9 +43,9 @@ class Batch(NamedTuple):
     """One process's share of a step."""
 
     step: int
-    pixels_B3SS: Tensor  # uint8; black where the picture does not decode
+    pixels_B3SS: Tensor  # uint8; black where the image does not decode
     tokens_BL: Tensor
-    valid_B: Tensor  # False where the picture does not decode
+    valid_B: Tensor  # False where the image does not decode
 
 
 @lru_cache(maxsize=2)  # the epoch that is read and the one before or after
@@ -79,7 +79,7 @@ def resize(picture: Image.Image, shortest: int) -> npt.NDArray[np.uint8]:
 
 
 def random_crop(pixels_HW3: npt.NDArray[np.uint8], size: int, rng: Random) -> npt.NDArray[np.uint8]:
-    """A square of the picture at a random place: the only augmentation of CLIP (section 2.4)."""
+    """A square of the image at a random place: the only augmentation of CLIP (section 2.4)."""
     height, width, _ = pixels_HW3.shape
     top, left = (int(rng.random() * (side - size + 1)) for side in (height, width))
     return pixels_HW3[top : top + size, left : left + size]
@@ -117,7 +117,7 @@ class Batches:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def from_step(self, first: int, last: int) -> Iterator[Batch]:
-        """Steps ``first`` to ``last`` - 1; what a picture's reading raises is raised at its step."""
+        """Steps ``first`` to ``last`` - 1; what an image's reading raises is raised at its step."""
         ahead: deque[Callable[[], Batch]] = deque()
         for step in range(first, last):
             ahead.append(self._begin(step))
@@ -149,7 +149,7 @@ class Batches:
         )
 
     def _sample(self, sample: int, epoch: int) -> tuple[npt.NDArray[np.uint8] | None, str]:
-        """The crop [S, S, 3] and the caption of this epoch; no crop where the picture does not decode."""
+        """The crop [S, S, 3] and the caption of this epoch; no crop where the image does not decode."""
         captions = self._index.captions(sample)
         rng = Random(f"{self._seed}/{epoch}/{self._index.key(sample)}")
         caption = captions[int(rng.random() * len(captions))]
@@ -165,7 +165,7 @@ class Batches:
 
 
 class _Cache:
-    """Decoded pictures up to ``room`` bytes. The first that fit stay: every epoch asks for all, so age says nothing."""
+    """Decoded images up to ``room`` bytes. The first that fit stay: every epoch asks for all, so age says nothing."""
 
     def __init__(self, room: int) -> None:
         self._room = room

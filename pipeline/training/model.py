@@ -113,7 +113,7 @@ class Clip(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches and a class token, whose last state is the picture."""
+    """Patches and a class token, whose last state is the image."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Where pairs lie: corpora, WebDataset tars, JSON lists. Found and checked first, then indexed, then read in place.
 
-The index knows of every sample its key, its captions, and the file, offset and length of its picture; pictures
+The index knows of every sample its key, its captions, and the file, offset and length of its image; images
 themselves are read when they are needed. Samples are in order of key (then file, then offset), so nothing depends on
 the order or number of files. Captions are held in Arrow buffers: 10⁷ samples take about 1.5 GB.
 
@@ -69,11 +69,11 @@ def fingerprint(sources: Iterable[Source]) -> str:
 
 
 class Index:
-    """All samples of some sources, in order of key. Reading pictures is thread-safe."""
+    """All samples of some sources, in order of key. Reading images is thread-safe."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         """InputError: ``shard_mismatch``, ``input_unreadable``, ``input_schema``."""
-        self.unreadable: list[str] = []  # keys of samples that have no picture or no caption
+        self.unreadable: list[str] = []  # keys of samples that have no image or no caption
         self._files: list[Path] = []
         self._open = threading.local()
         tables = [pa.Table.from_pylist(list(self._rows(source)), _ROW) for source in sources]
@@ -98,7 +98,7 @@ class Index:
         return captions
 
     def picture(self, sample: int) -> bytes:
-        """The bytes of the sample's picture as they are stored. StageError ``shard_unreadable`` names the file."""
+        """The bytes of the sample's image as they are stored. StageError ``shard_unreadable`` names the file."""
         file, offset, size = (int(column[sample]) for column in self._places)
         path = self._files[file]
         try:
@@ -114,7 +114,7 @@ class Index:
         return data
 
     def _descriptor(self, file: int) -> int:
-        """Of the file that this thread has open: one at a time, since a list has a file for every picture."""
+        """Of the file that this thread has open: one at a time, since a list has a file for every image."""
         if getattr(self._open, "file", None) != file:
             stream = self._files[file].open("rb")
             if hasattr(self._open, "stream"):
@@ -211,7 +211,7 @@ def _read_json(path: Path) -> Any:
         raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is not JSON: {error}") from None
 
 
-# -- samples of a file: key, place of the picture (None: not there), captions
+# -- samples of a file: key, place of the image (None: not there), captions
 
 _Samples = Iterator[tuple[str, tuple[Path, int, int] | None, list[str]]]
 

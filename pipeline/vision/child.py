@@ -1,7 +1,7 @@
-"""Decoding in a guarded child: a picture that crashes the decoder, hangs it or eats memory costs itself alone.
+"""Decoding in a guarded child: an image that crashes the decoder, hangs it or eats memory costs itself alone.
 
-One child a task, which asks it about one picture at a time and gets columns and bytes back (pipeline.core.children).
-Import this where pictures are asked about; what decodes them is imported in the child alone.
+One child per task, which asks it about one image at a time and gets columns and bytes back (pipeline.core.children).
+Import this where images are asked about; what decodes them is imported in the child alone.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _REASONS = {
     Death.MEMORY: ImageReason.DECODE_TIMEOUT,  # what never ends in space, as what never ends in time (F31)
     Death.CRASH: ImageReason.DECODE_CRASH,
 }
-_KEEP_MEMORY = {  # glibc's: what was used for one picture stays for the next, or a third of the time is page faults
+_KEEP_MEMORY = {  # glibc's: what was used for one image stays for the next, or a third of the time is page faults
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
 
 
 class ImageChild(Child):
-    """``measure_image`` in a child process, started with the first picture and again after each death.
+    """``measure_image`` in a child process, started with the first image and again after each death.
 
     ``module`` is the program that runs there.
     """
@@ -42,7 +42,7 @@ class ImageChild(Child):
         super().__init__(module, msgspec.json.encode(settings).decode(), _KEEP_MEMORY)
 
     def measure(self, data: bytes, boxes: Sequence[float] = ()) -> MeasuredImage:
-        """What the bytes of one image say, and the stored picture or None. Never raises for what is in them."""
+        """What the bytes of one image say, and the stored image or None. Never raises for what is in them."""
         try:
             return msgspec.msgpack.decode(self.ask(_packed(data, boxes)), type=MeasuredImage)
         except ChildDied as died:
@@ -51,7 +51,7 @@ class ImageChild(Child):
 
 
 def _packed(data: bytes, boxes: Sequence[float]) -> bytes:
-    """One message: how many numbers, the numbers, the picture."""
+    """One message: how many numbers, the numbers, the image."""
     return struct.pack(f"<I{len(boxes)}d", len(boxes), *boxes) + data
 
 
@@ -73,14 +73,14 @@ def main() -> None:
             measured = measure_image(data, settings, boxes)
         except MemoryError:
             raise
-        except Exception as error:  # a fault of ours with this one picture never costs the others
+        except Exception as error:  # a fault of ours with this one image never costs the others
             from pipeline.core.rules import CoreReason  # with pyarrow, of which the child has no other use
 
             text = f"{type(error).__name__}: {error}"[:200]
             measured = MeasuredImage({"outcome": CoreReason.RULE_ERROR.value, "detail": text}, None)
         return msgspec.msgpack.encode(measured)
 
-    warm_up(settings)  # before the limits: they are for pictures
+    warm_up(settings)  # before the limits: they are for images
     serve(answer, CPU_S, MAX_BYTES)
 
 

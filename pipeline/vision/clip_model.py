@@ -1,4 +1,4 @@
-"""A CLIP model and what it makes of pictures and captions: the one place where checkpoints are read.
+"""A CLIP model and what it makes of images and captions: the one place where checkpoints are read.
 
 Nothing is downloaded. Of a file only the tensors are used: the network is OpenAI's (QuickGELU), built from the shapes
 of its weights. A pickle must load with ``weights_only=True``, which runs nothing in it. A TorchScript archive is opened

@@ -1,4 +1,4 @@
-"""From bytes to an upright picture in sRGB on white, as a browser would show it (docs/faults.md, F29 to F40).
+"""From bytes to an upright image in sRGB on white, as a browser would show it (docs/faults.md, F29 to F40).
 
 Only the first frame is decoded. A cut-off file is refused, never grey-filled: Pillow's tolerant loading stays off, it
 is process-wide. The readers are libjpeg-turbo, libpng, libwebp and Pillow's own GIF reader, under the limits of
@@ -41,7 +41,7 @@ class Decoded(NamedTuple):
 
 
 def decode(data: bytes, header: Header) -> Decoded:
-    """The whole picture, decoded to its last row; ImageRefused where that fails."""
+    """The whole image, decoded to its last row; ImageRefused where that fails."""
     try:
         picture = header.picture or open_picture(data, header.format)
         picture.load()
@@ -49,7 +49,7 @@ def decode(data: bytes, header: Header) -> Decoded:
         upright = turned(coloured, orientation_of(picture.info.get("exif")))
         plain = upright is picture and picture.mode in ("RGB", "L")
         return Decoded(_on_white(upright), plain)
-    except Exception as error:  # F29: one bad picture never costs another, whatever its decoder raises
+    except Exception as error:  # F29: one bad image never costs another, whatever its decoder raises
         raise refusal(error, data, header.format) from error
 
 
@@ -61,7 +61,7 @@ def orientation_of(exif: bytes | None) -> int:
     try:
         tags.load(exif)
         value = tags.get(_ORIENTATION)
-    except Exception:  # broken EXIF is ignored, the picture kept (F35)
+    except Exception:  # broken EXIF is ignored, the image kept (F35)
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1
 
@@ -73,12 +73,12 @@ def turned(picture: Image.Image, orientation: int) -> Image.Image:
 
 
 def is_sideways(orientation: int) -> bool:
-    """Whether width and height change places when the picture is turned."""
+    """Whether width and height change places when the image is turned."""
     return orientation >= 5
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:
-    """The same picture with 8 bits a channel and its colour profile applied; itself where there is nothing to do."""
+    """The same image with 8 bits per channel and its colour profile applied; itself where there is nothing to do."""
     if picture.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion has clipped instead of scaled
         picture = Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))
     profile = picture.info.get("icc_profile")

@@ -29,7 +29,7 @@ def measure_image(data: bytes, settings: ImageSettings, boxes: Sequence[float] =
     """Measure the bytes of one image as served; never raises for what is in them.
 
     ``outcome`` is "ok" or an ImageReason, whose ``detail`` says what was met; columns that could not be measured are
-    absent. Hashes and levels are those of the *stored* picture as Pillow decodes it, so that whoever holds the corpus
+    absent. Hashes and levels are those of the *stored* image as Pillow decodes it, so that whoever holds the corpus
     can compute them again; what is in ``boxes`` (pipeline.vision.blur) is blurred in it. An animation is its first
     frame, and ``detail`` says so. With ``settings.pdq`` there is a column more, of hash and quality, that no table has.
     """
@@ -68,7 +68,7 @@ def measure_image(data: bytes, settings: ImageSettings, boxes: Sequence[float] =
 
 
 def warm_up(settings: ImageSettings) -> None:
-    """Measure a blank picture: afterwards everything is imported, and compiled or loaded."""
+    """Measure a blank image: afterwards everything is imported, and compiled or loaded."""
     first = io.BytesIO()
     Image.new("RGB", (settings.size + 8, settings.size + 8)).save(first, "PNG")
     measure_image(first.getvalue(), settings)

@@ -31,7 +31,7 @@ def jpeg_of(picture: Image.Image, settings: ImageSettings) -> bytes:
 
 @cache
 def _resizer(settings: ImageSettings) -> Any:
-    """One a process. Imported here alone, where albumentations may not ask a registry for its newest version."""
+    """One per process. Imported here alone, where albumentations may not ask a registry for its newest version."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     from img2dataset import resizer
 

@@ -1,7 +1,7 @@
 """JPEG by libjpeg-turbo with no round trips: the pixels that Pillow gives, in less time.
 
 simplejpeg (MIT) is a thin layer on the library that Pillow and OpenCV are built with too; all three give equal pixels.
-Pillow takes a fifth longer for a 500-pixel photograph and a third longer for a stored picture, all of it copying.
+Pillow takes a fifth longer for a 500-pixel photograph and a third longer for a stored image, all of it copying.
 Whatever the library has any doubt about is left to Pillow, whose word counts: `decoded` says None.
 """
 

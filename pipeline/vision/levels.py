@@ -1,4 +1,4 @@
-"""What one look at the pixels of a picture gives: its grey twin, and how much there is to see in it.
+"""What one look at the pixels of an image gives: its grey twin, and how much there is to see in it.
 
 Colours are measured where perceptual hashes, which are grey, cannot see them: means over a 4x4 grid.
 """

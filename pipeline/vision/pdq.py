@@ -1,4 +1,4 @@
-"""PDQ: the 256-bit perceptual hash in which lists of known illegal pictures are exchanged.
+"""PDQ: the 256-bit perceptual hash in which lists of known illegal images are exchanged.
 
 Source: Meta, "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm", 2019. Luma, two passes of a
 box blur, one sample for each cell of a 64x64 grid, the 16x16 lowest frequencies but the constant ones, each against
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 BITS = 256
-LARGEST = 1024  # pixels of a side that are looked at; Meta's own tools make pictures smaller first, too
-LEAST_QUALITY = 50  # below, a picture has so little to see that its hash matches others by chance
+LARGEST = 1024  # pixels of a side that are looked at; Meta's own tools make images smaller first, too
+LEAST_QUALITY = 50  # below, an image has so little to see that its hash matches others by chance
 
 _BLOCKS, _KEYS = 16, 1 << 16
 _GRID, _LOW = 64, 16
@@ -25,7 +25,7 @@ _FREQUENCIES = np.sqrt(2 / _GRID) * np.cos(
 
 
 def pdq(picture: Image.Image) -> tuple[bytes, int]:
-    """The hash of an RGB picture (32 bytes, highest frequencies first) and its quality, 0 to 100."""
+    """The hash of an RGB image (32 bytes, highest frequencies first) and its quality, 0 to 100."""
     longest = max(picture.size)
     if longest > LARGEST:  # memory and time are those of pixels, and 64x64 samples are taken
         picture = picture.reduce(-(-longest // LARGEST))
@@ -74,7 +74,7 @@ class Index:
 
 
 def _sampled(luma: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The 64x64 samples of a picture; one of just this size is taken as it is."""
+    """The 64x64 samples of an image; one of just this size is taken as it is."""
     if luma.shape == (_GRID, _GRID):
         return luma
     for _ in range(2):

@@ -1,7 +1,7 @@
-"""The perceptual hash: imagehash.phash, bit for bit, of many pictures at a time.
+"""The perceptual hash: imagehash.phash, bit for bit, of many images at a time.
 
 32x32 grey, cosine transform, the 8x8 lowest frequencies against their median (Krawetz, "Looks like it", 2011; with
-hash_size 16: 64x64 and 16x16). What must be equal for equal bits even of blank pictures, where rounding errors decide:
+hash_size 16: 64x64 and 16x16). What must be equal for equal bits even of blank images, where rounding errors decide:
 Pillow's grey and its Lanczos (pipeline.vision.resample), and the transform of scipy.fftpack along one axis after the
 other. A matrix product in its place gives other bits. The time is in grey and Lanczos, and there it is saved.
 
@@ -27,14 +27,14 @@ from pipeline.vision.levels import grey_of
 from pipeline.vision.resample import lanczos, resized
 
 _MASK = 2**64 - 1
-_OVERSAMPLING = 4  # imagehash's highfreq_factor: side of the grey picture over side of the hash
+_OVERSAMPLING = 4  # imagehash's highfreq_factor: side of the grey image over side of the hash
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 _BATCH = 1024
 
 
 class Hashes(NamedTuple):
     """``phash``: 64 bits as a signed integer. ``phash_margin``: least distance of one of its coefficients from their
-    median; of a picture that says nothing (one colour, equal halves) it is 0, and rounding errors make the hash.
+    median; of an image that says nothing (one colour, equal halves) it is 0, and rounding errors make the hash.
     ``phash256``: the same with hash_size 16, 32 bytes."""
 
     phash: int
@@ -43,7 +43,7 @@ class Hashes(NamedTuple):
 
 
 def phash(images: Iterable[Image.Image | bytes]) -> npt.NDArray[np.uint64]:
-    """imagehash.phash of each picture [N]. Bytes are read as Pillow reads them, or OSError."""
+    """imagehash.phash of each image [N]. Bytes are read as Pillow reads them, or OSError."""
     small, found = (resized(_grey(image), 32, 32, lanczos) for image in images), [np.empty(0, np.uint64)]
     while batch := list(islice(small, _BATCH)):
         above, _ = _against_median(np.stack(batch))
@@ -52,12 +52,12 @@ def phash(images: Iterable[Image.Image | bytes]) -> npt.NDArray[np.uint64]:
 
 
 def phash_of(image: Image.Image | bytes) -> int:
-    """The phash of one picture as tables have it: signed, the first bit is the sign."""
+    """The phash of one image as tables have it: signed, the first bit is the sign."""
     return int(phash([image]).view(np.int64)[0])
 
 
 def hashes_of(grey: Bytes) -> Hashes:
-    """Both hashes of a grey picture [H, W]."""
+    """Both hashes of a grey image [H, W]."""
     grey = np.asfortranarray(grey)  # turned once for both: most pictures are resized columns first
     above, distance = _against_median(resized(grey, 32, 32, lanczos)[None])
     above256, _ = _against_median(resized(grey, 64, 64, lanczos)[None])
@@ -82,7 +82,7 @@ def from_hex(digits: str) -> int:
 
 
 def _against_median(grey: Bytes) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Of each small picture [N, side, side]: which low frequencies lie above their median, and how far from it."""
+    """Of each small image [N, side, side]: which low frequencies lie above their median, and how far from it."""
     side = grey.shape[1] // _OVERSAMPLING
     columns = scipy.fftpack.dct(grey, axis=1)[:, :side]
     low = scipy.fftpack.dct(columns, axis=2)[:, :, :side].reshape(len(grey), -1)

@@ -11,7 +11,7 @@ from enum import StrEnum
 class ImageReason(StrEnum):
     """A reason code; the network's reasons are in pipeline.web.reasons."""
 
-    # The bytes, before any decoder sees them. EMPTY_BODY is also the network's; it is here for pictures from archives.
+    # The bytes, before any decoder sees them. EMPTY_BODY is also the network's; it is here for images from archives.
     EMPTY_BODY = "empty_body"
     NOT_AN_IMAGE = "not_an_image"
     FORMAT_NOT_ALLOWED = "format_not_allowed"
@@ -23,7 +23,7 @@ class ImageReason(StrEnum):
     DECODE_TIMEOUT = "decode_timeout"
     DECODE_CRASH = "decode_crash"
 
-    # The picture.
+    # The image.
     BLOCKLISTED = "blocklisted"
     HASH_MISMATCH = "hash_mismatch"  # not the bytes whose sha256 the input lists
     BLANK_IMAGE = "blank_image"

@@ -1,6 +1,6 @@
 """Resizing, in Pillow's own fixed-point arithmetic: each output row is a weighted sum of input rows.
 
-One vectorised pass over rows does all the work; columns are made rows by turning the picture. With the same weights in
+One vectorised pass over rows does all the work; columns are made rows by turning the image. With the same weights in
 the same order of passes the result is Pillow's, bit for bit (`lanczos`: tests/vision/test_vision_phash.py), so the
 perceptual hashes can use it too. A 500-pixel photograph to 341x256 by area takes 0.35 ms of CPU where OpenCV's
 INTER_AREA, of which the result is within half a level, takes 1.2 ms; enlarging a thumbnail by Lanczos 0.35 ms instead
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pipeline.core.compiled import compiled
 from pipeline.vision.kernels import PRECISION_BITS, Int32s, Int64s, P, Pixels, weighted_rows
 
-LANCZOS_SUPPORT = 3.0  # input pixels to either side, or output pixels where the picture becomes smaller
+LANCZOS_SUPPORT = 3.0  # input pixels to either side, or output pixels where the image becomes smaller
 
 
 class Weights(NamedTuple):
@@ -35,9 +35,9 @@ WeightsOf = Callable[[int, int], Weights]
 def resized(pixels: P, width: int, height: int, weights_of: WeightsOf) -> P:
     """``pixels`` [H, W] as [height, width]; uint8, or uint32 for four channels of 8 bits each.
 
-    Rows before columns where the picture loses more than twice as many rows as columns, else columns first: Pillow 13
+    Rows before columns where the image loses more than twice as many rows as columns, else columns first: Pillow 13
     does so (before, it was always columns first), and rounds to 8 bits in between. ``area`` is ours alone:
-    rows first, so that the large picture need not be turned.
+    rows first, so that the large image need not be turned.
     """
     lost_height, lost_width = pixels.shape[0] - height, pixels.shape[1] - width
     if weights_of is area or lost_height > max(0, 2 * lost_width):
@@ -70,8 +70,8 @@ def _area(size: int, new_size: int) -> tuple[Int64s, npt.NDArray[np.float64]]:
 def area_of_half(size: int, new_size: int) -> Weights:
     """Weights on the ceil(size / 2) pixels of a half-size decoding for what ``area`` makes of all ``size`` pixels.
 
-    Halving in the cosine transform keeps what lies below half the frequencies, so Lanczos gives the large picture back
-    but for its finest detail; means of the half picture alone would blur it.
+    Halving in the cosine transform keeps what lies below half the frequencies, so Lanczos gives the large image back
+    but for its finest detail; means of the half image alone would blur it.
     """
     half = -(-size // 2)
     (first, means), (finer_first, finer) = _area(size, new_size), _lanczos(half, 2 * half)
@@ -106,7 +106,7 @@ def _lanczos(size: int, new_size: int) -> tuple[Int64s, npt.NDArray[np.float64]]
 
 
 def _places(first: Int64s, last: Int64s, size: int) -> tuple[Int64s, Int64s]:
-    """Starts [out] and places [out, taps] of as many taps as the widest row needs, all inside the picture."""
+    """Starts [out] and places [out, taps] of as many taps as the widest row needs, all inside the image."""
     taps = int((last - first).max())
     starts = np.minimum(first, size - taps)
     return starts, starts[:, None] + np.arange(taps)

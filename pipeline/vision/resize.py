@@ -1,11 +1,11 @@
-"""The stored picture: one decode, one resize, one JPEG.
+"""The stored image: one decode, one resize, one JPEG.
 
 Smaller by area, larger by Lanczos, as img2dataset does it; a JPEG that needs neither is stored untouched. Where the
-picture becomes at least HALVED_FROM times smaller, the JPEG is decoded at half size. Measured against full decode and
+image becomes at least HALVED_FROM times smaller, the JPEG is decoded at half size. Measured against full decode and
 OpenCV's INTER_AREA on the photographs of photos.tar (benchmarks/phash.py): from there on 95 % of them have 35 dB or
 more; at twice it would be 32 dB, so there it is not done.
 
-The picture is turned (EXIF) and converted to sRGB when it is small, for the price of few pixels.
+The image is turned (EXIF) and converted to sRGB when it is small, for the price of few pixels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stored(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Size of the resized picture, and of what it is cut or padded to: the same but for center_crop and border."""
+    """Size of the resized image, and of what it is cut or padded to: the same but for center_crop and border."""
 
     resized: Size
     framed: Size
@@ -48,7 +48,7 @@ class Sizes(NamedTuple):
 def store(data: bytes, header: Header, settings: ImageSettings, boxes: Sequence[float] = ()) -> Stored:
     """``data`` itself where it is a plain JPEG of a fitting size, else a JPEG; ImageRefused where decoding fails.
 
-    ``boxes`` are those of the upright picture; what is in them is blurred (pipeline.vision.blur).
+    ``boxes`` are those of the upright image; what is in them is blurred (pipeline.vision.blur).
     """
     if header.format == "jpeg" and not boxes and (stored := _store_jpeg(data, header, settings)):
         return stored
@@ -66,7 +66,7 @@ def store(data: bytes, header: Header, settings: ImageSettings, boxes: Sequence[
 
 
 def sizes_of(size: Size, settings: ImageSettings) -> Sizes:
-    """What becomes of a picture of ``size``, as img2dataset has it: small ones stay as they are without ``enlarge``."""
+    """What becomes of an image of ``size``, as img2dataset has it: small ones stay as they are without ``enlarge``."""
     side = max(size) if settings.mode in ("keep_ratio_largest", "border") else min(size)
     if settings.mode == "no" or (side <= settings.size and not settings.enlarge):
         return Sizes(size, size)
@@ -77,7 +77,7 @@ def sizes_of(size: Size, settings: ImageSettings) -> Sizes:
 
 
 def _store_jpeg(data: bytes, header: Header, settings: ImageSettings) -> Stored | None:
-    """The stored picture of a JPEG without doubts; None where Pillow is to decide, or img2dataset to resize."""
+    """The stored image of a JPEG without doubts; None where Pillow is to decide, or img2dataset to resize."""
     picture = header.picture or open_picture(data, header.format)
     orientation, profile = orientation_of(picture.info.get("exif")), picture.info.get("icc_profile")
     to_srgb = to_srgb_transform(profile, picture.mode) if profile else None
@@ -127,11 +127,11 @@ def _stored(data: bytes) -> Stored:
 
 
 def _converted(pixels: Pixels, to_srgb: ImageCms.ImageCmsTransform | None) -> Image.Image:
-    """``pixels`` [H, W] as a picture in sRGB."""
+    """``pixels`` [H, W] as an image in sRGB."""
     picture = Image.frombytes("RGB", pixels.shape[::-1], np.ascontiguousarray(pixels).tobytes(), "raw", "RGBX")
     return in_colours(picture, to_srgb) if to_srgb else picture
 
 
 def _pixels_of(picture: Image.Image) -> Pixels:
-    """An RGB picture as [H, W]."""
+    """An RGB image as [H, W]."""
     return np.frombuffer(bytearray(picture.tobytes("raw", "RGBX")), np.uint32).reshape(picture.height, picture.width)

@@ -14,7 +14,7 @@ Resizer = Literal["native", "img2dataset"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest picture that is decoded. Above 50 megapixels RGB alone takes 150 MB a task (docs/faults.md, F28)."""
+    """Largest image that is decoded. Above 50 megapixels RGB alone takes 150 MB per task (docs/faults.md, F28)."""
 
     max_pixels: int = 50_000_000
     max_side: int = 16_384
@@ -30,7 +30,7 @@ class ImageSettings:
     quality: int = 95
     enlarge: bool = False
     resizer: Resizer = "native"
-    pdq: bool = False  # whether PDQ is computed too, of the whole picture; for blocklists, never stored
+    pdq: bool = False  # whether PDQ is computed too, of the whole image; for blocklists, never stored
     limits: Limits = field(default_factory=Limits)
 
 

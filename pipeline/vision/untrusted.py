@@ -3,7 +3,7 @@
 The first bytes decide, not the header of the answer, not the extension. Only Pillow's JPEG, PNG, WebP and GIF readers
 are ever called, on demand its AVIF reader, each by name: nothing is sniffed by a plugin, SVG is never rendered, no
 outside program is started.
-Width and height come from the file's header, so a picture of 44 kB that would unpack to a gigabyte costs nothing.
+Width and height come from the file's header, so an image of 44 kB that would unpack to a gigabyte costs nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.vision.settings import Limits
 __all__ = ["Header", "Limits", "inspect", "open_picture", "refusal"]
 
 _READERS: dict[str, type[ImageFile]] = {
-    "jpeg": JpegImageFile,  # named directly it reads the first picture of an MPO and never its index
+    "jpeg": JpegImageFile,  # named directly it reads the first image of an MPO and never its index
     "png": PngImageFile,
     "webp": WebPImageFile,
     "gif": GifImageFile,
@@ -68,7 +68,7 @@ class Header:
 
 
 def inspect(data: bytes, limits: Limits) -> Header:
-    """The header of an allowed picture within ``limits``; ImageRefused for everything else."""
+    """The header of an allowed image within ``limits``; ImageRefused for everything else."""
     format_ = _format_of(data)
     if format_ not in _READERS or (format_ == "avif" and not limits.avif):
         raise ImageRefused(ImageReason.FORMAT_NOT_ALLOWED, format_)
@@ -82,7 +82,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
 
 
 def open_picture(data: bytes, format_: str) -> ImageFile:
-    """Pillow's picture with its header read and nothing decoded; ImageRefused where even the header is broken."""
+    """Pillow's image with its header read and nothing decoded; ImageRefused where even the header is broken."""
     if format_ == "png":
         data = _without_text(data)
     try:
@@ -138,7 +138,7 @@ _LARGEST_PROFILE = 4 * 2**20  # bytes unpacked; the largest printers' profiles a
 def _without_text(png: bytes) -> bytes:
     """``png`` without its text chunks and without a colour profile that is broken or unpacks to too much (F29).
 
-    Pillow would unpack them all and refuse the picture for the sum.
+    Pillow would unpack them all and refuse the image for the sum.
     """
     if not any(chunk in png for chunk in (*_TEXT_CHUNKS, b"iCCP")):
         return png

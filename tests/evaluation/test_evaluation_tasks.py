@@ -100,9 +100,9 @@ def test_unreadable_pictures_count_as_wrong_and_are_told(model, make_pictures):
     assert 0 <= classes.top1.value - found_classes.top1.value <= 1 / 150
     assert found_classes.top5.value == pytest.approx(149 / 150)
     pictures[8] = None
-    with pytest.raises(StageError, match="too_many_errors: 2 of 150 pictures"):
+    with pytest.raises(StageError, match="too_many_errors: 2 of 150 images"):
         retrieval(model, pictures, captions)
-    with pytest.raises(StageError, match="too_many_errors: 2 of 150 pictures"):
+    with pytest.raises(StageError, match="too_many_errors: 2 of 150 images"):
         zero_shot(model, pictures, labels, CAPTIONS[:3])
 
 
@@ -170,7 +170,7 @@ def test_pictures_of_the_training_data_are_counted_and_refused_on_request(
     assert evaluate_retrieval(model, [str(test)]).overlap is None
     assert evaluate_retrieval(model, [str(test)], training_data=[str(seen)]).overlap == 4
     assert evaluate_retrieval(model, [str(test)], training_data=[str(unseen)], require_clean=True).overlap == 0
-    with pytest.raises(StageError, match="eval_overlap: 4 of 10 test pictures"):
+    with pytest.raises(StageError, match="eval_overlap: 4 of 10 test images"):
         evaluate_retrieval(model, [str(test)], training_data=[str(seen)], require_clean=True)
 
 

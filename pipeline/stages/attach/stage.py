@@ -53,7 +53,7 @@ class Attach(Stage[Config]):
         fetched = _verdicts(context, "fetch")
         clustered = _verdicts(context, "dedup").withColumnRenamed("verdict", "dedup_verdict")
         images = context.rows("dedup").select("url_id", *IMAGE_COLUMNS)
-        verdict = F.when(F.col("verdict") == "ok", F.col("dedup_verdict")).otherwise(F.col("verdict"))
+        verdict = F.when(F.col("verdict") == OK, F.col("dedup_verdict")).otherwise(F.col("verdict"))
         pairs = context.kept("text").select(*PAIR_COLUMNS, *CHOICE_COLUMNS)
         joined = pairs.join(fetched, "url_id", "left").join(clustered, "url_id", "left").join(images, "url_id", "left")
         return Measured(joined.withColumn("image_verdict", verdict).select(*self.carries, *ADDS.names))
@@ -66,5 +66,5 @@ class Attach(Stage[Config]):
 
 def _verdicts(context: Context[Config], stage: str) -> DataFrame:
     reason = F.col(REASON)
-    verdict = F.when(reason.isNull(), F.lit("ok")).otherwise(F.concat(F.lit(f"{stage}/dropped/"), reason))
+    verdict = F.when(reason.isNull(), F.lit(OK)).otherwise(F.concat(F.lit(f"{stage}/dropped/"), reason))
     return context.judged(stage).select("url_id", verdict.alias("verdict"))
