@@ -57,7 +57,7 @@ KEPT_RIGHT = 0.99  # of the judge's right captions: what the moved threshold kee
 FEWER_PLACEHOLDERS = {"dedup.placeholder_images": 8, "dedup.placeholder_captions": 8}  # run B is that much smaller
 MAX_WARMUP = 150  # steps; a quarter of a short training
 MODEL_BATCH = 64
-# Many small jobs on few rows: compiling costs more than it saves. Half the processor time for the same rows.
+# Many small jobs on few rows: compiling well costs more than it saves.
 SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SMALL_JOBS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 

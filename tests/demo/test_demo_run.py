@@ -198,7 +198,8 @@ def test_the_loop_closes_at_small_size_and_a_second_call_finds_everything_done(
     ran = [step.stage for step in outcome.clip_filter.steps if step.ran]
     assert set(ran) <= {"clip", "select", "export"}
     assert all(step.same_measure_key for step in outcome.clip_filter.steps)
-    assert {step.measured for step in outcome.clip_filter.steps if step.stage != "select"} == {0}
+    before_select = [step for step in outcome.clip_filter.steps if step.stage not in ("select", "export")]
+    assert {step.measured for step in before_select} == {0}  # those two meet pairs that a lower threshold lets in
     corpora = sorted(tmp_path.glob("[ab]/corpus/*.tar"))
     written = {path: path.stat().st_mtime_ns for path in [*corpora, *tmp_path.glob("model-*/model.pt")]}
     assert len(written) >= 4
