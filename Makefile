@@ -7,22 +7,26 @@ READY := $(VENV)/.ready
 SPARK_35 := $(VENV)/spark-3.5
 WORKER_PYTHON ?=
 DEMO_RUN ?= demo-run
+DEMO_FULL_RUN ?= demo-full-run
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## .venv with everything; Java 17 or newer must be there (as root, apt-get installs it)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt conf/setup.sh
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "pairmill: error: environment_invalid: $(PYTHON) is no Python 3.11, 3.12 or 3.13; install one, or name it: make PYTHON=... setup" >&2; exit 2; }
 	@bash conf/java.sh
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $(READY)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@bash conf/setup.sh $(BIN)/python
+	@touch $(READY)
 
-demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all
+demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter the next one, measure it all: 4 minutes
 	$(BIN)/pairmill demo --run $(DEMO_RUN)
+
+demo-full: setup ## the same with corpora three times as large, trained longer: 8 minutes
+	$(BIN)/pairmill demo --full --run $(DEMO_FULL_RUN)
 
 test: setup lint ## everything but the long matrices, a file at a time in two processes
 	$(BIN)/python -m pytest -m "not long and not cluster" -n 2 --dist loadfile --no-loadscope-reorder
@@ -51,7 +55,7 @@ lint: setup ## format, ruff, mypy --strict over everything, the layers
 bench: setup ## every benchmark; prints one JSON line each
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
-clean: ## remove the environment, caches and demo-run; no other run
-	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove the environment, caches and the runs of both demos; no other run
+	rm -rf $(VENV) demo-run demo-full-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo test test-all test-cluster dist lint bench clean
+.PHONY: help setup demo demo-full test test-all test-cluster dist lint bench clean

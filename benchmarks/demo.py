@@ -19,8 +19,9 @@ from rich.console import Console
 
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.demo.run import run_demo
+from pipeline.demo.size import FULL
 from pipeline.funnel import STAGES
 
 
@@ -37,9 +38,9 @@ def figures(manifest: Manifest) -> dict[str, object]:
 def main() -> int:
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        run_demo(folder, [], scenes=None, seed=0, reporter=Reporter(quiet=True), console=Console(file=io.StringIO()))
+        run_demo(folder, FULL, [], 0, Reporter(quiet=True), Console(file=io.StringIO()))
         taken_s = time.perf_counter() - begun
-        manifests = [read_manifest(Storage.at(folder), stage.name) for stage in STAGES]
+        manifests = [read_manifest(open_storage(folder), stage.name) for stage in STAGES]
     print(
         json.dumps(
             {

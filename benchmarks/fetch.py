@@ -70,7 +70,7 @@ def ours(urls: list[str], folder: Path) -> None:
     import pyarrow as pa
 
     from pipeline.core.parts import committed, files_of
-    from pipeline.core.storage import Storage
+    from pipeline.core.storage import open_storage
     from pipeline.core.tables import read_file
     from pipeline.stages.export.shard import write_shard
     from pipeline.stages.fetch.config import Config
@@ -79,7 +79,7 @@ def ours(urls: list[str], folder: Path) -> None:
     from schemas.export import CORPUS
     from schemas.fetch import STORE
 
-    storage = Storage.at(str(folder / "run"))
+    storage = open_storage(str(folder / "run"))
     config = Config(image_size=SIDE, resize_mode="keep_ratio", enlarge=True, per_host=32, rate_per_host=0.0)
     port = int(urls[0].split("/")[2].rpartition(":")[2])
     web = WebConfig(contact="mailto:bench@pairmill.example", allow_networks=["127.0.0.0/8"], allow_ports=[port])

@@ -52,7 +52,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures
 from pipeline.core.spark import SparkConfig, spark_session
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import read_file
 from pipeline.stages.dedup.components import join_copies, node
 from schemas.dedup import COMPONENTS
@@ -121,7 +121,7 @@ def write_planted(n: int, path: Path) -> None:
 
 def join(spark: SparkSession, path: Path, folder: str) -> tuple[float, pa.Table, int]:
     """(seconds from the file to components, the components, edges)."""
-    begun, storage = time.perf_counter(), Storage.at(folder)
+    begun, storage = time.perf_counter(), open_storage(folder)
     joined = join_copies(spark.read.parquet(str(path)), storage, LIMITS)
     took = time.perf_counter() - begun
     components = read_file(storage, joined.components, COMPONENTS.names)

@@ -34,7 +34,7 @@ from pipeline.core.parts import committed
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
 from pipeline.core.spark import SparkConfig, spark_session
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.funnel import STAGES, Config
 from pipeline.smallweb.image_web import serving_images
 from pipeline.stages.fetch.spread import TO_ASK
@@ -71,7 +71,7 @@ def fetch(spark: SparkSession, folder: Path, port: int, lanes: int) -> int:
             "fetch": {"rate_per_host": RATE, "per_host": PER_HOST, "lanes": lanes, "part_images": 20},
         }
     )
-    run = Run(Storage.at(str(folder)), config, {stage.name: stage for stage in STAGES}, Reporter(quiet=True))
+    run = Run(open_storage(str(folder)), config, {stage.name: stage for stage in STAGES}, Reporter(quiet=True))
     hosts = [n // 2 % (HOSTS - 1) + 1 if n % 2 else 0 for n in range(IMAGES)]
     rows = [(f"{n:032x}", f"http://img{host}.example/{n}.jpg", 1, None) for n, host in enumerate(hosts)]
     fetch_all(spark.createDataFrame(rows, TO_ASK), [], run.context("fetch", "key"))

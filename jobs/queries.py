@@ -1,4 +1,4 @@
-"""`pairmill queries`: lists of queries for the balance of a corpus; also a script for spark-submit."""
+"""`pairmill queries`: lists of queries for the balance of a corpus."""
 
 from __future__ import annotations
 
@@ -7,41 +7,47 @@ from typing import Annotated
 
 import typer
 
-from pipeline.core.errors import InputError
+from jobs.command import add_job, examples, new_group, run_job
+from jobs.options import Debug
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.progress import Reporter
 
-queries = typer.Typer(name="queries", no_args_is_help=True, help="Make the list that a corpus is balanced over.")
+queries = new_group("queries", "Make the query list that a corpus is balanced over.")
 
 
-@queries.callback()
-def _group() -> None:
-    """Keeps `build` a command of its own: a group with one command would be that command."""
-
-
-@queries.command()
+@examples(
+    "pairmill queries build --output queries.parquet --wordnet /usr/share/wordnet --numbers",
+    "pairmill queries build --output queries.tsv --run runs/web --min-count 20",
+    "pairmill build --run runs/web --preset wit --set text.balance_queries=queries.parquet",
+)
 def build(
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="the list: .parquet or .tsv")],
-    wordnet: Annotated[Path | None, typer.Option(metavar="DIR", help="WordNet's database; all its lemmas")] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Output file, .parquet or .tsv.")],
+    wordnet: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="WordNet database folder; adds all lemmas.")
+    ] = None,
     texts: Annotated[
-        list[Path] | None, typer.Option("--texts", metavar="FILE", help="text to count words in, by lines; repeatable")
+        list[Path] | None,
+        typer.Option("--texts", metavar="FILE", help="Text file whose words are counted. Repeatable."),
     ] = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="DIR", help="count words in the captions that text keeps of a run")
+        str | None, typer.Option("--run", metavar="DIR", help="Run whose captions, as kept by text, are counted.")
     ] = None,
     titles: Annotated[
-        Path | None, typer.Option("--titles", metavar="FILE", help="a title a line, or title, tab, views")
+        Path | None,
+        typer.Option("--titles", metavar="FILE", help="File with one title per line, or title, tab, views."),
     ] = None,
-    numbers: Annotated[bool, typer.Option("--numbers", help="the numbers 0 to 99")] = False,
-    min_count: Annotated[int, typer.Option(min=1, help="fewest occurrences of a word or word pair")] = 100,
-    min_pmi: Annotated[float, typer.Option(help="least pointwise mutual information of a word pair, in bits")] = 7.0,
-    min_views: Annotated[int, typer.Option(min=0, help="fewest views of a title that has them")] = 70,
-    limit: Annotated[int, typer.Option(min=1, help="most entries")] = 500_000,
+    numbers: Annotated[bool, typer.Option("--numbers", help="Add the numbers 0 to 99.")] = False,
+    min_count: Annotated[int, typer.Option(min=1, help="Minimum occurrences of a word or word pair.")] = 100,
+    min_pmi: Annotated[float, typer.Option(help="Minimum pointwise mutual information of a word pair, in bits.")] = 7.0,
+    min_views: Annotated[int, typer.Option(min=0, help="Minimum views of a title, if given.")] = 70,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of entries.")] = 500_000,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of Spark; repeatable")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting of Spark, such as spark.master=local[4]. Repeatable."),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Debug = False,
 ) -> None:
-    """Build a list from WordNet, a text or a run's own captions, titles and numbers (docs/balance.md)."""
+    """Build a query list from WordNet, words of texts or captions, titles and numbers (docs/balance.md)."""
     from pyspark.sql import functions as F
 
     from pipeline import funnel
@@ -53,9 +59,9 @@ def build(
     from pipeline.stages.text.pii import NO_WORD, TOKEN
 
     if not (wordnet or texts or run or titles or numbers):
-        raise InputError("config_invalid", "no source: give --wordnet, --texts, --run, --titles or --numbers")
+        raise InputError(ErrorCode.CONFIG_INVALID, "no source: give --wordnet, --texts, --run, --titles or --numbers")
     if texts and run:
-        raise InputError("config_invalid", "--texts and --run are both given; words are counted in one of them")
+        raise InputError(ErrorCode.CONFIG_INVALID, "--texts and --run exclude each other; choose one")
     require_writable_name(output)
     lemmas = read_lemmas(wordnet) if wordnet else []
     titled = building.read_titles(titles, min_views) if titles else []
@@ -63,7 +69,7 @@ def build(
     if texts:
         missing = [path for path in texts if not path.is_file()]
         if missing:
-            raise InputError("resource_missing", f"--texts {missing[0]}: no such file")
+            raise InputError(ErrorCode.RESOURCE_MISSING, f"--texts {missing[0]} does not exist")
         spark = spark_session(load_config(funnel.Config, sets=sets or []).spark)
         counted = spark.read.text([str(path.resolve()) for path in texts]).withColumnRenamed("value", "text")
     elif run:
@@ -72,14 +78,16 @@ def build(
     thresholds = building.Thresholds(min_count, min_pmi, min_views, limit)
     table = building.build_queries(lemmas, numbers, counted, titled, thresholds)
     if not table.num_rows:
-        raise InputError("config_invalid", f"no entry passes; lower --min-count {min_count} or --min-pmi {min_pmi}")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"no entry is left; lower --min-count {min_count} or --min-pmi {min_pmi}"
+        )
     write_queries(output, table)
     for origin, entries in building.by_origin(table):
         print(f"{origin:>8} {entries:>9,}")
     print(f"{table.num_rows:,} entries in {output}")
 
 
-if __name__ == "__main__":
-    from jobs.cli import main
+add_job(queries, build)
 
-    main("queries")
+if __name__ == "__main__":
+    run_job(queries)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command: the first lets it put its things away, a second ends it at once.
+"""SIGINT and SIGTERM end a command: the first lets it clean up, a second ends it at once.
 
 Ctrl-C reaches every process of the terminal's group. Spark's JVM ignores it and ends when this process has ended; its
 Python workers are in a group of their own and end with the JVM.
@@ -14,16 +14,16 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """A signal asked for the end. No Exception: nothing may take it for a failure and try again."""
+    """A signal ended the command. Not an Exception, so that nothing treats it as a failure and retries."""
 
 
 class StopSignals:
-    """Listens from its creation on. ``number`` is that of the first signal, 0 before."""
+    """Handles signals from its creation on. ``number`` is the first signal, 0 before."""
 
     def __init__(self) -> None:
         self.number = 0
         for number in ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and shells for what runs in the background
+            if signal.getsignal(number) is not signal.SIG_IGN:  # ignored by nohup, and by shells for background jobs
                 signal.signal(number, self._first)
 
     def _first(self, number: int, _: object) -> NoReturn:

@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.config_files import load_config
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.attach.stage import Attach
 from pipeline.stages.attach.stage import Config as AttachConfig
@@ -76,15 +76,17 @@ class Config(StageConfig):
 
 def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bool = False) -> Run:
     """A run at a location, with all stages of the funnel."""
-    return Run(Storage.at(location), config, BY_NAME, reporter, retry_failed)
+    return Run(open_storage(location), config, BY_NAME, reporter, retry_failed)
 
 
 def build(run: Run, until: str | None = None) -> list[Manifest]:
     """Bring the stages up to date, in order, up to and including ``until``. Bad input is found before work starts."""
     if until is not None and until not in BY_NAME:
-        raise InputError("config_invalid", f"no stage {until}; there are: {', '.join(BY_NAME)}")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"no stage {until}; there are: {', '.join(BY_NAME)}")
     if not run.config_of("crawl").seeds and not run.config_of("extract").inputs:
-        raise InputError("input_missing", "no source: set crawl.seeds (URLs to start from) or extract.inputs (files)")
+        raise InputError(
+            ErrorCode.INPUT_MISSING, "no source: set crawl.seeds (URLs to start from) or extract.inputs (files)"
+        )
     names = [stage.name for stage in STAGES]
     wanted = STAGES[: names.index(until) + 1] if until else STAGES
 
@@ -111,13 +113,13 @@ def require_fitting_engine(config: Config) -> None:
     if config.fetch.reads_shards and formats != {"webdataset"}:
         found = ", ".join(sorted(formats - {"webdataset"})) or "no inputs"
         raise InputError(
-            "config_invalid",
+            ErrorCode.CONFIG_INVALID,
             f"fetch.engine is shards, which reads tars of images, and extract has {found}; "
             "give tars alone, or another engine",
         )
     if "webdataset" in formats and not config.fetch.reads_shards:
         raise InputError(
-            "config_invalid",
+            ErrorCode.CONFIG_INVALID,
             f"fetch.engine is {config.fetch.engine}, and extract.inputs has tars of images, which are read in place; "
             "set fetch.engine=shards",
         )
@@ -127,7 +129,7 @@ def require_comparable_hashes(config: Config) -> None:
     """InputError `config_invalid` where stored pictures are cropped or padded, and those of a list are whole."""
     if config.dedup.eval_hashes and config.fetch.resize_mode in ("center_crop", "border"):
         raise InputError(
-            "config_invalid",
+            ErrorCode.CONFIG_INVALID,
             f"fetch.resize_mode is {config.fetch.resize_mode}, and dedup.eval_hashes lists hashes of whole pictures, "
             "which such copies do not have; set keep_ratio_largest or keep_ratio",
         )
@@ -136,14 +138,16 @@ def require_comparable_hashes(config: Config) -> None:
 def require_queries(config: Config) -> None:
     """InputError `config_invalid` for a cap over queries without a list of queries."""
     if is_capped(config.select) and not config.text.balance_queries:
-        raise InputError("config_invalid", "select.balance_t needs text.balance_queries, the list: set it")
+        raise InputError(ErrorCode.CONFIG_INVALID, "select.balance_t needs text.balance_queries, the list: set it")
 
 
 def open_existing(location: str, reporter: Reporter) -> Run:
     """A run as it was last built, with the config it was built with; InputError where there is none."""
-    storage = Storage.at(location)
+    storage = open_storage(location)
     if not storage.exists("config.yaml"):
-        raise InputError("input_missing", f"{location} is no run: it has no config.yaml; run pairmill build first")
+        raise InputError(
+            ErrorCode.INPUT_MISSING, f"{location} is no run: it has no config.yaml; run pairmill build first"
+        )
     config = load_config(Config, saved=_saved_config(storage))
     return Run(storage, config, BY_NAME, reporter)
 
@@ -152,4 +156,4 @@ def _saved_config(storage: Storage) -> str:
     try:
         return storage.read("config.yaml").decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("input_unreadable", f"{storage.where('config.yaml')}: {error}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{storage.where('config.yaml')}: {error}") from None

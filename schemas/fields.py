@@ -15,6 +15,8 @@ BINARY = pa.binary()
 STRINGS = pa.list_(pa.string())
 FLOATS = pa.list_(pa.float64())
 
+OK = "ok"  # the value of an `outcome` column where measuring gave a result; else it is a reason
+
 
 def column(name: str, type_: pa.DataType, description: str, unit: str | None = None) -> pa.Field:
     """A nullable column (tables evolve by adding nullable columns). Null means: not measured, or not there."""

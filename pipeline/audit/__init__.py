@@ -1,14 +1,14 @@
 """Audit: what was filtered and why, read back from manifests, rows and ledgers. It changes nothing but RUN/audit."""
 
-from pipeline.audit.counts import Code, Finding, Funnel, as_json, funnel_table
+from pipeline.audit.counts import Finding, FindingCode, Funnel, as_json, funnel_table
 from pipeline.audit.fate import Why, why
 from pipeline.audit.proof import check
 from pipeline.audit.report import write_report
 from pipeline.audit.terminal import print_funnel, print_why
 
 __all__ = [
-    "Code",
     "Finding",
+    "FindingCode",
     "Funnel",
     "Why",
     "as_json",

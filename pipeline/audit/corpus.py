@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from pipeline.audit.ledgers import UNREADABLE
 from pipeline.core.corpus_manifest import MANIFEST, Shard, parse
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.run import Run
 from pipeline.core.storage import STREAM_AHEAD_BYTES
 from pipeline.core.tables import read_table
@@ -56,7 +56,9 @@ def kept_samples(run: Run, number: int) -> list[Kept]:
         samples = read_table(run.spark, run.storage, files, CORPUS)
         drawn = samples.orderBy(F.xxhash64("key"), "key").limit(number).collect()
     except UNREADABLE as error:
-        raise InputError("input_unreadable", f"corpus: {type(error).__name__}; run pairmill audit --check") from error
+        raise InputError(
+            ErrorCode.INPUT_UNREADABLE, f"corpus: {type(error).__name__}; run pairmill audit --check"
+        ) from error
     pictures = _pictures(run, shards, {row["key"] for row in drawn})
     return [
         Kept(

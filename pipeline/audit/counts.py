@@ -14,14 +14,14 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.audit.masking import shown
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.run import Run
 from pipeline.core.stage import Stage
 
 
-class Code(StrEnum):
-    """What a finding is about; also the code with which the command ends."""
+class FindingCode(StrEnum):
+    """What a finding is about; the error of a finding has the code of that name."""
 
     LEDGER_MISMATCH = "ledger_mismatch"  # numbers, files or verdicts that do not agree
     LEDGER_INVALID = "ledger_invalid"  # a reason that is none of the stage's, or not exactly one for a row
@@ -31,19 +31,23 @@ class Code(StrEnum):
 class Finding:
     """Something that does not add up. ``text`` is one line with the numbers."""
 
-    code: Code
+    code: FindingCode
     stage: str
     text: str
 
     @classmethod
     def mismatch(cls, stage: str, text: str) -> Finding:
         """Numbers, files or verdicts that do not agree."""
-        return cls(Code.LEDGER_MISMATCH, stage, text)
+        return cls(FindingCode.LEDGER_MISMATCH, stage, text)
 
     @classmethod
     def invalid(cls, stage: str, text: str) -> Finding:
         """A reason that is none of the stage's, or not exactly one for a row."""
-        return cls(Code.LEDGER_INVALID, stage, text)
+        return cls(FindingCode.LEDGER_INVALID, stage, text)
+
+    def error(self) -> StageError:
+        """The error that a command ends with."""
+        return StageError(ErrorCode(self.code), self.text)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.stage}: {self.text}"
@@ -116,7 +120,8 @@ def published(run: Run) -> dict[str, Manifest]:
     manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
     if not manifests:
         raise InputError(
-            "input_missing", f"no stage has run in {run.storage.root}; run pairmill build first, or name another --run"
+            ErrorCode.INPUT_MISSING,
+            f"no stage has run in {run.storage.root}; run pairmill build first, or name another --run",
         )
     return manifests
 

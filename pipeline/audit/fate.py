@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.audit.corpus import corpus_shards
 from pipeline.audit.counts import published
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
@@ -194,7 +194,7 @@ def _rows(
     try:
         rows: list[dict[str, Any]] = pa.concat_tables(run.storage.each(found, filled)).slice(0, MAX_ROWS).to_pylist()
     except FileNotFoundError as error:
-        raise InputError("input_missing", f"a file that a manifest lists is gone: {error}") from error
+        raise InputError(ErrorCode.INPUT_MISSING, f"a file that a manifest lists is gone: {error}") from error
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError("input_unreadable", f"{files[0].path}: {error}; run pairmill audit --check") from error
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{files[0].path}: {error}; run pairmill audit --check") from error
     return rows

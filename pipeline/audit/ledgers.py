@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.audit.counts import Finding, closed_set
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from pipeline.core.tables import read_table
@@ -50,10 +50,12 @@ def require_tables(run: Run, manifests: Mapping[str, Manifest]) -> None:
         for role in ("rows", "ledger"):
             files = manifest.files.get(role)
             if not files:
-                raise InputError("input_missing", f"{name}/manifest.json lists no {role}; run pairmill build again")
+                raise InputError(
+                    ErrorCode.INPUT_MISSING, f"{name}/manifest.json lists no {role}; run pairmill build again"
+                )
             for file in files:
                 if not run.storage.exists(file.path):
-                    raise InputError("input_missing", f"{file.path} is gone; run pairmill build again")
+                    raise InputError(ErrorCode.INPUT_MISSING, f"{file.path} is gone; run pairmill build again")
 
 
 def recorded(run: Run, manifest: Manifest) -> DataFrame:
@@ -92,7 +94,7 @@ def reasons_of(run: Run, manifest: Manifest, samples: int) -> list[ReasonCount]:
         return _reasons_of(run, manifest, samples)
     except UNREADABLE as error:
         raise InputError(
-            "input_unreadable", f"{manifest.stage}/ledger: {type(error).__name__}; run pairmill audit --check"
+            ErrorCode.INPUT_UNREADABLE, f"{manifest.stage}/ledger: {type(error).__name__}; run pairmill audit --check"
         ) from error
 
 

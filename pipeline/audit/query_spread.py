@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyspark.sql import functions as F
 
 from pipeline.audit.ledgers import UNREADABLE
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from pipeline.core.tables import read_table
@@ -50,7 +50,9 @@ def balance_of(run: Run, manifest: Manifest) -> Balance | None:
         decades = queries.groupBy(digits).agg(*sums).orderBy("digits").collect()
         head = queries.orderBy(F.col("before").desc(), "query").limit(HEAD_QUERIES).collect()
     except UNREADABLE as error:
-        raise InputError("input_unreadable", f"select/queries: {type(error).__name__}; run pairmill build") from error
+        raise InputError(
+            ErrorCode.INPUT_UNREADABLE, f"select/queries: {type(error).__name__}; run pairmill build"
+        ) from error
     facts = manifest.facts
     return Balance(
         facts["balance_t"],

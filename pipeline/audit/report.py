@@ -30,7 +30,7 @@ from pipeline.audit.ledgers import ReasonCount, ledger_findings, reasons_of, req
 from pipeline.audit.masking import shown
 from pipeline.audit.query_spread import Balance, balance_of
 from pipeline.core.config_files import dump_yaml
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.run import Run
 from schemas.audit import BALANCE, FUNNEL, REASONS
@@ -119,7 +119,7 @@ def write_report(run: Run, funnel: Funnel, findings: Sequence[Finding] = ()) -> 
     run.storage.replace(f"{FOLDER}/stats.json", _stats(whole))
     run.storage.replace(f"{FOLDER}/report.html", page.encode())
     if found and not known:
-        raise StageError(found[0].code, f"{found[0].stage}: {found[0].text}; see {FOLDER}/report.html")
+        raise StageError(ErrorCode(found[0].code), f"{found[0].stage}: {found[0].text}; see {FOLDER}/report.html")
     return run.storage.where(f"{FOLDER}/report.html")
 
 

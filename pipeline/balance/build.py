@@ -29,7 +29,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.balance.folding import LETTER, UNSPACED, chunks, fold, fold_texts
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.tables import spark_schema
 from schemas.queries import QUERIES
 
@@ -107,13 +107,13 @@ def read_titles(path: Path, min_views: int) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or error
-        raise InputError("resource_missing", f"--titles {path}: {what}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"--titles {path}: {what}") from None
     titles = []
     for number, line in enumerate(lines, 1):
         title, tab, views = line.partition("\t")
         if tab and not VIEWS.fullmatch(views):
             where = f"--titles {path}, line {number}"
-            raise InputError("resource_missing", f"{where}: {views[:40]!r} is no number of views")
+            raise InputError(ErrorCode.RESOURCE_MISSING, f"{where}: {views[:40]!r} is no number of views")
         if not tab or int(views) >= min_views:
             titles.append((-int(views) if tab else -(1 << 62), title.replace("_", " ")))
     return [title for _, title in sorted(titles)]

@@ -20,7 +20,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from pipeline.balance.folding import fold_texts
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from schemas.queries import QUERIES
 
@@ -45,7 +45,7 @@ def read_queries(path: str) -> Queries:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise InputError("resource_missing", f"list of queries {path}: {error.strerror}; {REMEDY}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"list of queries {path}: {error.strerror}; {REMEDY}") from None
     return _read(path, status.st_mtime_ns, status.st_size)
 
 
@@ -55,10 +55,12 @@ def _read(path: str, mtime_ns: int, size: int) -> Queries:
         texts = _texts(Path(path))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         what = " ".join(str(error).split())[:200]
-        raise InputError("resource_missing", f"list of queries {path} cannot be read: {what}; {REMEDY}") from None
+        raise InputError(
+            ErrorCode.RESOURCE_MISSING, f"list of queries {path} cannot be read: {what}; {REMEDY}"
+        ) from None
     entries = tuple(sorted({entry for entry in fold_texts(texts) if entry}))
     if not entries:
-        raise InputError("resource_missing", f"list of queries {path} has no entry; {REMEDY}")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"list of queries {path} has no entry; {REMEDY}")
     return Queries(entries, key_of(*entries))
 
 
@@ -93,15 +95,15 @@ def write_queries(path: Path, table: pa.Table) -> None:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        raise InputError("output_unwritable", f"--output {path}: {error.strerror}") from None
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--output {path}: {error.strerror}") from None
 
 
 def require_writable_name(path: Path) -> None:
     """InputError `config_invalid` unless a list can be written under this name, before any work for it."""
     if path.suffix.lower() not in (".parquet", ".tsv"):
-        raise InputError("config_invalid", f"--output {path}: the name must end in .parquet or .tsv")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"--output {path}: the name must end in .parquet or .tsv")
     if not path.parent.is_dir():
-        raise InputError("output_unwritable", f"--output {path}: there is no folder {path.parent}")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--output {path}: there is no folder {path.parent}")
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:

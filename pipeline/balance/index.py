@@ -37,7 +37,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.balance.folding import ROW, Folded, chunks, fold
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import CHUNK_BYTES, STREAM_AHEAD_BYTES, FileRecord, LocalStorage, Storage
 
 MAGIC = b"pairmill queries 1".ljust(64, b"\0")
@@ -88,7 +88,9 @@ class Index:
             if len(buffer) != end + int(offsets[-1]):
                 raise ValueError("it is cut off")
         except (ValueError, IndexError) as error:
-            raise InputError("input_unreadable", f"the index of queries is broken: {error}; build again") from None
+            raise InputError(
+                ErrorCode.INPUT_UNREADABLE, f"the index of queries is broken: {error}; build again"
+            ) from None
         data = pa.py_buffer(buffer).slice(end)
         entries = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), data)
         return Index(hashes, values, entries)
@@ -245,7 +247,7 @@ def _local_copy(storage: Storage, file: FileRecord) -> Path:
     folder = Path(tempfile.gettempdir(), f"pairmill-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
-        raise InputError("output_unwritable", f"{folder} is another user's; set TMPDIR to a folder of your own")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{folder} is another user's; set TMPDIR to a folder of your own")
     copy = folder / f"{file.sha256}.index"
     with _only_one(folder / f"{file.sha256}.lock"):
         if not _is_whole(copy, file):
@@ -253,7 +255,9 @@ def _local_copy(storage: Storage, file: FileRecord) -> Path:
             with storage.open(file.path, STREAM_AHEAD_BYTES) as stream, part.open("wb") as target:
                 shutil.copyfileobj(stream, target, CHUNK_BYTES)
             if not _is_whole(part, file):
-                raise InputError("input_unreadable", f"{storage.where(file.path)} is not what was written; build again")
+                raise InputError(
+                    ErrorCode.INPUT_UNREADABLE, f"{storage.where(file.path)} is not what was written; build again"
+                )
             part.replace(copy)
     return copy
 

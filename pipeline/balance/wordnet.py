@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 INDEX_FILES = ("index.noun", "index.verb", "index.adj", "index.adv")
 LICENCE_INDENT = "  "  # how the lines of the licence begin that stands before the lemmas
@@ -20,9 +20,10 @@ def read_lemmas(folder: Path) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             what = getattr(error, "strerror", None) or error
             raise InputError(
-                "resource_missing", f"--wordnet: {path}: {what}; name WordNet's dict folder (Debian: wordnet-base)"
+                ErrorCode.RESOURCE_MISSING,
+                f"--wordnet: {path}: {what}; name WordNet's dict folder (Debian: wordnet-base)",
             ) from None
         lemmas |= {line.split(" ", 1)[0] for line in lines if line and not line.startswith(LICENCE_INDENT)}
     if not lemmas:
-        raise InputError("resource_missing", f"--wordnet: the index files of {folder} hold no lemma")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"--wordnet: the index files of {folder} hold no lemma")
     return sorted(lemma.replace("_", " ") for lemma in lemmas)

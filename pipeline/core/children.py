@@ -1,11 +1,11 @@
-"""Child processes of ours: Python programs that may die of what they are given, and cost nothing else when they do.
+"""Child processes: Python programs that may crash on untrusted input without harming the task.
 
-Native parsers and decoders read bytes of strangers. What crashes them, hangs them or eats memory costs itself: the
-child is replaced, the next message goes on. The child bounds itself, so it also ends when its parent is killed: CPU
-time by an interval timer (of CPU time, since a busy machine must not decide what is lost), memory by a limit of the
-system. The price is one start of Python a task and a copy of each message through a pipe.
+Native parsers and decoders read untrusted bytes. An input that crashes one, hangs it or uses too much memory loses
+only itself: the child is replaced and the next message is handled. The child limits itself, so it also ends if its
+parent is killed: CPU time by an interval timer (CPU time, so that a busy machine does not change results), memory by a
+system limit. The cost is one start of Python per task and a copy of each message through a pipe.
 
-A program of this kind imports all it needs and ends with ``serve(answer, ...)``; ``Child`` starts it and asks it.
+Such a program imports all it needs and ends with ``serve(answer, ...)``; ``Child`` starts it and sends messages.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from enum import Enum
 from types import TracebackType
 from typing import IO, Self
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 
 _SIZE = struct.Struct("<Q")
 _READY = b"ready"
-_PIPE_BYTES = 1 << 20  # where the system can: most messages pass in one turn
-_DYING_S = 5.0  # for the system to clear a gigabyte away
+_PIPE_BYTES = 1 << 20  # if the system allows it: most messages then need one write
+_DYING_S = 5.0  # the system may need this long to free a gigabyte
 
 
 class Death(Enum):
-    """What a child died of."""
+    """Why a child died."""
 
     TIME = "CPU time"
     MEMORY = "memory"
@@ -41,7 +41,7 @@ class Death(Enum):
 
 
 class ChildDied(Exception):
-    """The child died of the message it was asked about. ``detail`` says how, e.g. "SIGSEGV"."""
+    """The child died while handling a message. ``detail`` says how, such as "SIGSEGV"."""
 
     def __init__(self, death: Death, detail: str) -> None:
         super().__init__(death, detail)
@@ -50,7 +50,7 @@ class ChildDied(Exception):
 
 
 class Child:
-    """``python -m module argument``, started with the first message and again after each death. One asker at a time."""
+    """``python -m module argument``, started with the first message and after each death. Not for concurrent use."""
 
     def __init__(self, module: str, argument: str, variables: Mapping[str, str] | None = None) -> None:
         self._module, self._argument = module, argument
@@ -66,7 +66,7 @@ class Child:
         self.stop()
 
     def ask(self, message: bytes) -> bytes:
-        """The answer to ``message``; ChildDied where the child dies instead, StageError where none can be started."""
+        """The answer to ``message``; ChildDied if the child dies instead, StageError if no child can be started."""
         child = self._child or self._start()
         assert child.stdin and child.stdout  # noqa: PT018
         try:
@@ -79,14 +79,14 @@ class Child:
         return answer
 
     def stop(self) -> None:
-        """End the child, if there is one."""
+        """End the child, if it is running."""
         child, self._child = self._child, None
         if child:
             child.kill()
             _end_of(child)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # The child imports what the parent can, wherever the parent's code came from.
+        # The child has the parent's search path, so that it imports the same code.
         child = subprocess.Popen(
             [sys.executable, "-m", self._module, self._argument],
             stdin=subprocess.PIPE,
@@ -95,17 +95,19 @@ class Child:
         )
         assert child.stdin and child.stdout  # noqa: PT018
         for pipe in (child.stdin, child.stdout):
-            with suppress(OSError, AttributeError):  # a user may have so many large pipes, and some systems have none
+            with suppress(
+                OSError, AttributeError
+            ):  # the number of large pipes per user is limited, and some systems have none
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         if _read(child.stdout) != _READY:
             child.kill()
             _end_of(child)
-            raise StageError("child_not_started", f"the process of {self._module} does not start")
+            raise StageError(ErrorCode.CHILD_NOT_STARTED, f"the child process {self._module} does not start")
         self._child = child
         return child
 
     def _buried(self, child: subprocess.Popen[bytes]) -> ChildDied:
-        """What became of a child that gives no answer: it is dead, or about to be."""
+        """Why a child gave no answer: it is dead or about to be."""
         self._child = None
         code = _end_of(child)
         if code == -signal.SIGPROF:
@@ -116,12 +118,12 @@ class Child:
 
 
 def serve(answer: Callable[[bytes], bytes], cpu_s: float, max_bytes: int) -> None:
-    """The child's life: a message in, its answer out, until the parent closes the pipe.
+    """The child's main loop: read a message, write its answer, until the parent closes the pipe.
 
-    ``cpu_s`` bounds the CPU time of one message, ``max_bytes`` the memory beyond what is held when this is called.
+    ``cpu_s`` limits the CPU time per message, ``max_bytes`` the memory beyond that in use when this is called.
     """
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not speak in between
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of a library must not mix with answers
     _limit_self(max_bytes)
     _write(answers, _READY)
     while (message := _read(requests)) is not None:
@@ -133,22 +135,22 @@ def serve(answer: Callable[[bytes], bytes], cpu_s: float, max_bytes: int) -> Non
         signal.setitimer(signal.ITIMER_PROF, 0)
         try:
             _write(answers, reply)
-        except BrokenPipeError:  # the parent was killed while this was under way
+        except BrokenPipeError:  # the parent was killed meanwhile
             os._exit(errno.EPIPE)
 
 
 def environment() -> dict[str, str]:
-    """The environment of a child with our own search path, in our order.
+    """The environment of a child, with our own search path in the same order.
 
-    The order matters: before the standard library, a folder of packages may hide it (with a PyPI ``dataclasses``).
+    The order matters: packages before the standard library may shadow it (such as PyPI's ``dataclasses``).
     """
     return os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 def _end_of(child: subprocess.Popen[bytes]) -> int:
-    """The exit code of a child that is ending, with its pipes closed."""
+    """Close the pipes of a child that is ending; returns its exit code."""
     for pipe in (child.stdin, child.stdout):
-        with suppress(OSError):  # the rest of a message that nobody reads
+        with suppress(OSError):  # unread rest of a message
             if pipe:
                 pipe.close()
     try:
@@ -159,9 +161,9 @@ def _end_of(child: subprocess.Popen[bytes]) -> int:
 
 
 def _limit_self(max_bytes: int) -> None:
-    """SIGPROF ends the process by default, also inside native code."""
+    """Limit memory, and let SIGPROF end the process, even inside native code."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open("/proc/self/statm", encoding="ascii") as statm:
         held_bytes = int(statm.read().split()[0]) * resource.getpagesize()
@@ -175,7 +177,7 @@ def _write(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _read(pipe: IO[bytes]) -> bytes | None:
-    """One message; None where the other side has gone."""
+    """One message; None if the other side closed the pipe."""
     head = pipe.read(_SIZE.size)
     if len(head) < _SIZE.size:
         return None

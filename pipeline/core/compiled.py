@@ -1,14 +1,14 @@
-"""Machine code of a function, kept between processes where a folder can be written.
+"""Machine code of a function, cached between processes if a folder is writable.
 
-numba needs seconds for a kernel and can keep the result: in NUMBA_CACHE_DIR where that is set, else in
-``__pycache__`` beside the source, else in the user's cache folder. What it reads from there it trusts, as Python trusts
-bytecode. Three things are not as in ``njit(cache=True)`` alone:
+numba needs seconds to compile a kernel and can cache the result: in NUMBA_CACHE_DIR if that is set, else in
+``__pycache__`` beside the source, else in the user's cache folder. It trusts the cached files, as Python trusts
+bytecode. Three things differ from plain ``njit(cache=True)``:
 
-- The name of a kept file holds a digest of the function's package, of numba and of the processor. Workers of several
-  kinds that share a folder never take each other's code (numba numbers the files of one source, and two processes that
-  start at once may give the same number), and an upgrade meets nothing of before.
-- A folder that cannot be written serves if the file is there: an image built with it and mounted read-only.
-- Where nothing can be kept or read, the function is compiled for this process alone. That costs time only.
+- The name of a cached file has a digest of the function's package, of numba and of the processor. Different kinds of
+  workers that share a folder never load each other's code (numba numbers the files of one source, and two processes
+  that start at once may use the same number), and an upgrade never loads old code.
+- A read-only folder works if the file is in it, such as an image that was built with it.
+- If nothing can be written or read, the function is compiled for this process only, which costs only time.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 
 _njit: Any = numba.njit
-_config: Any = numba.config  # its settings come from the environment when it is imported
+_config: Any = numba.config  # read from the environment when numba is imported
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-"""The error model: no division tests for 0 and raises, so that loops of divisions become vector code."""
+"""The error model: divisions do not check for 0 and raise, so that loops of divisions are vectorized."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ def compiled(function: Callable[..., Any], *arguments: object) -> Callable[..., 
         with _kept_by_content():
             dispatcher = _njit(function, cache=True, **OPTIONS)
         dispatcher.compile(signature)
-    except Exception:  # no folder, a full disk, a damaged file: whatever it is, the compiler does not need it
+    except Exception:  # no folder, a full disk, a damaged file: compile without a cache
         dispatcher = _njit(function, **OPTIONS)
         dispatcher.compile(signature)
     dispatcher.disable_compile()
@@ -57,7 +57,7 @@ def compiled(function: Callable[..., Any], *arguments: object) -> Callable[..., 
 
 @cache
 def _digest(package: Path) -> str:
-    """Of all that the machine code of a function in this folder depends on."""
+    """A digest of everything that the machine code of a function in this folder depends on."""
     facts = [
         *(path.read_text(encoding="utf-8") for path in sorted(package.glob("*.py"))),
         str(sorted(OPTIONS.items())),
@@ -73,16 +73,16 @@ def _digest(package: Path) -> str:
 
 
 class _ByContent:
-    """Where numba keeps a file, under a name that says what is in it."""
+    """A place for numba's files, named by their content."""
 
-    _py_file: str  # numba's: the function's source
+    _py_file: str  # set by numba: the function's source
     get_cache_path: Callable[[], str]
 
     def get_disambiguator(self) -> str:
         return _digest(Path(self._py_file).parent)
 
     def ensure_cache_path(self) -> None:
-        """OSError where nothing can be written and nothing of ours is there."""
+        """OSError if the folder is not writable and does not hold our file."""
         if not any(Path(self.get_cache_path()).glob(f"*-{self.get_disambiguator()}.*.nbi")):
             super().ensure_cache_path()  # type: ignore[misc]
 
@@ -101,7 +101,7 @@ class Personal(_ByContent, UserWideCacheLocator):
 
 @contextmanager
 def _kept_by_content() -> Iterator[None]:
-    """numba asks the classes above, in that order, for functions that are decorated within."""
+    """Inside the block, numba asks the classes above, in that order, for functions that are decorated."""
     before = _config.CACHE_LOCATOR_CLASSES
     _config.CACHE_LOCATOR_CLASSES = ",".join(f"{__name__}.{each.__name__}" for each in (Chosen, Beside, Personal))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 M = TypeVar("M", bound=BaseModel)
 _MERGE = "tag:yaml.org,2002:merge"
@@ -20,7 +20,7 @@ _CREDENTIALS = re.compile(r"//[^/\s'\"@]*@")  # of a URL: never shown
 
 
 class _Loader(yaml.SafeLoader):
-    """safe_load with `<<`; a key that stands twice in one mapping is an error (YAML says so, PyYAML does not)."""
+    """safe_load with `<<`; a duplicate key in one mapping is an error (YAML says so, PyYAML does not)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -29,15 +29,15 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{key} cannot be a key", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would read as something else than text."""
+    """Quotes text that `_Loader` would read as another type."""
 
 
 # YAML 1.2 reads 5e-4 as a number; PyYAML, of version 1.1, would want 5.0e-4.
@@ -52,7 +52,7 @@ def load_config(
 ) -> M:
     """The resolved config; InputError (`config_unknown_key`, `config_invalid`, `input_missing`) names what is wrong.
 
-    ``saved`` is the text of a config that was saved with a run: what all others are merged into.
+    ``saved`` is the text of a config that was saved with a run; all others are merged into it.
     """
     tree = _mapping(saved, "config.yaml")
     if preset is not None:
@@ -75,12 +75,28 @@ def conf_folder() -> Path:
 
 
 def preset_path(name: str) -> Path:
-    """The YAML file of a preset; InputError names the ones there are."""
-    path = conf_folder() / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in conf_folder().glob("*.yaml")))
-        raise InputError("config_invalid", f"no preset {name}; there are: {known}")
-    return path
+    """The YAML file of a preset; InputError for a name that does not exist."""
+    names = preset_names()
+    if name not in names:
+        raise InputError(ErrorCode.CONFIG_INVALID, unknown("preset", name, names))
+    return conf_folder() / f"{name}.yaml"
+
+
+def preset_names() -> list[str]:
+    """All presets, sorted."""
+    return sorted(file.stem for file in conf_folder().glob("*.yaml"))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that does not exist, with those that do and the nearest of them."""
+    known = list(known)
+    return f"unknown {what} {name}; choose from {', '.join(known)}{did_you_mean(name, known)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest of the known names, as the end of a message; empty where none is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 class Dumpable(Protocol):
@@ -98,16 +114,16 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError("input_missing", f"config {path} is not there") from None
+        raise InputError(ErrorCode.INPUT_MISSING, f"config {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("input_unreadable", f"config {path}: {error}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"config {path}: {error}") from None
     return _mapping(text, str(path))
 
 
 def _parse_set(setting: str) -> dict[str, Any]:
     dotted, equals, text = setting.partition("=")
     if not equals or not dotted:
-        raise InputError("config_invalid", f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
     *sections, name = dotted.split(".")
     nested: dict[str, Any] = {name: _yaml(text, f"--set {setting}")}
     for section in reversed(sections):
@@ -120,7 +136,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError("config_invalid", f"{where} holds {type(value).__name__}, not a mapping of sections")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where} is a {type(value).__name__}, not a mapping of sections")
     return value
 
 
@@ -128,7 +144,7 @@ def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 45th of a month, a huge number
-        raise InputError("config_invalid", f"{where}: {' '.join(str(error).split())}") from None
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {' '.join(str(error).split())}") from None
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -144,12 +160,11 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
     dotted = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(dotted, list(_keys(model)), n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        return InputError("config_unknown_key", f"{dotted} is no setting{hint}{more}")
+        hint = did_you_mean(dotted, _keys(model))
+        return InputError(ErrorCode.CONFIG_UNKNOWN_KEY, f"unknown setting {dotted}{hint}{more}")
     text = first["msg"].removeprefix("Value error, ")
     value = _CREDENTIALS.sub("//***@", repr(first["input"]))
-    return InputError("config_invalid", f"{dotted} is {value}: {text[0].lower()}{text[1:]}{more}")
+    return InputError(ErrorCode.CONFIG_INVALID, f"{dotted} is {value}: {text[0].lower()}{text[1:]}{more}")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

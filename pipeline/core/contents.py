@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 
 def digest_of(files: Iterable[str | Path]) -> str:
@@ -24,7 +24,7 @@ def _version(path: Path) -> tuple[str, int, int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise InputError("resource_missing", f"{path}: {error.strerror}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"{path}: {error.strerror}") from None
     return str(path), stat.st_mtime_ns, stat.st_size
 
 
@@ -34,4 +34,4 @@ def _sha256(path: str, mtime_ns: int, size: int) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError("resource_missing", f"{path}: {error.strerror}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"{path}: {error.strerror}") from None

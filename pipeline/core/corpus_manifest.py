@@ -6,7 +6,7 @@ import json
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import FileRecord
 from schemas.export import CORPUS
 
@@ -65,10 +65,10 @@ def parse(data: bytes, where: object) -> CorpusManifest:
         first = error.errors()[0]
         what = ".".join(map(str, first["loc"])) or "file"
         raise InputError(
-            "input_unreadable",
+            ErrorCode.INPUT_UNREADABLE,
             f"{where} is not the manifest of a corpus: {what}: {first['msg']}; run pairmill build again",
         ) from None
     if manifest.schema_version > VERSION:
         text = f"{where} has schema version {manifest.schema_version}, this pairmill reads up to {VERSION}; upgrade it"
-        raise InputError("input_unreadable", text)
+        raise InputError(ErrorCode.INPUT_UNREADABLE, text)
     return manifest

@@ -1,7 +1,7 @@
 """Keys of rows: 128-bit BLAKE2b, written as 32 lower-case hex digits.
 
-A key is made of what a row *is* (its URL, its text), never of where or when it was made: no row number,
-clock, host name or path enters one. Parts are joined with NUL, which occurs in no URL and no clean text.
+A key depends on what a row *is* (its URL, its text), never on where or when it was made: it has no row number,
+clock, host name or path. Parts are joined with NUL, which never occurs in a URL or a clean text.
 """
 
 from __future__ import annotations

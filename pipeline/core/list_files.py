@@ -1,24 +1,28 @@
-"""List files: UTF-8 text, one entry a line; blank lines and lines that begin with # say nothing.
+"""List files: UTF-8 text, one entry per line; blank lines and lines that begin with # are ignored.
 
-A file that is missing, empty or not UTF-8 ends the run before its first row (docs/faults.md, T16).
+A missing, empty or non-UTF-8 file is rejected before the run's first row (docs/faults.md, T16).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 
 def entries(path: Path) -> list[str]:
-    """The entries of a list file, in their order. InputError ``resource_missing``: it cannot be used."""
+    """The entries of a list file, in their order. InputError ``resource_missing`` if it cannot be used."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise InputError("resource_missing", f"list {path}: {error.strerror}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"list {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError("resource_missing", f"list {path} is not UTF-8; write one entry a line in UTF-8") from None
+        raise InputError(
+            ErrorCode.RESOURCE_MISSING, f"list {path} is not UTF-8; save it as UTF-8, one entry per line"
+        ) from None
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
-        raise InputError("resource_missing", f"list {path} has no entry; name a list or take the setting away")
+        raise InputError(
+            ErrorCode.RESOURCE_MISSING, f"list {path} has no entry; name another list or remove the setting"
+        )
     return found

@@ -1,8 +1,8 @@
-"""One writer a run. The note in RUN/.lock says who holds it; a lock whose holder is dead is taken over with one line.
+"""One writer per run. The note in RUN/.lock names the holder; the lock of a dead holder is taken over with a warning.
 
-On a file system an OS lock, free the moment its holder dies. On a store an object that its holder renews by
-conditional PUT: one that nobody renewed for two minutes is stale. Its age is told by the store's clock alone, so clocks
-that jump or differ do not matter. A holder that died on the machine where the next build starts is known to be dead.
+On a file system it is an OS lock, released when its holder dies. On a store it is an object that its holder renews by
+conditional PUT; it is stale if nobody renewed it for two minutes. Only the store's clock measures its age, so clocks
+that jump or differ do not matter. A holder that died on the machine where the next build starts is recognized as dead.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError
-from pipeline.core.object_store import ObjectStorage, Version
-from pipeline.core.storage import LocalStorage, Storage
+from pipeline.core.errors import ErrorCode, InputError
+from pipeline.core.storage import LocalStorage, ObjectStorage, Storage, Version
 
 LOCK = ".lock"
 BEAT_S = 20.0
@@ -32,7 +31,8 @@ INTERRUPTION = signal.SIGUSR1
 
 
 def run_lock(storage: Storage, warn: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    """Hold RUN/.lock. InputError `output_locked` names the holder; `warn` is told when a dead one's is taken over."""
+    """Hold RUN/.lock. InputError `output_locked` names the holder; `warn` is called when a dead holder's lock is taken
+    over."""
     if isinstance(storage, ObjectStorage):
         return lease(storage, warn)
     if isinstance(storage, LocalStorage):
@@ -66,8 +66,8 @@ def lease(
 ) -> Iterator[None]:
     """Hold the lock of a run on a store, renewed every ``beat_s``.
 
-    Whoever cannot renew it before others may take it for stale changes nothing more, not even to clean up: the block is
-    interrupted, where it is that of the main thread, and ends with InputError `output_locked`.
+    A process that cannot renew it before others may consider it stale writes nothing more, not even to clean up. The
+    block is interrupted if it runs in the main thread, and ends with InputError `output_locked`.
     """
     hasty = storage.in_haste()
     note = _note() | {"machine": _machine(), "begun": _begun(os.getpid()), "lease": uuid.uuid4().hex, "beat": 0}
@@ -82,7 +82,7 @@ def lease(
             finally:
                 heart.stop()
     except BaseException:
-        if heart.lost:  # what was raised is our own interruption, or its consequence
+        if heart.lost:  # the exception is our own interruption, or caused by it
             raise _lost(storage) from None
         raise
     finally:
@@ -92,7 +92,7 @@ def lease(
 
 
 class _Heart(threading.Thread):
-    """Renews a lease until it is stopped, or ``lost``."""
+    """Renews a lease until it is stopped or ``lost``."""
 
     def __init__(
         self, storage: ObjectStorage, note: dict[str, Any], version: Version, beat_s: float, give_up_s: float
@@ -108,7 +108,7 @@ class _Heart(threading.Thread):
         while not self._stopping.wait(self._beat_s):
             sent_s = time.monotonic()
             self._note["beat"] += 1
-            with contextlib.suppress(OSError):  # the network: another beat may get through
+            with contextlib.suppress(OSError):  # a network error: the next beat may succeed
                 following = self._storage.replace_version(LOCK, _text(self._note), self._version)
                 if following is None and not self._is_ours():
                     break
@@ -123,16 +123,18 @@ class _Heart(threading.Thread):
             signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPTION)
 
     def stop(self) -> None:
-        """End the renewals; free the lock where it is still held."""
+        """Stop renewing; release the lock if it is still held."""
         self._stopping.set()
         self.join()
         if not self.lost:
-            with contextlib.suppress(OSError):  # it will be stale soon
-                free = {"freed": self._note["lease"]}  # no two notes are equal: some stores tell versions by content
+            with contextlib.suppress(OSError):  # the lock becomes stale soon
+                free = {
+                    "freed": self._note["lease"]
+                }  # no two notes are equal: some stores derive the version from the content
                 self._storage.replace_version(LOCK, _text(free), self._version)
 
     def _is_ours(self) -> bool:
-        """Whether the lock holds a note of ours: written by a request whose answer was lost."""
+        """Whether the lock holds our note, written by a request whose response was lost."""
         data, version = self._storage.read_version(LOCK)
         if _parsed(data).get("lease") != self._note["lease"]:
             return False
@@ -141,7 +143,7 @@ class _Heart(threading.Thread):
 
 
 class _Interrupted(BaseException):
-    """The lease of the block that is running was lost."""
+    """The lease of the running block was lost."""
 
 
 def _interrupt(*_: object) -> None:
@@ -150,7 +152,7 @@ def _interrupt(*_: object) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let another thread break off the block. Not by SIGINT: what a shell starts in the background ignores that."""
+    """Let another thread interrupt the block. Not by SIGINT: background jobs of a shell ignore it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -171,7 +173,7 @@ def _acquire(storage: ObjectStorage, note: dict[str, Any], warn: Callable[[str],
         if holder and not _is_dead(_parsed(found)):
             silent_s = (storage.clock() - old.modified).total_seconds() if old.modified else 0.0
             if silent_s < stale_s:
-                raise _in_use(storage, f"{holder}, heard of {silent_s:.0f} s ago")
+                raise _in_use(storage, f"{holder}, last renewed {silent_s:.0f} s ago")
     version = storage.replace_version(LOCK, _text(note), expected)
     if version is None:
         raise _in_use(storage, "a build that started at the same moment")
@@ -181,14 +183,14 @@ def _acquire(storage: ObjectStorage, note: dict[str, Any], warn: Callable[[str],
 
 
 def _is_dead(note: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine, since its last start, that is no more."""
+    """Whether the holder was a process on this machine, since its last boot, that has ended."""
     if not note.get("machine") or note["machine"] != _machine():
         return False
     return bool(note.get("begun")) and _begun(note["process"]) != note["begun"]
 
 
 def _machine() -> str:
-    """Names this machine since it started, and what of its processes can be seen from here; empty if unknown."""
+    """The boot of this machine and our process namespace; empty if unknown."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -196,7 +198,7 @@ def _machine() -> str:
 
 
 def _begun(process: int) -> str:
-    """When a process of this machine began, in ticks; empty where there is none. Its number may be used again."""
+    """When a process of this machine started, in ticks; empty if it does not exist. Process ids are reused."""
     with contextlib.suppress(OSError, IndexError):
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return fields[18] if state not in "ZX" else ""  # proc(5): starttime is the 22nd
@@ -220,7 +222,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def _holder(text: str) -> str:
-    """Who holds the lock by its note; empty where it is free."""
+    """Who holds the lock according to its note; empty if it is free."""
     note = _parsed(text.encode())
     if not text.strip() or "freed" in note:
         return ""
@@ -235,12 +237,14 @@ def _takes_over(holder: str) -> str:
 
 
 def _in_use(storage: Storage, holder: str) -> InputError:
-    return InputError("output_locked", f"{storage.root} is in use by {holder}; wait for it or choose another --run")
+    return InputError(
+        ErrorCode.OUTPUT_LOCKED, f"{storage.root} is in use by {holder}; wait for it or choose another --run"
+    )
 
 
 def _lost(storage: Storage) -> InputError:
     return InputError(
-        "output_locked",
-        f"{storage.root}: the lock could not be renewed in time or was taken over; stopped, finished "
-        "parts are kept, the same command goes on from there",
+        ErrorCode.OUTPUT_LOCKED,
+        f"{storage.root}: the lock could not be renewed in time or was taken over; stopped; "
+        "finished parts are kept, run the same command again to resume",
     )

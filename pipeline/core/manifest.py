@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import FileRecord, Storage
 
 
@@ -80,7 +80,7 @@ def read_manifest(storage: Storage, stage: str) -> Manifest | None:
         return None
     except (ValidationError, ValueError, OSError) as error:
         raise InputError(
-            "input_unreadable", f"{path} is no manifest: {type(error).__name__}; remove it to redo the stage"
+            ErrorCode.INPUT_UNREADABLE, f"{path} is no manifest: {type(error).__name__}; remove it to redo the stage"
         ) from error
 
 

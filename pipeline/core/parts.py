@@ -1,9 +1,8 @@
-"""Parts: the unit of resume. A task writes its files, then commits by creating one small record.
+"""Parts: the unit of resume. A task writes its files, then commits them by creating one small record.
 
-`<stage>/parts/PART.json` is created exclusively, so of two attempts at one part the first counts; the files of
-the other are orphans. A part never changes: new rows form new parts. Where work is named by its input (an input
-split), the part's name is too, and a restarted run skips what is committed. Where it is not (a lane), the rows
-of committed parts say what is done.
+`<stage>/parts/PART.json` is created exclusively: of two attempts at one part the first counts, and the files of the
+other are orphans. A part never changes; new rows form new parts. If work is named by its input (an input split), so is
+its part, and a restarted run skips committed parts. Otherwise (a lane) the rows of committed parts tell what is done.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pipeline.core.storage import FileRecord, NewFile, Storage
 
 @dataclass(frozen=True)
 class Part:
-    """A committed part: what it was made of and under which settings, and its files by role."""
+    """A committed part: its input, the key of its settings, and its files by role."""
 
     name: str
     measure_key: str
@@ -78,7 +77,7 @@ def part_name(measure_key: str, input_digest: str) -> str:
 
 
 def commit(storage: Storage, stage: str, part: Part) -> bool:
-    """Make a part count. False if another attempt was first; its own files are removed then."""
+    """Commit a part. False if another attempt was first; then the files of this one are removed."""
     data = json.dumps(asdict(part), sort_keys=True, indent=1).encode()
     if storage.create(_record_path(stage, part.name), data):
         return True
@@ -92,7 +91,7 @@ def is_committed(storage: Storage, stage: str, name: str) -> bool:
 
 
 def committed(storage: Storage, stage: str, skip: Collection[str] = ()) -> list[Part]:
-    """All committed parts whose files are whole, in order of name; a broken one is forgotten and done again."""
+    """All committed parts with intact files, in order of name; the record of a broken one is removed, to redo it."""
     names = [name for name in _names(storage, stage) if name not in skip]
 
     def whole(name: str) -> Part | None:
@@ -105,14 +104,14 @@ def committed(storage: Storage, stage: str, skip: Collection[str] = ()) -> list[
 
 
 def part_files(storage: Storage, stage: str) -> list[FileRecord]:
-    """Every file that a commit record of the stage lists, whole or not; nothing is forgotten or removed."""
+    """Every file listed in a commit record of the stage, intact or not. Removes nothing."""
     parts = storage.each(lambda name: _parse(storage.read(_record_path(stage, name))), _names(storage, stage))
     return [file for part in parts if part is not None for file in part.files.values()]
 
 
 def swept(storage: Storage, stage: str, folders: Iterable[str]) -> list[Part]:
-    """All committed parts, after removing files of ``folders`` that belong to none: left by attempts that were killed
-    or lost. For the run's one writer, before tasks start."""
+    """All committed parts, after removing files in ``folders`` that belong to none: killed attempts left them. Call it
+    as the run's only writer, before tasks start."""
     parts = committed(storage, stage)
     keep = {file.path for part in parts for file in part.files.values()}
     for folder in folders:

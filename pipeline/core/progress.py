@@ -1,4 +1,4 @@
-"""What a person sees while a stage works: a bar on a terminal, one line a stage everywhere, JSON for machines.
+"""What a person sees while a stage works: a bar on a terminal, one line per stage everywhere, JSON for machines.
 
 Progress goes to stderr, results to stdout.
 """
@@ -21,13 +21,13 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Done:
-    """How far a stage is: ``rows`` done of ``total`` (None: not known yet), and how many of them came out well
-    (None: that is not asked)."""
+    """How far a stage is: ``rows`` done of ``total`` (None: not known yet), ``good`` of them with a result (None: not
+    counted)."""
 
     rows: int
     good: int | None
     total: int | None = None
-    unit: str = ""  # of what is counted, where it is not the stage's rows
+    unit: str = ""  # of the count, if it is not the stage's rows
 
 
 class Reporter:
@@ -37,10 +37,10 @@ class Reporter:
         self.json = log == "json"
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bars: list[Progress] = []  # the innermost is the one that is seen
+        self._bars: list[Progress] = []  # the last one is shown
 
     def line(self, text: str, **facts: Any) -> None:
-        """One line; as JSON it is the facts, with the text beside them."""
+        """Print one line; as JSON it has the facts and the text."""
         if self.quiet:
             return
         if self.json:
@@ -50,9 +50,9 @@ class Reporter:
 
     @contextlib.contextmanager
     def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:
-        """Show ``probe()`` every half second while the block runs. Quiet when stderr is no terminal.
+        """Show ``probe()`` every half second while the block runs. Quiet when stderr is not a terminal.
 
-        A bar within the block knows more: it stands in this one's place while it lasts.
+        A bar inside the block knows more: it replaces this one while it lasts.
         """
         if self.quiet or self.json or not self.console.is_terminal:
             yield
@@ -92,7 +92,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def _innermost(self, progress: Progress) -> Iterator[Progress]:
-        """Show it, and nothing of the bar around it."""
+        """Show this bar and hide the one around it."""
         around = self._bars[-1] if self._bars else None
         if around is not None:
             around.stop()

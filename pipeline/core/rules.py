@@ -245,7 +245,7 @@ class Contains(Expr):
 
 @dataclass(frozen=True, eq=False)
 class UserSql(Expr):
-    """The user's own Spark SQL; ``columns`` is what Spark's analyser says it reads."""
+    """The user's own Spark SQL; ``columns`` are those that Spark's analyser found in it."""
 
     text: str
     columns: tuple[str, ...]
@@ -254,23 +254,23 @@ class UserSql(Expr):
         return f"({self.text})"
 
     def arrow(self, table: pa.Table) -> pa.ChunkedArray:
-        raise TypeError("a user's rule is Spark SQL: only Spark evaluates it")
+        raise TypeError("a user's rule is Spark SQL; only Spark can evaluate it")
 
     def reads(self) -> Iterator[str]:
         return iter(self.columns)
 
 
 def col(name: str) -> Expr:
-    """A column of the row that is judged."""
+    """A column of the row."""
     return Column(name)
 
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """``reason`` is given to rows where ``when`` holds; ``value`` was held against ``threshold``.
+    """Drops rows where ``when`` holds, with ``reason``; ``value`` was compared with ``threshold``.
 
-    ``value`` and ``detail`` are written to the ledger as text. ``nulls_ok`` says that a null in what ``when``
-    reads means "does not match" here, instead of "was not measured".
+    ``value`` and ``detail`` are written to the ledger as text. With ``nulls_ok`` a null in a column that ``when``
+    reads means "does not match" instead of "was not measured".
     """
 
     reason: str
@@ -285,7 +285,7 @@ class Rule:
         return [] if self.nulls_ok else sorted(set(self.when.reads()))
 
     def threshold_text(self) -> str | None:
-        """The threshold as the ledger shows it."""
+        """The threshold as text for the ledger."""
         if self.threshold is None or isinstance(self.threshold, str):
             return self.threshold
         if isinstance(self.threshold, bool | int | float):
@@ -293,7 +293,7 @@ class Rule:
         return " ".join(self.threshold)
 
     def describe(self, schema: pa.Schema) -> dict[str, str | None]:
-        """The rule as manifests keep it."""
+        """The rule as written to manifests."""
         return {
             "reason": str(self.reason),
             "drop_when": self.when.sql(schema),
@@ -310,7 +310,7 @@ def united(module: str, *reasons: StrEnum) -> type[StrEnum]:
 
 
 def outcome_rules(reasons: Iterable[StrEnum], column: str = "outcome", detail: str = "detail") -> list[Rule]:
-    """One rule per way in which a measurement can end without a result. They stand first in a stage's rules."""
+    """One rule per way in which a measurement can end without a result. They come first in a stage's rules."""
     return [Rule(reason, when=col(column) == reason.value, value=col(column), detail=col(detail)) for reason in reasons]
 
 
@@ -325,7 +325,7 @@ class Verdict:
 
 
 def steps(rules: Sequence[Rule]) -> Iterator[tuple[Expr, Rule, bool]]:
-    """What is tried, in order: (condition, rule, whether a match means ``not_measured``, not the rule's reason)."""
+    """What to try, in order: (condition, rule, whether a match means ``not_measured`` instead of the reason)."""
     measured: set[str] = set()  # a column that an earlier rule needed is not null here
     for rule in rules:
         for name in rule.needs():
@@ -336,7 +336,7 @@ def steps(rules: Sequence[Rule]) -> Iterator[tuple[Expr, Rule, bool]]:
 
 
 def verdicts(table: pa.Table, rules: Sequence[Rule]) -> list[Verdict | None]:
-    """The verdict of every row by pyarrow: what Spark decides at scale, for tests, reports and single rows."""
+    """The verdict of every row by pyarrow, equal to Spark's; for tests, reports and single rows."""
     found: list[Verdict | None] = [None] * table.num_rows
     open_rows = set(range(table.num_rows))
     for condition, rule, unmeasured in steps(rules):

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipeline.core import verdict
 from pipeline.core.config_files import Dumpable, dump_yaml
 from pipeline.core.context import Context
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.lock import run_lock
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.parts import Part, committed
@@ -92,7 +92,9 @@ class Run:
         """The published manifest; InputError where the stage has not happened."""
         manifest = read_manifest(self.storage, stage)
         if manifest is None:
-            raise InputError("input_missing", f"{stage} has not run in {self.storage.root}; run pairmill build first")
+            raise InputError(
+                ErrorCode.INPUT_MISSING, f"{stage} has not run in {self.storage.root}; run pairmill build first"
+            )
         return manifest
 
     def rules(self, stage: str) -> list[Rule]:
@@ -110,11 +112,12 @@ class Run:
         for rule in rules:
             if rule.stage not in self.stages:
                 raise InputError(
-                    "config_invalid", f"rules: {rule.name}: no stage {rule.stage}; there are: {', '.join(self.stages)}"
+                    ErrorCode.CONFIG_INVALID,
+                    f"rules: {rule.name}: no stage {rule.stage}; there are: {', '.join(self.stages)}",
                 )
             if self.is_off(rule.stage):
                 raise InputError(
-                    "config_invalid", f"rules: {rule.name}: the stage {rule.stage} is off, its columns are null"
+                    ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: the stage {rule.stage} is off, its columns are null"
                 )
         return compile_user_rules(self.spark, rules, {rule.stage: self.schema(rule.stage) for rule in rules})
 
@@ -160,7 +163,7 @@ def open_for_writing(run: Run, check: Callable[[], object] = lambda: None) -> It
         require_ours(storage)
         storage.require_writable()
     except OSError as error:
-        raise InputError("output_unwritable", f"run {storage.root}: {error.strerror or error}") from None
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"run {storage.root}: {error.strerror or error}") from None
     storage.require_room(MINIMUM_FREE_BYTES)
     with run_lock(storage, run.reporter.line):
         check()
@@ -176,7 +179,8 @@ def require_ours(storage: Storage) -> None:
     strangers = [name for name in storage.entries() if meant(name) not in OURS and not name.startswith(PROBE)]
     if strangers:
         raise InputError(
-            "output_exists", f"run {storage.root} holds files that are no run ({strangers[0]}); choose an empty folder"
+            ErrorCode.OUTPUT_EXISTS,
+            f"run {storage.root} holds files that are no run ({strangers[0]}); choose an empty folder",
         )
 
 

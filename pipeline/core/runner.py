@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pipeline.core import verdict
 from pipeline.core.config import Kind, StageConfig, kind_of, settings_key, settings_of
 from pipeline.core.context import LooksAt
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 from pipeline.core.manifest import KeptRows, LookedAt, Manifest, publish, read_manifest
 from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.run import Run
@@ -75,49 +75,52 @@ def run_stage(stage: Stage[Any], run: Run) -> Manifest:
         raise
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Measured rows on disk. ``rows_in``: what entered; None where the rows say it. ``files`` by role."""
+
+    rows_in: int | None
+    measured: int
+    facts: Mapping[str, Any]
+    files: dict[str, list[FileRecord]]
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What the rules make of the rows."""
+
+    rows_in: int
+    kept: int
+    dropped: dict[str, int]
+    keeps: KeptRows
+    ledger: list[FileRecord]
+
+
 def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> Manifest:
     begun = time.monotonic()
-    if plan.rows_stand and plan.old is not None and not retry:
-        old = plan.old
-        rows_in: int | None = old.rows_in
-        measured, facts = 0, old.facts
-        files = {role: records for role, records in old.files.items() if role not in stage_roles(stage)}
-    else:
-        rows_in, measured, facts, files = _measure(stage, run, plan)
-    rows = read_table(run.spark, run.storage, files["rows"], run.schema(stage.name))
-    judged = verdict.with_verdict(rows, plan.rules, run.schema(stage.name))
-    counts, keeps = count_verdicts(stage, judged)
-    if rows_in is None:
-        rows_in = sum(counts.values())
-    dropped = {
-        reason: count for reason, count in sorted(counts.items(), key=lambda item: str(item[0])) if reason is not None
-    }
-    kept = counts.get(None, 0)
-    if rows_in != kept + sum(dropped.values()):
-        raise StageError(
-            "ledger_mismatch", f"{stage.name}: {rows_in} {stage.unit}s in, {kept} kept, {sum(dropped.values())} dropped"
-        )
-    _refuse_too_many_errors(stage, counts.get(CoreReason.RULE_ERROR.value, 0), rows_in)
-    files["ledger"] = write_table(verdict.ledger(judged, stage.key), run.storage, f"{stage.name}/ledger", LEDGER)
+    stands = plan.rows_stand and not retry
+    rows = _stored(stage, plan.old) if stands and plan.old is not None else _measure(stage, run, plan)
+    decided = _decide(stage, run, plan, rows)
+    files = {**rows.files, "ledger": decided.ledger}
     manifest = Manifest(
         stage=stage.name,
         unit=stage.unit,
         off=run.is_off(stage.name),
-        rows_in=rows_in,
-        kept=kept,
-        dropped=dropped,
-        measured=measured,
+        rows_in=decided.rows_in,
+        kept=decided.kept,
+        dropped=decided.dropped,
+        measured=rows.measured,
         inputs=plan.inputs,
         looked_at=plan.looked_at,
-        keeps=keeps,
+        keeps=decided.keeps,
         measure_key=plan.measure_key,
         decide_key=plan.decide_key,
         input_fingerprint=plan.input_fingerprint,
-        result=settings_key(plan.measure_key, [record.sha256 for record in files["rows"]]),
+        result=settings_key(plan.measure_key, [record.sha256 for record in rows.files["rows"]]),
         settings=plan.settings,
         contents=plan.contents,
         rules=[rule.describe(run.schema(stage.name)) for rule in plan.rules],
-        facts=dict(facts),
+        facts=dict(rows.facts),
         seconds=round(time.monotonic() - begun, 3),
         files=files,
     )
@@ -129,12 +132,36 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
     return manifest
 
 
+def _stored(stage: Stage[Any], old: Manifest) -> _Rows:
+    """The rows of the last result, without what is made anew with every decision."""
+    files = {role: records for role, records in old.files.items() if role not in stage_roles(stage)}
+    return _Rows(old.rows_in, 0, old.facts, files)
+
+
+def _decide(stage: Stage[Any], run: Run, plan: Plan, found: _Rows) -> _Decided:
+    """Apply the rules, count and write the ledger. StageError where a row is not accounted for."""
+    rows = read_table(run.spark, run.storage, found.files["rows"], run.schema(stage.name))
+    judged = verdict.with_verdict(rows, plan.rules, run.schema(stage.name))
+    counts, keeps = count_verdicts(stage, judged)
+    rows_in = sum(counts.values()) if found.rows_in is None else found.rows_in
+    kept = counts.pop(None, 0)
+    dropped = {str(reason): count for reason, count in sorted(counts.items(), key=lambda item: str(item[0]))}
+    if rows_in != kept + sum(dropped.values()):
+        text = f"{stage.name}: {rows_in} {stage.unit}s in, {kept} kept, {sum(dropped.values())} dropped"
+        raise StageError(ErrorCode.LEDGER_MISMATCH, text)
+    _refuse_too_many_errors(stage, dropped.get(CoreReason.RULE_ERROR.value, 0), rows_in)
+    ledger = write_table(verdict.ledger(judged, stage.key), run.storage, f"{stage.name}/ledger", LEDGER)
+    return _Decided(rows_in, kept, dropped, keeps, ledger)
+
+
 def _refuse_too_many_errors(stage: Stage[Any], errors: int, rows_in: int) -> None:
     """One row that raises costs itself; many mean a fault of ours or of a library, and a corpus full of holes."""
     if errors >= LEAST_ERRORS and errors > MOST_ERRORS_SHARE * rows_in:
         share = f"{errors:,} of {rows_in:,} {stage.unit}s (limit {MOST_ERRORS_SHARE:.0%})"
         what = f"{stage.name}: measuring raised on {share}"
-        raise StageError("too_many_errors", f"{what}: a fault of pairmill or of a library; the last result stands")
+        raise StageError(
+            ErrorCode.TOO_MANY_ERRORS, f"{what}: a fault of pairmill or of a library; the last result stands"
+        )
 
 
 def make_plan(stage: Stage[Any], run: Run) -> Plan:
@@ -228,10 +255,8 @@ def stage_roles(stage: Stage[Any]) -> tuple[str, ...]:
     return ("ledger", *stage.packs)
 
 
-def _measure(
-    stage: Stage[Any], run: Run, plan: Plan
-) -> tuple[int | None, int, dict[str, Any], dict[str, list[FileRecord]]]:
-    """Measure and write rows/: (rows in or None where the rows say it, newly measured, facts, files)."""
+def _measure(stage: Stage[Any], run: Run, plan: Plan) -> _Rows:
+    """Measure and write rows/."""
     if run.is_off(stage.name):
         found = Measured(_with_null_columns(stage, run), measured=0)
     else:
@@ -245,7 +270,7 @@ def _measure(
     rows_in = found.rows_in
     if rows_in is None and not stage.fans_out:
         rows_in = plan.inputs[0].rows
-    return rows_in, measured, dict(found.facts), {"rows": rows, **found.files}
+    return _Rows(rows_in, measured, found.facts, {"rows": rows, **found.files})
 
 
 def _with_null_columns(stage: Stage[Any], run: Run) -> DataFrame:

@@ -1,4 +1,4 @@
-"""What WebDataset calls the members of a tar: ``KEY.ENDING``; neighbours of one key are a sample.
+"""Names of tar members in WebDataset: ``KEY.ENDING``; adjacent members with one key are a sample.
 
 Source  https://github.com/webdataset/webdataset, base_plus_ext
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff")
-"""Endings of pictures, in the order in which one of a sample is chosen. What a file really is, its bytes say later."""
+"""Endings of pictures, in order of preference within a sample. The bytes tell the real format later."""
 
 _NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)", re.DOTALL)
 
 
 def key_and_ending(name: str) -> tuple[str, str] | None:
-    """A member's sample key and its ending in lower case; None for a name that belongs to no sample.
+    """A member's sample key and its ending in lower case; None for a name that does not belong to a sample.
 
     The key ends at the first dot after the last slash.
 

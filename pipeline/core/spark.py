@@ -1,8 +1,8 @@
-"""The Spark session: local inside this process, or whatever `spark-submit` gives.
+"""The Spark session: local in this process, or the one of `spark-submit`.
 
-Only what Spark 3.5 has is used. A session that is already active (a notebook, spark-submit) is taken as it is: master,
-memory, name and tuning are the submitter's; only what the corpus or the hosts depend on is ours. On a cluster one
-task proves, before any work, that the workers run the code that the driver has.
+Only features of Spark 3.5 are used. An active session (a notebook, spark-submit) keeps its master, memory, name and
+tuning; we set only what the corpus or the load on hosts depends on. On a cluster one task checks, before any work,
+that the workers run the same code as the driver.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ from pyspark.sql import SparkSession
 from pipeline.core.config import Field as Setting
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.config_files import conf_folder
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 MINIMUM_JAVA = 17
 TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)
-OURS = {  # set before the context starts, whoever starts it
+OURS = {  # always set, before the context starts
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "false",  # as Spark 3.5: an impossible cast in a user's rule is null, no failed job
-    "spark.speculation": "false",  # lanes talk to hosts: a second copy would double a host's load
+    "spark.sql.ansi.enabled": "false",  # as in Spark 3.5: an impossible cast in a user's rule is null, not a failed job
+    "spark.speculation": "false",  # lanes request from hosts: a second copy would double the load
     "spark.executorEnv.NO_ALBUMENTATIONS_UPDATE": "1",  # see pipeline.vision.img2dataset
 }
-TUNING = {  # where the submitter said nothing
-    "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can be hours of Python
+TUNING = {  # unless the submitter set them
+    "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can take hours in Python
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
 }
 STARTUP_NOTES = (b"WARNING: Using incubator modules", b"Setting default log level", b"To adjust logging level")
 
 
 class SparkConfig(StageConfig):
-    """How Spark runs. Nothing here enters a key: the corpus is the same for any of it."""
+    """How Spark runs. No setting here enters a key: the corpus does not depend on them."""
 
-    master: Operate[str] = Setting("", description="Spark master; empty: what spark-submit gave, else local[*]")
+    master: Operate[str] = Setting("", description="Spark master; empty: that of spark-submit, else local[*]")
     partitions: Operate[int] = Setting(0, ge=0, description="default and shuffle partitions; 0: twice the cores")
     driver_memory: Operate[str] = Setting("2g", pattern=r"^\d+[mg]$", description="memory of the JVM (local runs)")
 
 
 def spark_session(config: SparkConfig) -> SparkSession:
-    """Start or take over the session. InputError `environment_invalid` where there is no usable Java, or where the
-    workers of a cluster do not run the code of this driver."""
+    """Start or take over the session. InputError `environment_invalid` if there is no usable Java, or if the workers of
+    a cluster do not run the code of this driver."""
     submitted = is_submitted()
     if not submitted and SparkSession.getActiveSession() is None:
         require_java()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run the interpreter of this environment
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers use the interpreter of this environment
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     builder = SparkSession.builder
     if not submitted:
@@ -74,7 +74,7 @@ def spark_session(config: SparkConfig) -> SparkSession:
     for key, value in TUNING.items():
         if not given.contains(key):
             session.conf.set(key, value)
-    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # it logs what it raises as well
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # it also logs what it raises
     if not (session.sparkContext.master or "").startswith("local"):
         require_same_code(session)
     return session
@@ -82,11 +82,11 @@ def spark_session(config: SparkConfig) -> SparkSession:
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """A signal that the program answers is answered when Spark has started; a second one ends the process at once.
+    """Delay signals that the program handles until Spark has started; a second one ends the process at once.
 
-    A start that an exception breaks off leaves its JVM behind for ever. And Spark takes SIGINT for itself, to cancel
-    its jobs over a connection that is waiting, which fails at length: it may where Python's own handler stood, as in a
-    notebook; a program with an answer of its own keeps it.
+    A start that is interrupted by an exception leaves its JVM running. Spark also installs its own SIGINT handler,
+    which cancels its jobs over a blocked connection and fails slowly. It may replace Python's default handler, as in a
+    notebook, but not one of the program's own.
     """
     came: list[int] = []
 
@@ -112,20 +112,20 @@ def _signals_wait() -> Iterator[None]:
 
 
 def is_submitted() -> bool:
-    """Whether spark-submit, or a shell of Spark's, started this process and decides where it runs."""
+    """Whether spark-submit or a Spark shell started this process and decides where it runs."""
     return any(
         name in os.environ for name in ("SPARK_ENV_LOADED", "_PYSPARK_DRIVER_CONN_INFO_PATH", "PYSPARK_GATEWAY_PORT")
     )
 
 
 def _with_retries(master: str) -> str:
-    """local[N] gives every task one try; local[N,F] gives it F, as a cluster does."""
+    """local[N] tries every task once; local[N,F] tries it up to F times, as a cluster does."""
     return re.sub(r"^local\[(\*|\d+)\]$", rf"local[\1,{TASK_TRIES}]", master)
 
 
 @contextlib.contextmanager
 def _without_startup_notes() -> Iterator[None]:
-    """Start the JVM with a stderr of ours: all it ever says there is passed on, but for its notes on starting."""
+    """Start the JVM with its stderr piped through us, to drop its startup notes."""
     sys.stderr.flush()
     ours = os.dup(2)
     heard, said = os.pipe()
@@ -146,7 +146,7 @@ def _pass_on(heard: int, to: int) -> None:
 
 
 def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
-    """What the builder is told: more where the session is ours alone than where spark-submit made it."""
+    """Settings for the builder; fewer if spark-submit started the session."""
     settings = dict(OURS)
     if config.partitions:
         settings |= {
@@ -166,16 +166,16 @@ def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
 
 
 def require_same_code(session: SparkSession) -> None:
-    """InputError `environment_invalid` unless the workers have this package, with the sources the driver has.
+    """InputError `environment_invalid` unless the workers have this package with the driver's sources.
 
-    Functions travel to the workers by name. With other sources there (an archive packed before a change), they would
-    do something else, or fail in the middle of a stage.
+    Functions are sent to the workers by name. With other sources there (an archive packed before a change), they would
+    do something else or fail in the middle of a stage.
     """
     ours = code_digest()
-    remedy = "pack the environment again (make dist) and give it: --archives env.tar.gz#env, PYSPARK_PYTHON"
+    remedy = "pack the environment again (make dist) and pass it: --archives env.tar.gz#env, PYSPARK_PYTHON"
 
     def digest_there(_: Iterable[object]) -> Iterator[str]:
-        from pipeline.core.spark import code_digest  # what the worker has, if it has anything
+        from pipeline.core.spark import code_digest  # the worker's, if it has the package
 
         yield code_digest()
 
@@ -184,15 +184,18 @@ def require_same_code(session: SparkSession) -> None:
     except Exception as error:
         reason = _cause(str(error))
         python = os.environ["PYSPARK_PYTHON"]
-        raise InputError("environment_invalid", f"the workers cannot run {python}: {reason}; {remedy}") from error
+        raise InputError(
+            ErrorCode.ENVIRONMENT_INVALID, f"the workers cannot run {python}: {reason}; {remedy}"
+        ) from error
     if theirs != ours:
         raise InputError(
-            "environment_invalid", f"the workers run other code ({theirs[:8]}) than the driver ({ours[:8]}); {remedy}"
+            ErrorCode.ENVIRONMENT_INVALID,
+            f"the code of the workers ({theirs[:8]}) differs from the driver's ({ours[:8]}); {remedy}",
         )
 
 
 def code_digest() -> str:
-    """sha256 over the sources of `pipeline` and `schemas` as this process would import them."""
+    """sha256 of the sources of `pipeline` and `schemas` that this process imports."""
     digest = hashlib.sha256()
     for package in ("pipeline", "schemas"):
         spec = importlib.util.find_spec(package)
@@ -206,22 +209,23 @@ def code_digest() -> str:
 
 
 def _cause(text: str) -> str:
-    """The line of a failed job's message that says what happened on the worker."""
+    """The line of a failed job's message that tells what happened on the worker."""
     causes = re.findall(r"(?:Error|Exception): (.+)", text)
     return next((cause for cause in causes if "Error" not in cause and "Exception" not in cause), text[:200]).strip()
 
 
 def require_java() -> None:
-    """InputError unless a Java that Spark starts on is at hand."""
+    """InputError unless a Java that Spark can use is installed."""
     home = os.environ.get("JAVA_HOME")
     java = os.path.join(home, "bin", "java") if home else shutil.which("java")
     if not java or not os.path.exists(java):
         raise InputError(
-            "environment_invalid", f"no Java found; install Java {MINIMUM_JAVA} or set JAVA_HOME (make setup does)"
+            ErrorCode.ENVIRONMENT_INVALID,
+            f"no Java found; install Java {MINIMUM_JAVA} or set JAVA_HOME (make setup does)",
         )
     text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
     major = next((word.strip('"').split(".")[0] for word in text.split() if word.startswith('"')), "0")
     if not major.isdigit() or int(major) < MINIMUM_JAVA:
         raise InputError(
-            "environment_invalid", f"{java} is Java {major}; Spark needs {MINIMUM_JAVA} or newer: set JAVA_HOME"
+            ErrorCode.ENVIRONMENT_INVALID, f"{java} is Java {major}; Spark needs {MINIMUM_JAVA} or newer; set JAVA_HOME"
         )

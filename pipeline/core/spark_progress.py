@@ -1,4 +1,4 @@
-"""How far Spark is, for the bar of a stage that is DataFrames: what it knows is tasks, not rows."""
+"""Progress of a stage that runs as DataFrames: Spark counts tasks, not rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pipeline.core.progress import Done
 
 
 def spark_probe(spark: SparkSession) -> Callable[[], Done]:
-    """What a progress bar asks: tasks done of those of the Spark stages that run now.
+    """A probe for a progress bar: tasks done of all tasks of the running Spark stages.
 
-    A stage of ours is several of Spark's, and how many Spark itself learns on the way: so the count is of the present
-    step, and starts again with the next.
+    One of our stages is several Spark stages, and Spark does not know in advance how many. So the count is of the
+    current step and starts again with the next.
     """
     tracker = spark.sparkContext.statusTracker()
 

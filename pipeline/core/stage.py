@@ -96,7 +96,8 @@ class Stage(ABC, Generic[C]):
     def contents(self, config: C) -> Mapping[str, str]:
         """Digests by Content setting, of those that name anything. By default, of the bytes of the files they name."""
         named = {name: files for name, files in settings_of(config, *CONTENT).items() if files}
-        return {name: digest_of([files] if isinstance(files, str) else files) for name, files in named.items()}
+        lists = {name: [files] if isinstance(files, str) else files for name, files in named.items()}
+        return {name: digest_of(files) for name, files in lists.items() if isinstance(files, list)}
 
     def check(self, context: Context[C]) -> None:
         """Raise InputError for input that cannot work. Called for all stages before anything runs."""

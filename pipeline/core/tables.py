@@ -1,13 +1,13 @@
-"""Tables of a run as DataFrames, and back: Parquet files that a manifest lists.
+"""Reads and writes tables of a run as DataFrames: Parquet files that a manifest lists.
 
-Tasks write files themselves, under names unique to the attempt, and report what they wrote; readers are given
-the list of files and never a directory. A repeated or zombie task therefore leaves an orphan, not a double row.
-Local files are read by Spark's own reader, files on a store by tasks of ours, so that no connector is needed.
+Tasks write files themselves, under names unique to the attempt, and report what they wrote. Readers get a list of
+files, never a directory, so a repeated or zombie task leaves an orphan, not duplicate rows. Spark reads local files
+itself; our own tasks read files on a store, so that no connector is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -28,9 +28,15 @@ FILE_RECORD = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", 
 
 
 def conform(batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of ``schema`` in its order and exact types (mapInArrow and Parquet both insist on them)."""
+    """The columns of ``schema`` in its order and exact types (mapInArrow and Parquet both require them)."""
     table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
     return table.select(schema.names).cast(schema)
+
+
+def with_columns(batch: pa.RecordBatch, schema: pa.Schema, found: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """``batch`` with further or other columns, in the order of ``schema`` and with no column beside it."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | dict(found)
+    return pa.RecordBatch.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 
 def write_parquet(stream: NewFile | BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -51,7 +57,7 @@ def write_file(storage: Storage, folder: str, schema: pa.Schema, tables: Iterabl
 
 
 def write_table(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> list[FileRecord]:
-    """Write a DataFrame into ``folder``, one file a task; an empty one gives one file without rows."""
+    """Write a DataFrame into ``folder``, one file per task; an empty frame gives one file without rows."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         filled = (conform(batch, schema) for batch in batches if batch.num_rows)
@@ -61,13 +67,13 @@ def write_table(frame: DataFrame, storage: Storage, folder: str, schema: pa.Sche
         record = write_file(storage, folder, schema, _chain(first, filled))
         yield pa.RecordBatch.from_pylist([vars(record)], schema=FILE_RECORD)
 
-    written = frame.select(*schema.names).mapInArrow(write, spark_schema(FILE_RECORD)).collect()  # one row a file
+    written = frame.select(*schema.names).mapInArrow(write, spark_schema(FILE_RECORD)).collect()  # one row per file
     records = [FileRecord(**row.asDict()) for row in written]
     return sorted(records or [write_file(storage, folder, schema, [])], key=lambda record: record.path)
 
 
 def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord], schema: pa.Schema) -> DataFrame:
-    """A DataFrame over exactly these files. Columns of ``schema`` that an older file lacks are null."""
+    """A DataFrame of exactly these files. Columns of ``schema`` missing in an older file are null."""
     types = spark_schema(schema)
     filled = [file.path for file in files if file.rows]
     if not filled:
@@ -85,10 +91,20 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
     return spark.range(0, len(filled), 1, partitions).mapInArrow(read, types)
 
 
+def rewritten(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> tuple[DataFrame, list[FileRecord]]:
+    """Write a frame once and read it back, for several readers: Spark would compute it anew for each.
+
+    Nothing else stays in ``folder``.
+    """
+    files = write_table(frame, storage, folder, schema)
+    storage.sweep(folder, {record.path for record in files})
+    return read_table(frame.sparkSession, storage, files, schema), files
+
+
 def scan(
     stream: BinaryIO, schema: pa.Schema, columns: Sequence[str] | None = None, where: pc.Expression | None = None
 ) -> ds.Scanner:
-    """The rows of one Parquet file that meet a condition, as a scanner; ``columns``: of those in ``schema``."""
+    """A scanner of the rows of one Parquet file that match ``where``; ``columns`` is a subset of ``schema``."""
     fragment = ds.ParquetFileFormat().make_fragment(stream)
     names = schema.names if columns is None else list(columns)
     bounds = {"batch_size": SCAN_ROWS, "batch_readahead": 2}  # a row may hold an embedding of kilobytes
@@ -96,7 +112,7 @@ def scan(
 
 
 def read_file(storage: Storage, file: FileRecord, columns: Sequence[str]) -> pa.Table:
-    """Some columns of one small table, in this process."""
+    """Read some columns of one small table in this process."""
     with storage.open(file.path) as stream:
         return pq.read_table(stream, columns=list(columns))
 
@@ -109,12 +125,12 @@ def only_row(aggregate: DataFrame) -> Row:
 
 
 def spark_schema(schema: pa.Schema) -> T.StructType:
-    """An Arrow schema as Spark has it."""
+    """The Spark schema of an Arrow schema."""
     return from_arrow_schema(schema)
 
 
 def each_once(name: str) -> Column:
-    """An aggregate: the distinct values of a column, sorted; null where there is none."""
+    """An aggregate: the distinct values of a column, sorted; null if there are none."""
     values = F.sort_array(F.collect_set(name))
     return F.when(F.size(values) > 0, values)
 
@@ -125,6 +141,6 @@ def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def by_place(rows: DataFrame) -> DataFrame:
-    """Rows of pictures (image_file, image_offset) so that a task reads on through a file, at most 1 GiB of each."""
+    """Rows of images (image_file, image_offset), ordered for sequential reading, at most 1 GiB of a file per task."""
     stretch = F.shiftright("image_offset", 30)
     return rows.repartition("image_file", stretch).sortWithinPartitions("image_file", "image_offset")

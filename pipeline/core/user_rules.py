@@ -1,4 +1,4 @@
-"""The user's own rules: Spark SQL over a stage's columns, with reason, ledger and audit like ours.
+"""The user's own rules: Spark SQL over a stage's columns, with reason, ledger and audit like built-in rules.
 
 rules:
   - {stage: clip, name: tiny_english, drop_when: "width < 128 and lang = 'en'"}
@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pipeline.core.config import Decide, StageConfig
 from pipeline.core.config import Field as Setting
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Rule, UserSql
 from pipeline.core.tables import spark_schema
 
@@ -24,7 +24,7 @@ _OF_THE_MOMENT = re.compile(r"\b(current_\w+|now|localtimestamp|unix_timestamp\s
 
 
 class UserRule(StageConfig):
-    """One rule of the user's. Its reason is ``user:NAME``; it is tried after the stage's own rules."""
+    """One rule of the user. Its reason is ``user:NAME``; it is tried after the stage's own rules."""
 
     stage: Decide[str] = Setting(description="the stage whose rows it judges")
     name: Decide[str] = Setting(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="a name for its reason")
@@ -39,7 +39,7 @@ def compile_user_rules(
 ) -> dict[str, list[Rule]]:
     """Parse every rule against its stage's columns before anything runs; InputError names the first that fails."""
     if len({(rule.stage, rule.name) for rule in rules}) < len(rules):
-        raise InputError("config_invalid", "rules: two rules of one stage have the same name")
+        raise InputError(ErrorCode.CONFIG_INVALID, "rules: two rules of one stage have the same name; rename one")
     compiled: dict[str, list[Rule]] = {}
     for rule in rules:
         columns = _columns_read(spark, rule, schemas[rule.stage])
@@ -49,7 +49,7 @@ def compile_user_rules(
 
 
 def _columns_read(spark: SparkSession, rule: UserRule, schema: pa.Schema) -> tuple[str, ...]:
-    """The columns a rule reads, in the schema's spelling. InputError for SQL that is no function of one row."""
+    """The columns a rule reads, in the schema's spelling. InputError for SQL that is not a function of one row."""
     empty = spark.createDataFrame([], spark_schema(schema))
     try:
         analysed = (
@@ -58,12 +58,17 @@ def _columns_read(spark: SparkSession, rule: UserRule, schema: pa.Schema) -> tup
         found = dict(empty.select(F.expr(rule.drop_when).alias("drop")).dtypes)["drop"]
     except PySparkException as error:
         reason = str(error).strip().split("\n")[0]
-        raise InputError("config_invalid", f"rules: {rule.name}: {reason}") from None
+        raise InputError(ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: {reason}") from None
     if found != "boolean":
-        raise InputError("config_invalid", f"rules: {rule.name}: drop_when gives {found}, not true or false")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: drop_when returns {found}; it must return true or false"
+        )
     condition = analysed.condition()
     if not condition.deterministic() or _OF_THE_MOMENT.search(rule.drop_when):
-        raise InputError("config_invalid", f"rules: {rule.name}: drop_when gives another answer each time it is asked")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID,
+            f"rules: {rule.name}: drop_when is not deterministic; do not use clocks or random numbers",
+        )
     spelling = {name.lower(): name for name in schema.names}
     references = condition.references().iterator()
     names = set()

@@ -14,8 +14,9 @@ the next call, so a demo that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,19 @@ from rich.console import Console
 
 from pipeline import audit, funnel
 from pipeline.core.config_files import load_config
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
-from pipeline.core.storage import LocalStorage, Storage, meant
+from pipeline.core.storage import LocalStorage, Storage, meant, open_storage
 from pipeline.demo import show
 from pipeline.demo.judge import scored_by_build, scored_now
 from pipeline.demo.models import measure
 from pipeline.demo.outcome import Filter, Model, Outcome, steps_between
 from pipeline.demo.score import FilterScore, score
-from pipeline.demo.web import LOG, demo_spec, judge_host, new_hosts, old_hosts, require_site
+from pipeline.demo.size import Size
+from pipeline.demo.web import LOG, judge_host, new_hosts, old_hosts, require_site
 from pipeline.evaluation.separation import separation
 from pipeline.smallweb.held_out import HELD_OUT
 from pipeline.smallweb.server import serving
@@ -53,44 +55,41 @@ OURS = {"web", "a", "b", "model-a", "model-b", SCORES}
 HELD_BACK = "user:judges_host"  # the reason of the rule that keeps the judge's pairs out of corpus A
 KEPT_RIGHT = 0.99  # of the judge's right captions: what the moved threshold keeps
 FEWER_PLACEHOLDERS = {"dedup.placeholder_images": 8, "dedup.placeholder_captions": 8}  # run B is that much smaller
-TRAIN_BATCH = 256  # pairs; fewer where a corpus is smaller
 MAX_WARMUP = 150  # steps; a quarter of a short training
 MODEL_BATCH = 64
+# Many small jobs on few rows: compiling costs more than it saves. Half the processor time for the same rows.
+SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+SMALL_JOBS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
 def run_demo(
-    location: str, sets: Sequence[str], scenes: int, steps: int, seed: int, reporter: Reporter, console: Console
+    location: str, size: Size, sets: Sequence[str], seed: int, reporter: Reporter, console: Console
 ) -> Outcome:
-    """Everything, printed; a second call skips what is finished. ``steps`` are those of each training."""
+    """Everything, printed as it is found; a second call skips what is finished."""
     begun = time.monotonic()
-    storage = Storage.at(location)
+    storage = open_storage(location)
     if not isinstance(storage, LocalStorage):
-        raise InputError("output_unwritable", f"{location}: the demo and its web want a local folder")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{location}: the demo and its web want a local folder")
     root = Path(storage.root)
     if strangers := set(map(meant, storage.entries())) - OURS:
-        raise InputError("output_exists", f"{root} is no demo's: it holds {min(strangers)}; choose another --run")
-    spec = demo_spec(scenes, seed)
+        raise InputError(
+            ErrorCode.OUTPUT_EXISTS, f"{root} is no demo's: it holds {min(strangers)}; choose another --run"
+        )
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED_JVM)
+    spec = size.spec(seed)
     site = require_site(root / "web", spec, reporter)
     with serving(site, root / "web" / LOG) as resolve:
-        demo = Demo(root, spec, site, resolve, sets, steps, reporter)
+        demo = Demo(root, size, spec, site, resolve, sets, reporter, console, begun, audited_before(storage))
         a = demo.first_run()
+        filters = {"a": demo.shown("a", a, demo.filters_of_first)}
         model_a = demo.train("model-a", "a")
         b, clip_filter = demo.second_run(a, model_a)
+        filters["b"] = demo.shown("b", b, demo.filters_of_second)
+        show.clip_filter(clip_filter, console)
         model_b = demo.train("model-b", "a", "b")
-    filters = {"a": demo.filters_of_first(a), "b": score(demo.truths(new_hosts(spec)), b)}
     models = {"A": demo.measured(model_a, "a"), "A and B": demo.measured(model_b, "a", "b")}
     outcome = Outcome({name: result_of(run) for name, run in (("a", a), ("b", b))}, filters, clip_filter, models)
-    audited = audited_before(storage)
-    for name, run in (("a", a), ("b", b)):
-        console.print(f"\nrun {name}: {run.storage.root}", soft_wrap=True)
-        audit.print_funnel(audit.funnel_table(run), console)
-        show.filters(filters[name], console)
-        if audited.get(name) != outcome.runs[name]:
-            _audit(run)
-        console.print(f"report: {run.storage.where('audit/report.html')}", soft_wrap=True)
-        console.print("check: every file, every verdict and every hand-over agree")
     storage.replace(SCORES, outcome.as_json())
-    show.clip_filter(clip_filter, console)
     show.models(models, console)
     console.print(f"time: {time.monotonic() - begun:.0f} s")
     return outcome
@@ -115,7 +114,7 @@ def _audit(run: Run) -> None:
     account, findings = audit.funnel_table(run), audit.check(run)
     audit.write_report(run, account, findings)
     for finding in (*findings, *account.broken):
-        raise StageError(finding.code, finding.text)
+        raise finding.error()
 
 
 @dataclass(frozen=True)
@@ -123,12 +122,15 @@ class Demo:
     """One demo: its folder, its web, and how it reports."""
 
     root: Path
+    size: Size
     spec: SiteSpec
     site: Path
     resolve: dict[str, str]
     sets: Sequence[str]
-    steps: int
     reporter: Reporter
+    console: Console
+    begun: float  # monotonic seconds
+    audited: Mapping[str, str]  # results of runs that an earlier call has proved
 
     def first_run(self) -> Run:
         """Run A: the old hosts and the judge's; what the judge's pages show is measured and kept out of the corpus."""
@@ -155,6 +157,19 @@ class Demo:
         unseen = scored_by_build(run, self.truths(hosts))
         return run, Filter(known, unseen, chosen, moved, steps_between(before, after), seconds)
 
+    def shown(self, name: str, run: Run, scored: Callable[[Run], list[FilterScore]]) -> list[FilterScore]:
+        """Print a run, its proof and its filters against the truth: whoever looks on has the report from here on."""
+        if self.audited.get(name) != result_of(run):
+            _audit(run)
+        seconds = time.monotonic() - self.begun
+        self.console.print(f"\nrun {name}: {run.storage.root}", soft_wrap=True)
+        audit.print_funnel(audit.funnel_table(run), self.console)
+        self.console.print("check: every file, every verdict and every hand-over agree")
+        self.console.print(f"report, after {seconds:.0f} s: {run.storage.where('audit/report.html')}\n", soft_wrap=True)
+        filters = scored(run)
+        show.filters(filters, self.console)
+        return filters
+
     def train(self, name: str, *runs: str) -> TrainResult:
         """A nano CLIP on the corpora of these runs."""
         pairs = sum(manifest.kept for run in runs if (manifest := self._published(run)["export"]))
@@ -162,9 +177,9 @@ class Demo:
             data=self._corpora(runs),
             output=str(self.root / name),
             overwrite=True,
-            batch_size=min(TRAIN_BATCH, pairs),
-            steps=self.steps,
-            warmup_steps=min(MAX_WARMUP, self.steps // 4),
+            batch_size=min(self.size.batch_size, pairs),
+            steps=self.size.steps,
+            warmup_steps=min(MAX_WARMUP, self.size.steps // 4),
         )
         return train(config, self.reporter)
 
@@ -180,6 +195,10 @@ class Demo:
         truths = self.truths([*old_hosts(self.spec), host])
         return score(truths, run, lambda truth: fate if urlsplit(truth.page_url).netloc == host else None)
 
+    def filters_of_second(self, run: Run) -> list[FilterScore]:
+        """Run B against the truth."""
+        return score(self.truths(new_hosts(self.spec)), run)
+
     def truths(self, hosts: Sequence[str]) -> list[Truth]:
         """What was planted on these page hosts."""
         return [truth for truth in read_truth(self.site) if urlsplit(truth.page_url).netloc in hosts]
@@ -189,14 +208,17 @@ class Demo:
 
     def _published(self, name: str) -> dict[str, Manifest | None]:
         """The manifests of a run by stage."""
-        storage = Storage.at(str(self.root / name))
+        storage = open_storage(str(self.root / name))
         return {stage.name: read_manifest(storage, stage.name) for stage in funnel.STAGES}
 
     def _build(self, name: str, hosts: Sequence[str], settings: dict[str, Any]) -> tuple[Run, dict[str, Manifest]]:
         """Bring a run up to date that starts at the first pages of ``hosts``."""
-        given = {"web.resolve": self.resolve, "crawl.seeds": [f"http://{host}/" for host in hosts], **settings}
+        given = {"web.resolve": self.resolve, "crawl.seeds": [f"http://{host}/" for host in hosts]}
+        given |= {**self.size.settings, **settings}
         ours = [f"{key}={json.dumps(value)}" for key, value in given.items()]
         config = load_config(funnel.Config, preset=PRESET, sets=[*ours, *self.sets])
         self.reporter.line(f"run {name}: {self.root / name}")
         run = funnel.open_run(str(self.root / name), config, self.reporter)
+        for key, value in SMALL_JOBS.items():
+            run.spark.conf.set(key, value)
         return run, {manifest.stage: manifest for manifest in funnel.build(run)}

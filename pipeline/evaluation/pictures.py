@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 from pipeline.training.sources import Index
 from pipeline.vision.clip_model import ClipModel
 from pipeline.vision.decode import decode
@@ -51,8 +51,8 @@ def embed_pictures(
     unreadable = int((~readable_N).sum())
     if unreadable > MAX_UNREADABLE * len(readable_N):
         raise StageError(
-            "too_many_errors",
-            f"{unreadable:,} of {len(readable_N):,} pictures do not decode (limit {MAX_UNREADABLE:.0%}); mend the data",
+            ErrorCode.TOO_MANY_ERRORS,
+            f"{unreadable:,} of {len(readable_N):,} images do not decode (limit {MAX_UNREADABLE:.0%}); repair the data",
         )
     return image_RD, readable_N
 
@@ -83,6 +83,6 @@ def distinct(index: Index) -> Distinct:
 
 
 def overlap(test: Sequence[str], training: Index) -> int:
-    """How many of the pictures (sha256) stand in ``training`` too (V10)."""
+    """How many of the pictures (sha256) are in ``training`` too (V10)."""
     wanted = set(test)
     return len(wanted & {hashlib.sha256(training.picture(sample)).hexdigest() for sample in range(len(training))})

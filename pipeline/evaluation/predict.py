@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.evaluation.pictures import open_picture
 from pipeline.evaluation.ranking import cosines
 from pipeline.vision.clip_model import ClipModel
@@ -28,7 +28,7 @@ class Prediction(TypedDict):
 def predict(model: ClipModel, paths: Sequence[Path], texts: Sequence[str], template: str = "{}") -> list[Prediction]:
     """For each picture, in order. InputError: ``input_missing``, ``input_unreadable``, ``labels_invalid``."""
     if "{}" not in template:
-        raise InputError("labels_invalid", f"the template {template!r} needs {{}} where the text goes")
+        raise InputError(ErrorCode.LABELS_INVALID, f"the template {template!r} needs {{}} where the text goes")
     found = probabilities(model, list(_pictures(paths)), [template.format(text) for text in texts])
     return [
         Prediction(image=str(path), probabilities=dict(zip(texts, row.tolist(), strict=True)))
@@ -58,8 +58,10 @@ def print_table(predictions: Sequence[Prediction], console: Console) -> None:
 def _pictures(paths: Sequence[Path]) -> Iterator[Image.Image]:
     for path in paths:
         if not path.is_file():
-            raise InputError("input_missing", f"{path} is no file")
+            raise InputError(ErrorCode.INPUT_MISSING, f"{path} is not a file")
         picture = open_picture(path.read_bytes())
         if picture is None:
-            raise InputError("input_unreadable", f"{path} is no picture that can be decoded (JPEG, PNG, WebP, GIF)")
+            raise InputError(
+                ErrorCode.INPUT_UNREADABLE, f"{path} is not an image that can be decoded (JPEG, PNG, WebP, GIF)"
+            )
         yield picture

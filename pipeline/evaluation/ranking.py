@@ -1,4 +1,4 @@
-"""Does a right answer stand among the first k? Counted so that ties help nobody.
+"""Is a right answer among the first k? Counted so that ties help nobody.
 
 Answers of equal score stand in any order with equal probability, and a query counts as the probability that a right one
 is among its first k. Constant scores thus come out at exactly chance, not at 100% (V7), and `chance` is just that.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 
 DECIMALS = 9  # of a cosine; float32 embeddings have seven
 
@@ -38,7 +38,9 @@ def cosines(query_QD: npt.NDArray[np.float32], candidate_CD: npt.NDArray[np.floa
     """
     scores_QC = (query_QD.astype(np.float64) @ candidate_CD.astype(np.float64).T).round(DECIMALS)
     if not np.isfinite(scores_QC).all():
-        raise StageError("embedding_nonfinite", "the model gives embeddings that are no numbers; train it again")
+        raise StageError(
+            ErrorCode.EMBEDDING_NONFINITE, "the model gives embeddings that are not finite; train it again"
+        )
     return scores_QC
 
 

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.evaluation.intervals import Estimate
 from pipeline.evaluation.pictures import distinct, open_picture, overlap
 from pipeline.evaluation.retrieval import Recall, Retrieval, retrieval
@@ -43,7 +43,7 @@ class Result(Generic[F]):
     def write(self, path: Path) -> None:
         """Replace the file in one step. InputError ``disk_full``."""
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n"
-        Storage.at(str(path.parent)).replace(path.name, text.encode())
+        open_storage(str(path.parent)).replace(path.name, text.encode())
 
     def lines(self) -> list[str]:
         """For people: every figure beside chance and its 95% interval."""
@@ -67,8 +67,8 @@ def evaluate_retrieval(
     shared = overlap(test.sha256, Index(find_sources(training_data))) if training_data else None
     if require_clean and shared:
         raise StageError(
-            "eval_overlap",
-            f"{shared:,} of {len(test.sha256):,} test pictures stand in the training data; leave them out",
+            ErrorCode.EVAL_OVERLAP,
+            f"{shared:,} of {len(test.sha256):,} test images are in the training data; leave them out",
         )
     figures = retrieval(model, test.pictures(), test.captions)
     return Result("retrieval", model.digest, fingerprint(sources), model.device_and_precision, figures, shared)
@@ -83,11 +83,13 @@ def evaluate_zero_shot(
     InputError: ``input_missing``, ``labels_invalid``, ``dataset_too_small``.
     """
     if not folder.is_dir():
-        raise InputError("input_missing", f"{folder} is no folder; give one with a folder of pictures for each class")
+        raise InputError(
+            ErrorCode.INPUT_MISSING, f"{folder} is not a folder; give one with a folder of images per class"
+        )
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
     names = classes.read_text("utf-8").splitlines() if classes else [path.name for path in folders]
     if len(names) != len(folders):
-        raise InputError("labels_invalid", f"{len(names)} class names for {len(folders)} folders in {folder}")
+        raise InputError(ErrorCode.LABELS_INVALID, f"{len(names)} class names for {len(folders)} folders in {folder}")
     pictures = [(path, label) for label, one in enumerate(folders) for path in _pictures(one)]
     figures = zero_shot(
         model,

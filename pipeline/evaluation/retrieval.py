@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.sparse import csr_array
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.evaluation.intervals import Estimate, wilson
 from pipeline.evaluation.pictures import embed_pictures
 from pipeline.evaluation.ranking import chance, cosines, hits
@@ -54,7 +54,7 @@ def retrieval(model: ClipModel, pictures: Iterable[Image.Image | None], captions
     texts = list(dict.fromkeys(caption for some in captions for caption in some))
     if len(captions) < 2 or len(texts) < 2:
         raise InputError(
-            "dataset_too_small", f"{len(captions)} pictures and {len(texts)} texts: retrieval needs two of each"
+            ErrorCode.DATASET_TOO_SMALL, f"{len(captions)} pictures and {len(texts)} texts: retrieval needs two of each"
         )
     image_RD, readable = embed_pictures(model, pictures)
     text_TD = model.encode_texts(texts)

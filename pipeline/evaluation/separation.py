@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.evaluation.intervals import Estimate, newcombe
 
 
@@ -42,10 +42,13 @@ def separation(right: Sequence[float], wrong: Sequence[float], recall: float | N
     right_N, wrong_M = np.asarray(right, np.float64), np.asarray(wrong, np.float64)
     if not len(right_N) or not len(wrong_M):
         raise InputError(
-            "dataset_too_small", f"{len(right_N)} right and {len(wrong_M)} wrong pairs: both are needed to compare"
+            ErrorCode.DATASET_TOO_SMALL,
+            f"{len(right_N)} right and {len(wrong_M)} wrong pairs: both are needed to compare",
         )
     if not (np.isfinite(right_N).all() and np.isfinite(wrong_M).all()):
-        raise StageError("embedding_nonfinite", "scores that are no numbers cannot be compared; leave those pairs out")
+        raise StageError(
+            ErrorCode.EMBEDDING_NONFINITE, "scores that are not finite cannot be compared; leave those pairs out"
+        )
     area = newcombe(_area(right_N, wrong_M), len(right_N), len(wrong_M))
     threshold = _balanced(right_N, wrong_M) if recall is None else _keeping(right_N, recall)
     return Separation(area, threshold, float((right_N >= threshold).mean()), float((wrong_M >= threshold).mean()))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.evaluation.intervals import Estimate, wilson
 from pipeline.evaluation.pictures import embed_pictures
 from pipeline.evaluation.ranking import chance, cosines, hits
@@ -50,7 +50,7 @@ def zero_shot(
     _check(labels_N, class_names, templates)
     image_RD, readable = embed_pictures(model, pictures)
     if len(readable) != len(labels_N):
-        raise InputError("labels_invalid", f"{len(labels_N):,} labels for {len(readable):,} pictures")
+        raise InputError(ErrorCode.LABELS_INVALID, f"{len(labels_N):,} labels for {len(readable):,} pictures")
     labels_R = labels_N[readable]
     scores_RC = cosines(image_RD, class_embeddings(model, class_names, templates))
     right_RC = np.arange(len(class_names)) == labels_R[:, None]
@@ -82,14 +82,16 @@ def _check(labels_N: npt.NDArray[np.int64], class_names: Sequence[str], template
     """V3, V6."""
     if len(labels_N) == 0 or len(class_names) < 2:
         raise InputError(
-            "dataset_too_small", f"{len(labels_N)} pictures of {len(class_names)} classes: that has no score"
+            ErrorCode.DATASET_TOO_SMALL, f"{len(labels_N)} pictures of {len(class_names)} classes: that has no score"
         )
     if labels_N.min() < 0 or labels_N.max() >= len(class_names):
         raise InputError(
-            "labels_invalid",
+            ErrorCode.LABELS_INVALID,
             f"labels go from {labels_N.min()} to {labels_N.max()}, but there are {len(class_names)} class names",
         )
     if len(set(class_names)) != len(class_names):
-        raise InputError("labels_invalid", "two classes have one name; give each a name of its own")
+        raise InputError(ErrorCode.LABELS_INVALID, "two classes have one name; give each a name of its own")
     if not templates or any("{}" not in template for template in templates):
-        raise InputError("labels_invalid", "a template needs {} where the class name goes, as in 'a photo of a {}.'")
+        raise InputError(
+            ErrorCode.LABELS_INVALID, "a template needs {} where the class name goes, as in 'a photo of a {}.'"
+        )

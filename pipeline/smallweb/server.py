@@ -30,7 +30,7 @@ from typing import IO, NoReturn
 from aiohttp import web
 
 from pipeline.core.children import environment
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 from pipeline.smallweb.captions import languages
 from pipeline.smallweb.pages import trap_page
 from pipeline.smallweb.routes import AnyRoute, Busy, CutOff, Failure, Host, Redirect, Routes, Slow, Static, Trap
@@ -155,7 +155,7 @@ def serving(site: Path, log: Path) -> Iterator[dict[str, str]]:
         try:
             ready = process.stdout.readline()
             if not ready:
-                raise StageError("demo_server_failed", f"the demo's server ended before it served {site}")
+                raise StageError(ErrorCode.DEMO_SERVER_FAILED, f"the demo's server ended before it served {site}")
             yield json.loads(ready)["resolve"]
         finally:
             process.stdin.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import quote
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.smallweb.captions import Language, languages
 from pipeline.smallweb.defects import IMAGE_HOSTS, SLOW_HOST, Desk, Plant, Planter, Section, Web
 from pipeline.smallweb.held_out import HELD_OUT, write_held_out
@@ -97,7 +97,9 @@ class BuiltSite:
 def build_site(spec: SiteSpec, folder: Path) -> BuiltSite:
     """The mini-web of emoji scenes, in ``folder`` (InputError ``output_exists`` where something is there)."""
     if spec.images_per_page < 1 or any(quarter.scenes < 1 or quarter.hosts < 1 for quarter in spec.quarters):
-        raise InputError("config_invalid", "the demo needs at least one scene, one page host and one image a page")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, "the demo needs at least one scene, one page host and one image a page"
+        )
     rng = Random(f"{spec.seed}/site")
     hosts = spec.hosts()
     web = _web(folder, chain.from_iterable(hosts))
@@ -292,7 +294,7 @@ def _look(host: str) -> str:
 
 def _page_hosts(count: int) -> list[str]:
     if not 1 <= count <= 26:
-        raise InputError("config_invalid", f"the demo has {count} page hosts, must be 1 to 26")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"the demo has {count} page hosts, must be 1 to 26")
     return [f"{chr(ord('a') + number)}.demo.test" for number in range(count)]
 
 
@@ -313,7 +315,7 @@ def _desks(hosts: Sequence[str], english_share: float) -> dict[Desk, float]:
 def _web(folder: Path, page_hosts: Iterable[str]) -> Web:
     """The hosts with their robots.txt, in a folder that must be new or empty."""
     if folder.exists() and any(folder.iterdir()):
-        raise InputError("output_exists", f"{folder} is not empty; name another folder or remove it")
+        raise InputError(ErrorCode.OUTPUT_EXISTS, f"{folder} is not empty; name another folder or remove it")
     page_hosts = sorted(set(page_hosts))
     image_hosts = (*IMAGE_HOSTS, SLOW_HOST)
     web = Web(folder, [*page_hosts, *image_hosts])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pipeline.core.config import settings_key
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import Storage
 from pipeline.training import checkpoint
 
@@ -24,7 +24,7 @@ MODEL, RESULT, METRICS = "model.pt", "train.json", "metrics.jsonl"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training. ``losses`` has one value a step."""
+    """A finished training. ``losses`` has one value per step."""
 
     model: Path
     steps: int
@@ -81,7 +81,7 @@ def finished(output: Path, storage: Storage, name: Name, up_to_date: bool) -> Tr
         return None
     if account["key"] != name.key:
         raise InputError(
-            "output_exists",
+            ErrorCode.OUTPUT_EXISTS,
             f"{output} holds another training ({name.difference(account['settings'], account['data'])}); "
             "choose another output, or set overwrite",
         )
@@ -113,11 +113,13 @@ def forget_another(storage: Storage, name: Name) -> None:
 
 
 def _read(storage: Storage) -> dict[str, Any] | None:
-    """train.json; None where there is none, InputError where it cannot be read."""
+    """train.json; None where it is missing, InputError where it is not valid."""
     if not storage.exists(RESULT):
         return None
     try:
         account: dict[str, Any] = json.loads(storage.read(RESULT))
     except ValueError as error:
-        raise InputError("input_unreadable", f"{storage.where(RESULT)}: {error}; remove it to train again") from None
+        raise InputError(
+            ErrorCode.INPUT_UNREADABLE, f"{storage.where(RESULT)}: {error}; remove it to train again"
+        ) from None
     return account

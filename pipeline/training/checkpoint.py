@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import Storage
 
 FOLDER = "checkpoints"
@@ -61,7 +61,7 @@ def entries(storage: Storage) -> list[Entry]:
         return [Entry(**one) for one in json.loads(storage.read(LATEST))]
     except (ValueError, TypeError) as error:
         raise InputError(
-            "checkpoint_corrupt", f"{LATEST} is no list of checkpoints; remove {FOLDER} to begin anew"
+            ErrorCode.CHECKPOINT_CORRUPT, f"{LATEST} is not a list of checkpoints; remove {FOLDER} to start over"
         ) from error
 
 
@@ -75,9 +75,11 @@ def load_newest(storage: Storage, warn: Callable[[str], None]) -> dict[str, Any]
         data = storage.read(entry.file) if storage.exists(entry.file) else b""
         if hashlib.sha256(data).hexdigest() == entry.sha256:
             return _load(entry.file, data)
-        warn(f"{entry.file} is cut off or was changed: going on from the checkpoint before it")
+        warn(f"{entry.file} is cut off or was changed: resuming from the checkpoint before it")
     if listed:
-        raise InputError("checkpoint_corrupt", f"no whole checkpoint in {FOLDER}; remove the folder to begin anew")
+        raise InputError(
+            ErrorCode.CHECKPOINT_CORRUPT, f"no whole checkpoint in {FOLDER}; remove the folder to start over"
+        )
     return None
 
 
@@ -86,6 +88,7 @@ def _load(file: str, data: bytes) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            "unsafe_checkpoint", f"{file} holds more than tensors and plain values and was not loaded; remove it"
+            ErrorCode.UNSAFE_CHECKPOINT,
+            f"{file} holds more than tensors and plain values and was not loaded; remove it",
         ) from error
     return state

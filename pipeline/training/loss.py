@@ -19,7 +19,7 @@ from pipeline.training.world import World
 def contrastive_loss(encoded: Encoded, valid_B: Tensor, world: World) -> Tensor:
     """Mean of both cross entropies, image to texts and text to images; the mean over processes is that of the batch.
 
-    ``valid_B`` (of the share) is False where a sample could not be read: it is no row, and no column of any other.
+    ``valid_B`` (of the share) is False where a sample could not be read: it has no row, and no column in any other.
     With every sample valid in one process this is, to the letter, figure 3 of the paper.
     """
     all_valid = world.gather(valid_B)

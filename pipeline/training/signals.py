@@ -7,17 +7,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from pipeline.core.errors import PairmillError
+from pipeline.core.errors import ErrorCode, PairmillError
 
-_NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_NAMES = {signal.SIGINT: ErrorCode.INTERRUPTED, signal.SIGTERM: ErrorCode.TERMINATED}
 
 
 class Stopped(PairmillError):
-    """A signal ended the training; exit code 130 or 143. The same command goes on from ``step``."""
+    """A signal ended the training; exit code 130 or 143. The same command resumes from ``step``."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(
-            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; the same command goes on from there"
+            _NAMES[signal.Signals(number)], f"stopped and saved at step {step}; the same command resumes from there"
         )
         self.exit_code = 128 + number  # type: ignore[misc]
 

@@ -1,10 +1,10 @@
 """Where pairs lie: corpora, WebDataset tars, JSON lists. Found and checked first, then indexed, then read in place.
 
 The index knows of every sample its key, its captions, and the file, offset and length of its picture; pictures
-themselves are read when they are needed. Samples stand in order of key (then file, then offset), so nothing depends on
+themselves are read when they are needed. Samples are in order of key (then file, then offset), so nothing depends on
 the order or number of files. Captions are held in Arrow buffers: 10⁷ samples take about 1.5 GB.
 
-A sample without a picture or without a caption is none: the index lists its key as unreadable (N9). A file that is
+A sample without an image or without a caption is left out: the index lists its key as unreadable (N9). A file that is
 missing, cut off or not as its manifest says stops the work before it starts (N10).
 """
 
@@ -24,7 +24,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.core.corpus_manifest import parse
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import key_and_ending
 
@@ -58,7 +58,7 @@ def find_sources(data: Sequence[str], images: str = "", verify: bool = False) ->
     InputError: ``input_missing``, ``input_unreadable``, ``shard_mismatch`` (size, or sha256 with ``verify``).
     """
     if not data:
-        raise InputError("config_invalid", "data names no corpus, tar or list: there is nothing to read")
+        raise InputError(ErrorCode.CONFIG_INVALID, "data names no corpus, tar or list: there is nothing to read")
     found = [source for place in data for source in _sources(place, images, verify)]
     return sorted({source.sha256: source for source in found}.values(), key=lambda source: source.sha256)
 
@@ -104,9 +104,13 @@ class Index:
         try:
             data = os.pread(self._descriptor(file), size, offset)
         except OSError as error:
-            raise StageError("shard_unreadable", f"{path}: {error.strerror}; mend it, then go on") from error
+            raise StageError(
+                ErrorCode.SHARD_UNREADABLE, f"{path}: {error.strerror}; repair the file and rerun"
+            ) from error
         if len(data) != size:
-            raise StageError("shard_unreadable", f"{path} ends before byte {offset + size}; mend it, then go on")
+            raise StageError(
+                ErrorCode.SHARD_UNREADABLE, f"{path} ends before byte {offset + size}; repair the file and rerun"
+            )
         return data
 
     def _descriptor(self, file: int) -> int:
@@ -133,7 +137,7 @@ class Index:
             yield {"key": key, "file": len(self._files) - 1, "offset": offset, "bytes": size, "captions": captions}
         if source.samples not in (None, found):
             raise InputError(
-                "shard_mismatch", f"{source.path} has {found:,} samples, its manifest says {source.samples:,}"
+                ErrorCode.SHARD_MISMATCH, f"{source.path} has {found:,} samples, its manifest says {source.samples:,}"
             )
 
 
@@ -143,18 +147,18 @@ class Index:
 def _sources(place: str, images: str, verify: bool) -> Iterator[Source]:
     matches = sorted(glob.glob(place, recursive=True)) if glob.has_magic(place) else [place]
     if not matches:
-        raise InputError("input_missing", f"nothing matches {place}")
+        raise InputError(ErrorCode.INPUT_MISSING, f"nothing matches {place}")
     for path in map(Path, matches):
         if path.is_dir():
             yield from _of_folder(path, verify)
         elif not path.exists():
-            raise InputError("input_missing", f"{path} is not there")
+            raise InputError(ErrorCode.INPUT_MISSING, f"{path} is not there")
         elif path.suffix == ".tar":
             yield Source(path, "tar", _sha256([path]))
         elif path.suffix == ".json":
             yield _list_source(path, Path(images) if images else path.parent)
         else:
-            raise InputError("input_unreadable", f"{path}: neither a corpus folder nor a .tar nor a .json list")
+            raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: neither a corpus folder nor a .tar nor a .json list")
 
 
 def _of_folder(folder: Path, verify: bool) -> Iterator[Source]:
@@ -170,7 +174,7 @@ def _of_folder(folder: Path, verify: bool) -> Iterator[Source]:
         return
     tars = sorted(folder.glob("*.tar"))
     if not tars:
-        raise InputError("input_missing", f"{folder} holds neither a corpus (manifest.json) nor tars")
+        raise InputError(ErrorCode.INPUT_MISSING, f"{folder} holds neither a corpus (manifest.json) nor tars")
     for path in tars:
         yield Source(path, "tar", _sha256([path]))
 
@@ -178,13 +182,16 @@ def _of_folder(folder: Path, verify: bool) -> Iterator[Source]:
 def _compare(path: Path, size: int, sha256: str | None) -> None:
     """N10, V5: InputError unless the shard is as its manifest says."""
     if not path.is_file():
-        raise InputError("shard_mismatch", f"{path} is in the manifest and not on disk; get it back or build again")
+        raise InputError(
+            ErrorCode.SHARD_MISMATCH, f"{path} is in the manifest and not on disk; get it back or build again"
+        )
     if path.stat().st_size != size:
         raise InputError(
-            "shard_mismatch", f"{path} has {path.stat().st_size:,} bytes, its manifest says {size:,}; get it again"
+            ErrorCode.SHARD_MISMATCH,
+            f"{path} has {path.stat().st_size:,} bytes, its manifest says {size:,}; get it again",
         )
     if sha256 is not None and _sha256([path]) != sha256:
-        raise InputError("shard_mismatch", f"{path} has another sha256 than its manifest says; get it again")
+        raise InputError(ErrorCode.SHARD_MISMATCH, f"{path} has another sha256 than its manifest says; get it again")
 
 
 def _sha256(paths: Iterable[Path]) -> str:
@@ -201,7 +208,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError("input_unreadable", f"{path} is no JSON: {error}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is not JSON: {error}") from None
 
 
 # -- samples of a file: key, place of the picture (None: not there), captions
@@ -229,7 +236,9 @@ def _tar_samples(path: Path) -> _Samples:
             if path.stat().st_size < tar.offset + tarfile.BLOCKSIZE:  # no end mark; tarfile itself asks for none
                 raise tarfile.ReadError("unexpected end of data")
     except tarfile.TarError as error:
-        raise InputError("shard_mismatch", f"{path} is cut off or no plain tar ({error}); get it again") from None
+        raise InputError(
+            ErrorCode.SHARD_MISMATCH, f"{path} is cut off or not a plain tar ({error}); get it again"
+        ) from None
 
 
 def _tar_sample(
@@ -277,5 +286,5 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("image"), str) for entry in entries
     ):
-        raise InputError("input_schema", f'{path} is no list of {{"image": path, "caption": [text, ...]}}')
+        raise InputError(ErrorCode.INPUT_SCHEMA, f'{path} is not a list of {{"image": path, "caption": [text, ...]}}')
     return entries

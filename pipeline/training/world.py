@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.core.errors import ProcessLost, StageError
+from pipeline.core.errors import ErrorCode, ProcessLost, StageError
 
 STALLED_AFTER = datetime.timedelta(seconds=120)  # a process that answers none for so long has died (N13)
 SAVED_WITHIN = datetime.timedelta(seconds=3600)  # the others wait so long for the one that writes (N20)
@@ -61,7 +61,7 @@ class World:
             is_lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
             if is_lost:
                 raise ProcessLost(
-                    "rank_failed",
+                    ErrorCode.RANK_FAILED,
                     f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0][:120]}); "
                     "start them again, the last checkpoint is whole",
                 ) from error
@@ -101,7 +101,7 @@ class World:
         first, last = -self.max(-step), self.max(step)
         if first != last:
             raise StageError(
-                "rank_failed",
+                ErrorCode.RANK_FAILED,
                 f"process {self.rank} begins at step {step}, others at {first} to {last}: "
                 "they see different checkpoints; let all share one output",
             )

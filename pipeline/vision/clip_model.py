@@ -29,7 +29,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 
 def _define_missing_torchvision_ops() -> None:
@@ -159,13 +159,16 @@ def _find(name_or_path: str, sha256: str) -> tuple[Path, str]:
     if url is None:
         path = Path(name_or_path)
         if not path.is_file():
-            raise InputError("model_missing", f"{name_or_path!r} is no file; give clip.model the path of a checkpoint")
+            raise InputError(
+                ErrorCode.MODEL_MISSING, f"{name_or_path!r} is not a file; give clip.model the path of a checkpoint"
+            )
         return path, sha256
     folder, file = url.split("/")[-2:]
     path = Path.home() / ".cache" / "clip" / file
     if not path.is_file():
         raise InputError(
-            "model_missing", f"{name_or_path} is not at {path} and nothing is downloaded unasked; put {url} there"
+            ErrorCode.MODEL_MISSING,
+            f"{name_or_path} is not at {path} and nothing is downloaded unasked; put {url} there",
         )
     return path, sha256 or folder
 
@@ -174,7 +177,9 @@ def _check_sha256(path: Path, sha256: str) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
-        raise InputError("model_hash_mismatch", f"{path} has sha256 {found}, expected {sha256}; get the file again")
+        raise InputError(
+            ErrorCode.MODEL_HASH_MISMATCH, f"{path} has sha256 {found}, expected {sha256}; get the file again"
+        )
 
 
 def _state_dict(path: Path) -> StateDict:
@@ -186,13 +191,18 @@ def _state_dict(path: Path) -> StateDict:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            "unsafe_checkpoint", f"{path} is no plain table of tensors and was not loaded; save its state_dict alone"
+            ErrorCode.UNSAFE_CHECKPOINT,
+            f"{path} is not a plain table of tensors and was not loaded; save its state_dict alone",
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError("model_missing", f"{path} is cut off or no checkpoint; get the file again") from error
+        raise InputError(
+            ErrorCode.MODEL_MISSING, f"{path} is cut off or not a checkpoint; get the file again"
+        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError("model_config_mismatch", f"{path} holds no state_dict (names to tensors) of a CLIP model")
+        raise InputError(
+            ErrorCode.MODEL_CONFIG_MISMATCH, f"{path} holds no state_dict (names to tensors) of a CLIP model"
+        )
     return state
 
 
@@ -211,7 +221,9 @@ def _network(path: Path, state: StateDict) -> Network:
         network.load_state_dict(state)  # again: build_model has rounded them to float16
     except (KeyError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         first = " ".join(str(error).split())[:300]
-        raise InputError("model_config_mismatch", f"{path} does not hold weights of OpenAI's CLIP: {first}") from error
+        raise InputError(
+            ErrorCode.MODEL_CONFIG_MISMATCH, f"{path} does not hold weights of OpenAI's CLIP: {first}"
+        ) from error
     clip_network: Network = network
     return clip_network
 

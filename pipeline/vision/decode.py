@@ -54,7 +54,7 @@ def decode(data: bytes, header: Header) -> Decoded:
 
 
 def orientation_of(exif: bytes | None) -> int:
-    """The EXIF orientation; 1 where there is none that can be read."""
+    """The EXIF orientation; 1 where it is missing or not readable."""
     if not exif:
         return 1
     tags = Image.Exif()

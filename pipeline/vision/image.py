@@ -18,10 +18,11 @@ from pipeline.vision.pdq import pdq
 from pipeline.vision.phash import hashes_of
 from pipeline.vision.reasons import ImageRefused
 from pipeline.vision.resize import store
-from pipeline.vision.settings import OK, ImageSettings, MeasuredImage
+from pipeline.vision.settings import ImageSettings, MeasuredImage
 from pipeline.vision.untrusted import inspect
+from schemas.fields import OK
 
-__all__ = ["OK", "ImageSettings", "MeasuredImage", "measure_image", "warm_up"]
+__all__ = ["ImageSettings", "MeasuredImage", "measure_image", "warm_up"]
 
 
 def measure_image(data: bytes, settings: ImageSettings, boxes: Sequence[float] = ()) -> MeasuredImage:

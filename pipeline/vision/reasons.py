@@ -1,4 +1,4 @@
-"""Why bytes that arrived give no picture, or one nobody wants: the image's own part of stage fetch's closed set.
+"""Why bytes that arrived give no image, or one nobody wants: the image's own part of stage fetch's closed set.
 
 Each code is a row of docs/faults.md (Images F24-F39). All are final: the same bytes would fail again.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class ImageReason(StrEnum):
-    """A reason code; the network's reasons stand in pipeline.web.reasons."""
+    """A reason code; the network's reasons are in pipeline.web.reasons."""
 
     # The bytes, before any decoder sees them. EMPTY_BODY is also the network's; it is here for pictures from archives.
     EMPTY_BODY = "empty_body"
@@ -33,7 +33,7 @@ class ImageReason(StrEnum):
 
 
 class ImageRefused(Exception):
-    """These bytes give no picture. A verdict on one row, never an error of the run."""
+    """These bytes give no image. A verdict on one row, never an error of the run."""
 
     def __init__(self, reason: ImageReason, detail: str) -> None:
         super().__init__(reason, detail)

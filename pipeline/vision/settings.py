@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-OK = "ok"
-
 ResizeMode = Literal["keep_ratio_largest", "keep_ratio", "center_crop", "border", "no"]
 """img2dataset's modes. The longest (keep_ratio_largest, border) or shortest side (keep_ratio, center_crop) becomes
 ``size``; border then pads to a square with white, center_crop cuts one out of the middle."""

@@ -21,7 +21,7 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.web import optouts
 from pipeline.web.codings import CodingError, Decoder
 from pipeline.web.config import WebConfig, require_contact
@@ -176,7 +176,7 @@ class _Request:
         return Answer(**self._known, fetched_at=_now().isoformat(timespec="seconds"), seconds=round(seconds, 3))
 
     async def _follow(self) -> None:
-        """Hop after hop, until an answer is no redirect. Raises what ends the request early."""
+        """Hop after hop, until an answer is not a redirect. Raises what ends the request early."""
         url, seen = self._url, set[str]()
         while True:
             parts = split(url, self._want.max_url_bytes)
@@ -350,7 +350,7 @@ def _tls_context(ca_file: str) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise InputError("input_unreadable", f"web.ca_file is {ca_file!r}: {error}") from None
+            raise InputError(ErrorCode.INPUT_UNREADABLE, f"web.ca_file is {ca_file!r}: {error}") from None
     return context
 
 

@@ -29,7 +29,7 @@ class _Coding(Protocol):
 
 
 class _Gzip:
-    """One or more gzip members; what follows them and is no member is padding."""
+    """One or more gzip members; anything else after them is padding."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(31)

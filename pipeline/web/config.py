@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import field_validator
 
 from pipeline.core.config import Field, Operate, StageConfig
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 
 PRODUCT_TOKEN = "pairmill"  # noqa: S105  # no secret: our name in robots.txt, X-Robots-Tag and <meta name=...>
 STANDARD_PORTS = frozenset({80, 443, 8080, 8443})
@@ -33,43 +33,56 @@ class WebConfig(StageConfig):
         "", max_length=200, description="mail address or URL where a site's owner reaches you; no contact, no request"
     )
     allow_networks: Operate[list[str]] = Field(
-        [], description="networks (CIDR) that may be dialled although they are not globally routable"
+        [], description="networks (CIDR) that may be connected to although they are not globally routable"
     )
     resolve: Operate[dict[str, str]] = Field(
         {}, description="name, name:port or * → address:port dialled instead; for tests, the demo and private mirrors"
     )
-    allow_ports: Operate[list[Port]] = Field([], description="ports a URL may name beside 80, 443, 8080 and 8443")
-    ca_file: Operate[str] = Field("", description="PEM file of certificate authorities trusted beside the system's")
+    allow_ports: Operate[list[Port]] = Field(
+        [], description="ports a URL may use in addition to 80, 443, 8080 and 8443"
+    )
+    ca_file: Operate[str] = Field(
+        "", description="PEM file of certificate authorities trusted in addition to the system's"
+    )
 
     connect_timeout_s: Operate[float] = Field(10.0, gt=0, le=600, description="longest wait for a connection, seconds")
     robots_timeout_s: Operate[float] = Field(
         30.0, gt=0, le=600, description="deadline of one robots.txt, from look-up to last byte, seconds"
     )
     robots_waits_s: Operate[list[Seconds]] = Field(
-        [60.0, 300.0, 900.0], description="waits before an unreachable robots.txt is asked again, seconds"
+        [60.0, 300.0, 900.0], description="waits before an unreachable robots.txt is requested again, seconds"
     )
     robots_wait_max_s: Operate[float] = Field(
-        3600.0, ge=0, le=86400, description="longest wait before robots.txt is asked again, Retry-After or not, seconds"
+        3600.0,
+        ge=0,
+        le=86400,
+        description="longest wait before robots.txt is requested again, Retry-After or not, seconds",
     )
     robots_max_age_s: Operate[float] = Field(
         86400.0, gt=0, le=86400, description="longest use of a fetched robots.txt, seconds (RFC 9309: 24 hours)"
     )
     crawl_delay_max_s: Operate[float] = Field(
-        60.0, ge=0, le=3600, description="longest Crawl-delay that is kept; above it a host is left out, seconds"
+        60.0,
+        ge=0,
+        le=3600,
+        description="longest Crawl-delay that is obeyed, seconds; a host that asks for more is skipped",
     )
 
     tries: Operate[int] = Field(3, ge=1, le=10, description="requests made for one URL in one run")
     retry_waits_s: Operate[list[Seconds]] = Field(
-        [1.0, 4.0], min_length=1, description="waits before a URL is tried again (±25 %), seconds; the last one repeats"
+        [1.0, 4.0], min_length=1, description="waits before a URL is retried (±25 %), seconds; the last one repeats"
     )
     rate_limit_default_s: Operate[float] = Field(
         60.0, ge=0, le=3600, description="wait of a host that limits us without a usable Retry-After, seconds"
     )
     rate_limit_max_s: Operate[float] = Field(
-        300.0, ge=0, le=86400, description="longest Retry-After that is waited for; more ends the host's run, seconds"
+        300.0,
+        ge=0,
+        le=86400,
+        description="longest Retry-After that is waited for, seconds; more ends the host for this run",
     )
     connect_failures_limit: Operate[int] = Field(
-        5, ge=1, description="URLs of a host in a row without a connection before the host is paused"
+        5, ge=1, description="URLs in a row without a connection before their host is paused"
     )
     connect_failures_pause_s: Operate[float] = Field(
         60.0, ge=0, le=3600, description="pause of a host that cannot be connected to, seconds"
@@ -94,7 +107,7 @@ class WebConfig(StageConfig):
     def _resolve(cls, table: dict[str, str]) -> dict[str, str]:
         for name, target in table.items():
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is none of name, name:port or *")
+                raise ValueError(f"{name!r} is not a name, name:port or *")
             dial_target(target)
         return {name.lower(): target for name, target in table.items()}
 
@@ -120,9 +133,9 @@ def dial_target(text: str) -> tuple[Address, int]:
     try:
         address = ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
     except ValueError:
-        raise ValueError(f"{text!r} is no address:port") from None
+        raise ValueError(f"{text!r} is not address:port") from None
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise ValueError(f"{text!r} is no address:port")
+        raise ValueError(f"{text!r} is not address:port")
     return address, int(port)
 
 
@@ -133,11 +146,13 @@ def require_contact(web: WebConfig) -> None:
     """
     way_out = "set web.contact to a mail address or URL where a site's owner reaches you"
     if not web.contact:
-        raise InputError("config_invalid", f"web.contact is empty; {way_out}")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"web.contact is empty; {way_out}")
     if _BROWSER.search(web.contact):
-        raise InputError("config_invalid", f"web.contact is {web.contact!r}, which poses as a browser; {way_out}")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"web.contact is {web.contact!r}, which poses as a browser; {way_out}"
+        )
     if not (web.contact.isascii() and (_MAIL.fullmatch(web.contact) or _PAGE.fullmatch(web.contact))):
-        raise InputError("config_invalid", f"web.contact is {web.contact!r}, no mail address or URL; {way_out}")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"web.contact is {web.contact!r}, no mail address or URL; {way_out}")
 
 
 def _version() -> str:

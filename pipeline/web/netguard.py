@@ -208,6 +208,6 @@ def _is_localhost(host: str) -> bool:
 
 
 def _observe(future: asyncio.Future[list[str]]) -> None:
-    """A failed look-up that nobody waits for any more is no event-loop error."""
+    """A failed look-up that nobody waits for any more is not an event-loop error."""
     if not future.cancelled():
         future.exception()

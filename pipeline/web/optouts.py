@@ -3,7 +3,7 @@
     X-Robots-Tag, <meta name=robots|pairmill>   noai noimageai noml noindex noimageindex none, a past unavailable_after
     tdm-reservation (TDMRep)                    any value but 0, stricter than TDMRep, which reads odd values as unset
 
-Broken values never raise. ``nofollow`` or ``nosnippet`` alone is no opt-out.
+Broken values never raise. ``nofollow`` or ``nosnippet`` alone is not an opt-out.
 """
 
 from __future__ import annotations

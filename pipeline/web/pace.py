@@ -15,7 +15,12 @@ from pipeline.web.reasons import NetReason
 RAISE = 1.05
 SLOWEST = 1 / 32  # of the limit
 NOTICE_S = 1.0  # longest sleep of one who waits for a turn, before it looks up again
-NOISE_S = 0.1  # a latency that grew by less is no strain
+NOISE_S = 0.1  # a smaller growth of latency is not strain
+
+
+def now() -> float:
+    """The clock of all waits in a lane: the event loop's, in seconds."""
+    return asyncio.get_running_loop().time()
 
 
 class Pace:

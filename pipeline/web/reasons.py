@@ -18,7 +18,7 @@ class WebReason(StrEnum):
     retryable: bool
 
     def __new__(cls, code: str, retryable: bool = FINAL) -> Self:
-        """A member is its code; the mark stands beside it."""
+        """A member is its code; ``retryable`` is an attribute of it."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.retryable = retryable
@@ -73,5 +73,5 @@ class NetReason(WebReason):
     OPTOUT_UNREACHABLE = "optout_unreachable", RETRY
     OPTOUT_AI_BOT_RULE = "optout_ai_bot_rule", FINAL
 
-    # A fault of ours met while asking: the row is kept in the books and can be asked again once it is mended.
+    # A fault of ours met while asking: the row is kept and can be asked for again once the fault is repaired.
     INTERNAL_ERROR = "internal_error", RETRY

@@ -30,7 +30,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.export.stage import Export
@@ -294,7 +294,7 @@ def picture(number: int) -> bytes:
 
 def run_at(folder: Path, **sections: object) -> Run:
     config = ToyConfig.model_validate(sections)
-    return Run(Storage.at(str(folder)), config, {stage.name: stage for stage in STAGES}, Reporter(quiet=True))
+    return Run(open_storage(str(folder)), config, {stage.name: stage for stage in STAGES}, Reporter(quiet=True))
 
 
 def build_until(run: Run, until: str = "export") -> None:

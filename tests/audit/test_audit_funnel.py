@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.audit.counts import Code, funnel_table
+from pipeline.audit.counts import FindingCode, funnel_table
 from pipeline.audit.terminal import print_funnel
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import publish
@@ -47,7 +47,7 @@ def test_a_stage_whose_counts_do_not_add_up_breaks_the_funnel(half_toy: Run) -> 
     """A4."""
     edit(half_toy, "extract", rows_in=71)
     funnel = funnel_table(half_toy)
-    assert [finding.code for finding in funnel.broken] == [Code.LEDGER_MISMATCH]
+    assert [finding.code for finding in funnel.broken] == [FindingCode.LEDGER_MISMATCH]
     assert funnel.broken[0].text == "71 candidates in, 28 kept, 42 dropped"
     assert funnel.verdict.startswith("BROKEN: ledger_mismatch: extract: 71 candidates in")
 
@@ -57,7 +57,7 @@ def test_a_stage_that_read_other_rows_than_its_source_keeps_breaks_the_funnel(ha
     keeps = half_toy.manifest("extract").keeps
     edit(half_toy, "extract", keeps=keeps.model_copy(update={"digest": "0" * 16}))
     (finding,) = funnel_table(half_toy).broken
-    assert (finding.stage, finding.code) == ("text", Code.LEDGER_MISMATCH)
+    assert (finding.stage, finding.code) == ("text", FindingCode.LEDGER_MISMATCH)
     assert keeps.digest in finding.text
     assert "0" * 16 in finding.text
 
@@ -66,7 +66,7 @@ def test_a_reason_outside_the_closed_set_is_shown_as_such(half_toy: Run) -> None
     """A5."""
     edit(half_toy, "text", dropped={"duplicate_pair": 12, "too_ugly": 3, "user:unknown": 1})
     funnel = funnel_table(half_toy)
-    assert [finding.code for finding in funnel.broken] == [Code.LEDGER_INVALID] * 2
+    assert [finding.code for finding in funnel.broken] == [FindingCode.LEDGER_INVALID] * 2
     assert "'too_ugly'" in funnel.broken[0].text
     assert any("too_ugly 3" in line for line in printed(half_toy, 120))
 

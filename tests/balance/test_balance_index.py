@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.balance.folding import fold_texts
 from pipeline.balance.index import MAGIC, Index, build_index, open_index, write_index
 from pipeline.core.errors import InputError
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 
 
 def index_of(entries: list[str]) -> Index:
@@ -190,7 +190,7 @@ def test_a_worker_has_no_page_of_the_file_for_itself(tmp_path: Path) -> None:
 
 
 def test_a_run_on_a_disk_opens_its_index_in_place(tmp_path: Path) -> None:
-    storage = Storage.at(str(tmp_path))
+    storage = open_storage(str(tmp_path))
     file = write_index(storage, "text/queries", ["fox", "red fox"])
     assert file.rows == 2
     assert open_index(storage, file).match(pa.array(["the red fox"])).to_pylist() == [["fox", "red fox"]]

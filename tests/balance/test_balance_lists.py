@@ -187,7 +187,7 @@ def test_the_command_builds_a_list_without_spark_where_nothing_is_counted(wordne
             "config_invalid: --output list.txt: the name must end in .parquet or .tsv",
         ),
         (["--output", "list.tsv"], "config_invalid: no source: give --wordnet, --texts, --run, --titles or --numbers"),
-        (["--texts", "nosuch", "--output", "list.tsv"], "resource_missing: --texts nosuch: no such file"),
+        (["--texts", "nosuch", "--output", "list.tsv"], "resource_missing: --texts nosuch does not exist"),
         (
             ["--numbers", "--output", "nosuch/list.tsv"],
             "output_unwritable: --output nosuch/list.tsv: there is no folder nosuch",

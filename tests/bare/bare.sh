@@ -66,7 +66,7 @@ for step in "$@"; do
         wheel) timed "the wheel's demo" '
             cd ~/pairmill && bash conf/java.sh
             python3 -m venv /tmp/build && /tmp/build/bin/pip wheel --quiet --no-deps --wheel-dir /tmp/wheel .
-            python3 -m venv /tmp/installed && /tmp/installed/bin/pip install --quiet --constraint constraints.txt /tmp/wheel/*.whl
+            python3 -m venv /tmp/installed && /tmp/installed/bin/pip install --quiet --constraint constraints.txt "$(echo /tmp/wheel/*.whl)[demo]"
             mkdir -p /tmp/elsewhere && cd /tmp/elsewhere && /tmp/installed/bin/pairmill demo --scenes 200 --steps 20' ;;
         *) echo "bare: error: no step $step; there are: demo again test wheel" >&2; exit 2 ;;
     esac

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.core.parts import committed, files_of, part_files, swept
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.core.tables import read_file
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ def test_a_cluster_gives_the_corpus_of_one_process(cluster, web, local_run, tmp_
 def test_a_killed_worker_costs_time_only(cluster, web, local_run, tmp_path, wait_for) -> None:
     """R10, R12: the worker, its executor and their Python go with SIGKILL in the middle of fetch. Nothing that was
     stored is asked for again, no row is lost, none is there twice; files of parts that were open are never read."""
-    run, storage = tmp_path / "run", Storage.at(str(tmp_path / "run"))
+    run, storage = tmp_path / "run", open_storage(str(tmp_path / "run"))
     driver = cluster.submit(BUILD, *web.build_arguments(run))
     wait_for(lambda: storage.names("fetch/parts") or driver.poll() is not None, 900, "a committed part of fetch")
     cluster.kill_worker()
@@ -87,7 +87,7 @@ def test_a_killed_worker_costs_time_only(cluster, web, local_run, tmp_path, wait
 
 def test_of_two_attempts_at_one_part_the_first_counts(cluster, tmp_path) -> None:
     """R12: both write on executors of their own, wait for one another, and commit at once."""
-    storage = Storage.at(str(tmp_path / "run"))
+    storage = open_storage(str(tmp_path / "run"))
     said = json.loads(cluster.finish(cluster.submit(HERE / "twins.py", storage.root)))
     assert said["batch_rows"] == cluster.GIVEN["spark.sql.execution.arrow.maxRecordsPerBatch"]
     assert len({attempt["work_folder"] for attempt in said["attempts"]}) == 2

@@ -54,7 +54,9 @@ def test_workers_with_other_code_are_found_before_any_work(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(factory, "code_digest", lambda: "0" * 64)  # of the driver: the workers compute their own
-    with pytest.raises(InputError, match=r"environment_invalid: the workers run other code .*make dist"):
+    with pytest.raises(
+        InputError, match=r"environment_invalid: the code of the workers .* differs from the driver's .*make dist"
+    ):
         require_same_code(spark)
 
 

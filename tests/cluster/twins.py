@@ -15,7 +15,7 @@ from pyspark import BarrierTaskContext
 
 from pipeline.core.parts import Part, commit
 from pipeline.core.spark import SparkConfig, spark_session
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.core.tables import write_file
 
 ROWS = pa.table({"key": ["a", "b", "c"]})
@@ -31,7 +31,7 @@ def attempt(_: Iterator[int], storage: Storage) -> Iterator[dict[str, object]]:
 
 if __name__ == "__main__":
     session = spark_session(SparkConfig())
-    at = Storage.at(sys.argv[1])
+    at = open_storage(sys.argv[1])
     twins = session.sparkContext.parallelize(range(2), 2).barrier().mapPartitions(lambda rows: attempt(rows, at))
     batch_rows = session.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     print(json.dumps({"attempts": twins.collect(), "batch_rows": batch_rows}))

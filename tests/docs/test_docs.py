@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from jobs.cli import app
 from pipeline import stages_doc
-from pipeline.audit import Code
+from pipeline.audit import FindingCode
 from pipeline.core.config import kind_of
+from pipeline.core.errors import ErrorCode
 from pipeline.funnel import STAGES, Config
 
 DOCS = ROOT / "docs"
@@ -176,30 +177,27 @@ def test_the_tests_listed_for_a_fault_name_it() -> None:
         assert linked <= named[fault], f"{fault} is not named in {', '.join(sorted(linked - named[fault]))}"
 
 
-def codes_raised() -> set[str]:
-    """Codes of InputError and StageError anywhere in the code, those of the command line, those of an audit."""
-    found = {code.value for code in Code}
-    for top in ("pipeline", "jobs"):
-        for file in (ROOT / top).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                    if name in ("InputError", "StageError", "_fail"):
-                        found.add(str(node.args[0].value))
-    return found
-
-
-def test_every_exit_code_is_documented_and_no_other() -> None:
+def test_every_error_code_is_documented_and_no_other() -> None:
     _, _, section = text_of("docs/faults.md").partition("## Exit codes")
-    listed = {cells[0] for cells in table_rows(section)} - {"code"}
-    raised = codes_raised()
-    assert (sorted(raised - listed), sorted(listed - raised)) == ([], []), (
-        "docs/faults.md, exit codes: missing, surplus"
-    )
+    listed = [cells[0] for cells in table_rows(section)][1:]
+    assert sorted(listed) == sorted(ErrorCode)
+
+
+def test_every_error_has_a_code_of_the_enum_and_every_code_is_used() -> None:
+    errors, literal, named = {"InputError", "StageError", "ProcessLost"}, set(), {code.name for code in FindingCode}
+    for file in (file for top in ("pipeline", "jobs") for file in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "ErrorCode":
+                named.add(node.attr)
+            is_error = isinstance(node, ast.Call) and getattr(node.func, "id", "") in errors
+            if is_error and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+                literal.add(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert literal == set()
+    assert named == set(ErrorCode.__members__)
 
 
 def test_every_reason_of_a_fault_is_one_that_a_stage_or_a_command_gives() -> None:
-    known = codes_raised() | {reason for stage in STAGES for reason in stage.reasons}
+    known = {*ErrorCode} | {reason for stage in STAGES for reason in stage.reasons}
     foreign = {
         f"{fault}: {code}"
         for fault, cells in fault_rows().items()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-STOPPED = "stopped; finished parts are kept, the same command goes on from there"
+STOPPED = "stopped; finished parts are kept, run the same command again to resume"
 INTERRUPTED = (130, [f"pairmill: error: interrupted: {STOPPED}"])
 TERMINATED = (143, [f"pairmill: error: terminated: {STOPPED}"])
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from checkout import ROOT
 from pyspark.errors import PythonException
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from jobs import cli
+from jobs import command
+from jobs.cli import app
 from pipeline import funnel
-from pipeline.core.config_files import load_config
+from pipeline.core.config_files import load_config, preset_names
+from pipeline.training.config import TrainConfig
 
+COMMANDS = sorted(get_command(app).commands)
+GROUPED = (("queries", "build"), ("hashes", "build"))
 PAIRMILL = [sys.executable, "-m", "jobs.cli"]
 
 
@@ -25,30 +34,35 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--set", "fecth.timeout_s=10"], "config_unknown_key: fecth is no setting; did you mean fetch?"),
+        (["--set", "fecth.timeout_s=10"], "config_unknown_key: unknown setting fecth; did you mean fetch?"),
         (
             ["--set", "fetch.timout_s=10"],
-            "config_unknown_key: fetch.timout_s is no setting; did you mean fetch.timeout_s?",
+            "config_unknown_key: unknown setting fetch.timout_s; did you mean fetch.timeout_s?",
         ),
         (["--set", 'fetch.timeout_s="10"'], "config_invalid: fetch.timeout_s is '10': input should be a valid number"),
         (["--set", "text.min_chars=-1"], "config_invalid: text.min_chars is -1: input should be greater than"),
         (["--set", "fetch.timeout_s=.nan"], "config_invalid: fetch.timeout_s is nan"),
-        (["--set", "text={min_chars: 5, min_chars: 6}"], "the key min_chars stands twice"),
-        (["--set", "text={[a]: b}"], "config_invalid: --set text={[a]: b}: ['a'] is no key"),
-        (["--set", "text={? {a: 1} : b}"], "is no key"),
+        (["--set", "text={min_chars: 5, min_chars: 6}"], "duplicate key min_chars"),
+        (["--set", "text={[a]: b}"], "config_invalid: --set text={[a]: b}: ['a'] cannot be a key"),
+        (["--set", "text={? {a: 1} : b}"], "cannot be a key"),
         (["--set", "text.min_chars=2024-13-45"], "config_invalid: --set text.min_chars=2024-13-45: month must be in"),
         (
             ["--set", "text={<<: {min_chras: 5}}"],
-            "config_unknown_key: text.min_chras is no setting; did you mean text.min_",
+            "config_unknown_key: unknown setting text.min_chras; did you mean text.min_",
         ),
         (["--log", "xml"], "'xml' is not one of 'text', 'json'"),
         ([], "input_missing: no source: set crawl.seeds (URLs to start from) or extract.inputs (files)"),
         (["--set", "text=!!python/object/apply:os.system [id]"], "config_invalid: --set text"),
-        (["--set", "text.min_chars"], "config_invalid: --set text.min_chars: write it as KEY=VALUE"),
-        (["-c", "nosuch.yaml"], "input_missing: config nosuch.yaml is not there"),
-        (["--preset", "nosuch"], "config_invalid: no preset nosuch; there are: demo"),
+        (["--set", "text.min_chars"], "config_invalid: --set text.min_chars: write KEY=VALUE"),
+        (["-c", "nosuch.yaml"], "input_missing: config nosuch.yaml does not exist"),
+        (["--preset", "nosuch"], "config_invalid: unknown preset nosuch; choose from demo, "),
+        (["--preset", "metclip"], "unknown preset metclip; choose from demo, metaclip, wit; did you mean metaclip?"),
         (["--set", "crawl.seeds=[http://a.test/]", "--set", "extract.inputs=[x]"], "config_invalid:"),
-        (["--until", "nosuch"], "config_invalid: no stage nosuch; there are: crawl, extract"),
+        (["--until", "nosuch"], "config_invalid: unknown stage nosuch; choose from crawl, extract"),
+        (
+            ["--until", "exprot"],
+            "crawl, extract, text, fetch, dedup, attach, clip, select, export; did you mean export?",
+        ),
         (["--set", "extract.inputs=[nosuch.warc.gz]"], "input_missing:"),
         (["--set", "crawl.seeds=[http://a.test/]"], "config_invalid: web.contact is"),
     ],
@@ -94,7 +108,7 @@ def test_without_arguments_the_help_is_shown() -> None:
 
 
 def test_merge_keys_of_yaml_work(tmp_path: Path) -> None:
-    """One's own value wins over a merged one; it is no key that stands twice."""
+    """One's own value wins over a merged one; it is not a duplicate key."""
     file = tmp_path / "config.yaml"
     file.write_text("fetch: &gentle {timeout_s: 5.0, per_host: 1}\ncrawl: {<<: {delay_s: 3.0, lanes: 1}, lanes: 2}\n")
     config = load_config(funnel.Config, file=file)
@@ -116,16 +130,16 @@ pipeline.core.errors.InputError: disk_full: No space left on device: free space,
 
 def test_an_error_of_ours_that_crossed_spark_keeps_its_code_r6(capsys: pytest.CaptureFixture[str]) -> None:
     """R6: the disk of a task is full."""
-    assert cli._fail_inside(PythonException(FROM_A_TASK), debug=False) == 2
+    assert command._fail_inside(PythonException(FROM_A_TASK), debug=False) == 2
     line = "pairmill: error: disk_full: No space left on device: free space, then run the same command again\n"
     assert capsys.readouterr().err == line
     mismatch = FROM_A_TASK.replace("InputError: disk_full", "StageError: ledger_mismatch")
-    assert cli._fail_inside(PythonException(mismatch), debug=False) == 1
+    assert command._fail_inside(PythonException(mismatch), debug=False) == 1
 
 
 def test_a_fault_inside_a_task_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     text = "Job aborted\nTraceback (most recent call last):\nKeyError: 'url'\n\n\tat org.apache.spark.Task.run\n"
-    assert cli._fail_inside(PythonException(text), debug=False) == 1
+    assert command._fail_inside(PythonException(text), debug=False) == 1
     assert capsys.readouterr().err.startswith("pairmill: error: stage_failed: KeyError: 'url' (--debug")
 
 
@@ -156,10 +170,84 @@ def test_an_audit_of_no_run_says_so_a7(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_every_command_is_a_job_for_spark_submit() -> None:
-    for name in ("build", "audit", "why", "demo"):
-        done = subprocess.run(
-            [sys.executable, f"jobs/{name}.py", "--help"], capture_output=True, text=True, timeout=60, cwd=ROOT
-        )
-        assert done.returncode == 0, done.stderr
-        assert name in done.stdout
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_script_too(name: str) -> None:
+    """For spark-submit and torchrun; its help is that of the command."""
+    script = [sys.executable, f"jobs/{name}.py", "--help"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == pairmill(name, "--help").stdout.split()
+
+
+def help_of(*command: str) -> str:
+    return CliRunner().invoke(app, [*command, "-h"], env={"COLUMNS": "100"}).output
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), *GROUPED])
+def test_the_help_of_a_command_fits_on_a_screen(command: tuple[str, ...]) -> None:
+    lines = help_of(*command).splitlines()
+    assert lines[0].startswith(" ".join(("Usage:", "pairmill", *command)))
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+
+
+def example_lines() -> list[list[str]]:
+    """Arguments of all examples that the help of any command shows."""
+    shown = "".join(help_of(*command) for command in (*((name,) for name in COMMANDS), *GROUPED))
+    examples = re.findall(r"^    pairmill ((?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    return [shlex.split(example.replace("\\\n", " ").partition(" > ")[0]) for example in examples]
+
+
+def test_the_examples_are_accepted() -> None:
+    """Every argument is one of the command's, every setting exists."""
+    examples = example_lines()
+    assert len(examples) > 15
+    for name, *arguments in examples:
+        command = get_command(app).commands[name]
+        if (name, "build") in GROUPED:
+            command = command.commands[arguments.pop(0)]
+        values = command.make_context(name, arguments).params
+        if name in ("build", "train"):
+            load_config(
+                funnel.Config if name == "build" else TrainConfig, values.get("preset"), sets=values["sets"] or []
+            )
+
+
+def test_the_help_names_all_presets() -> None:
+    assert f"Named settings to start from: {', '.join(preset_names())}." in help_of("build")
+    assert {"demo", "wit"} <= set(preset_names())
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = pairmill("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"pairmill {metadata.version('pairmill')}\n", "")
+
+
+def test_a_misspelt_command_names_the_nearest() -> None:
+    done = pairmill("biuld")
+    assert done.returncode == 2
+    assert "'build'" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "completed"), [("pairmill bui", {"build"}), ("pairmill build --preset w", {"wit"})])
+def test_a_shell_completes_commands_and_presets(words: str, completed: set[str]) -> None:
+    """As the line in bash that `--install-completion` writes asks for it."""
+    asked = {"_PAIRMILL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = pairmill(env=os.environ | asked)
+    assert (done.returncode, set(done.stdout.split())) == (0, completed)
+
+
+def test_completion_is_installed_on_request_alone(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    assert pairmill("--help", env=os.environ | home).returncode == 0
+    assert not list(tmp_path.iterdir())
+    done = pairmill("--install-completion", "bash", env=os.environ | home)
+    assert done.returncode == 0, done.stderr
+    assert "complete_bash" in (tmp_path / ".bash_completions" / "pairmill.sh").read_text()
+
+
+@pytest.mark.parametrize("name", ["queries", "hashes"])
+def test_a_group_without_a_command_shows_its_help(name: str) -> None:
+    done = pairmill(name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: pairmill {name} [OPTIONS] COMMAND")

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.object_store import ObjectStorage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import ObjectStorage, Storage, open_storage
 from pipeline.smallweb.server import serving
 from pipeline.smallweb.site import Quarter, SiteSpec, build_site, seed_urls
 
@@ -105,8 +104,8 @@ def store(bucket: str) -> ObjectStorage:
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A place for a run of either kind: what holds for one holds for the other."""
     if request.param == "folder":
-        return Storage.at(str(tmp_path / "run"))
-    return Storage.at(f"{request.getfixturevalue('server').bucket()}/runs/one")
+        return open_storage(str(tmp_path / "run"))
+    return open_storage(f"{request.getfixturevalue('server').bucket()}/runs/one")
 
 
 @dataclass(frozen=True)

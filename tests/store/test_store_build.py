@@ -16,11 +16,10 @@ import pytest
 from pipeline import audit, funnel
 from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
-from pipeline.core.object_store import ObjectStorage
 from pipeline.core.parts import committed, files_of
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run, open_for_writing
-from pipeline.core.storage import Storage
+from pipeline.core.storage import ObjectStorage, Storage
 from pipeline.core.tables import read_file
 from pipeline.stages.export.corpus import MANIFEST, PLAN, recover_swap
 

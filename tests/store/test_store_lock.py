@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.lock import LOCK, lease
-from pipeline.core.object_store import ObjectStorage
+from pipeline.core.storage import ObjectStorage
 
 ELSEWHERE = {
     "host": "far.example",
@@ -24,9 +24,9 @@ ELSEWHERE = {
 HOLDS = """
 import sys, time
 from pipeline.core.lock import run_lock
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 
-with run_lock(Storage.at(sys.argv[1]), print):
+with run_lock(open_storage(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -44,7 +44,7 @@ def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_r7(store
     second = lease(store, silent)
     with (
         lease(store, silent),
-        pytest.raises(InputError, match=r"is in use by process \d+ on .*, started .*, heard of \d s ago") as caught,
+        pytest.raises(InputError, match=r"is in use by process \d+ on .*, started .*, last renewed \d s ago") as caught,
     ):
         second.__enter__()
     assert caught.value.code == "output_locked"

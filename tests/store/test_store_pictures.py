@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.core.storage import PICTURE_BYTES_AT_ONCE, Place, Storage, read_pictures
+from pipeline.core.storage import PICTURE_BYTES_AT_ONCE, Place, Storage, open_storage, read_pictures
 
 
 def test_a_file_of_a_person_is_read_by_its_path_wherever_the_run_lies(storage: Storage, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_pictures_are_held_up_to_a_number_of_bytes_however_large_they_are(tmp_pa
             asked.append(number)
             yield str(tmp_path / "large.tar"), number % 3 * size, size
 
-    pictures = read_pictures(Storage.at(str(tmp_path / "run")), places())
+    pictures = read_pictures(open_storage(str(tmp_path / "run")), places())
     assert len(next(pictures) or b"") == size
     assert len(asked) == 5  # four are held, the fifth was one too many
     assert sum(1 for _ in pictures) == 19

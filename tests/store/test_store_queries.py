@@ -12,15 +12,15 @@ import pytest
 from checkout import ROOT
 
 from pipeline.balance.index import open_index, write_index
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 
 WORKER = """
 import sys
 import pyarrow as pa
 from pipeline.balance.index import open_index
-from pipeline.core.storage import FileRecord, Storage
+from pipeline.core.storage import FileRecord, Storage, open_storage
 place, path, rows, size, sha256 = sys.argv[1:]
-index = open_index(Storage.at(place), FileRecord(path, int(rows), int(size), sha256))
+index = open_index(open_storage(place), FileRecord(path, int(rows), int(size), sha256))
 print(index.match(pa.array(["the red fox"])).to_pylist())
 """
 
@@ -29,7 +29,7 @@ def test_workers_of_a_machine_fetch_one_copy_of_the_index(
     server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = server.bucket() + "/runs/one"
-    file = write_index(Storage.at(place), "text/queries", ["fox", "red fox"])
+    file = write_index(open_storage(place), "text/queries", ["fox", "red fox"])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     arguments = [place, file.path, str(file.rows), str(file.bytes), file.sha256]
     workers = [
@@ -42,7 +42,7 @@ def test_workers_of_a_machine_fetch_one_copy_of_the_index(
 
 
 def test_a_copy_with_other_bytes_is_fetched_again(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = Storage.at(server.bucket() + "/runs/one")
+    storage = open_storage(server.bucket() + "/runs/one")
     file = write_index(storage, "text/queries", ["fox", "red fox"])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     open_index.cache_clear()

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.object_store import ObjectStorage
 from pipeline.core.parts import Part, commit, committed, swept
-from pipeline.core.storage import FileRecord, Storage, read_pictures
+from pipeline.core.storage import FileRecord, ObjectStorage, Storage, open_storage, read_pictures
 from pipeline.core.tables import read_file, read_table, scan, write_file, write_table
 
 MANY_BYTES = 12 << 20  # more than one piece of a multipart upload
@@ -226,17 +225,17 @@ def test_the_credentials_of_the_driver_travel_with_the_storage_and_are_never_sho
 @pytest.mark.parametrize(
     ("location", "says"),
     [
-        ("hdfs://name/run", r"run hdfs://: no such storage; give a local path or s3://, gs://, az://"),
-        ("s3://key:secret@bucket/run", r"no credentials or options in a URL"),
+        ("hdfs://name/run", r"run hdfs://: unknown scheme; give a local path or s3://, gs://, az://"),
+        ("s3://key:secret@bucket/run", r"credentials and options are not allowed in a URL"),
         ("s3://", r"s3://"),
         ("s3://no bucket/run", r"s3://no bucket/run"),
-        ("s3://no-such-bucket/run", r"there is no such bucket"),
+        ("s3://no-such-bucket/run", r"the bucket does not exist"),
     ],
 )
 def test_a_location_that_cannot_be_is_refused_in_one_line_r5(server, location: str, says: str) -> None:
     """R5: found before any work; what may be secret is not repeated."""
     with pytest.raises(InputError, match=says) as caught:
-        Storage.at(location)
+        open_storage(location)
     assert caught.value.code == "output_unwritable"
     assert "\n" not in caught.value.text
     assert "secret" not in caught.value.text.replace("secret_", "")
@@ -247,7 +246,7 @@ def test_a_store_that_cannot_be_reached_is_told_within_seconds_r5(server, bucket
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     begun = time.monotonic()
     with pytest.raises(InputError, match=r"http://127.0.0.1:9 cannot be reached"):
-        Storage.at(f"{bucket}/run")
+        open_storage(f"{bucket}/run")
     assert time.monotonic() - begun < 10
 
 
@@ -258,7 +257,7 @@ def test_missing_credentials_are_named_within_seconds_r5(server, bucket: str, mo
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
     begun = time.monotonic()
     with pytest.raises(InputError, match=r"no credentials found; set .* AWS_ACCESS_KEY_ID"):
-        Storage.at(f"{bucket}/run")
+        open_storage(f"{bucket}/run")
     assert time.monotonic() - begun < 10
 
 
@@ -278,7 +277,7 @@ def test_the_command_line_says_so_in_one_line_with_exit_code_2_r5(server) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr
-        == "pairmill: error: output_unwritable: run s3://no-such-bucket/run: there is no such bucket; create it, or name another\n"
+        == "pairmill: error: output_unwritable: run s3://no-such-bucket/run: the bucket does not exist; create it or name another\n"
     )
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from pipeline.core.errors import InputError
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.training import checkpoint
 
 
 @pytest.fixture
 def storage(tmp_path):
-    return Storage.at(str(tmp_path))
+    return open_storage(str(tmp_path))
 
 
 def state(step):

@@ -21,7 +21,7 @@ from PIL import Image
 from pipeline.core.errors import InputError, StageError
 from pipeline.core.lock import run_lock
 from pipeline.core.progress import Reporter
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.training import checkpoint
 from pipeline.training.batches import samples_of_step
 from pipeline.training.config import TrainConfig
@@ -175,7 +175,7 @@ def test_a_signal_ends_the_step_saves_and_the_rest_is_as_without(trained, settin
     assert not (tmp_path / "out" / "model.pt").exists()
     resumed = At(0, None)
     result = train(config, resumed)
-    assert any("going on from step 3" in line for line in resumed.lines)
+    assert any("resuming from step 3" in line for line in resumed.lines)
     assert result.losses == pytest.approx(trained.losses, abs=1e-6)
     assert written(tmp_path / "out") == written(trained.model.parent)
 
@@ -192,7 +192,7 @@ def test_a_terminated_command_says_one_line_and_exits_with_143(settings, tmp_pat
     assert "Traceback" not in errors
     last = errors.splitlines()[-1]
     assert last.startswith("pairmill: error: terminated: stopped and saved at step")
-    assert checkpoint.entries(Storage.at(str(tmp_path / "out")))[0].step >= 2
+    assert checkpoint.entries(open_storage(str(tmp_path / "out")))[0].step >= 2
 
 
 def test_a_kill_while_a_checkpoint_is_written_costs_the_steps_since_the_one_before(trained, settings, tmp_path):
@@ -203,7 +203,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_the_steps_since_the_one_befo
         wait_for(lambda: any(name.startswith(".step") for name in os.listdir(folder)), running)
         running.kill()
         running.wait()
-    assert checkpoint.load_newest(Storage.at(str(tmp_path / "out")), pytest.fail)["step"] >= 1
+    assert checkpoint.load_newest(open_storage(str(tmp_path / "out")), pytest.fail)["step"] >= 1
     result = train(config, Reporter(quiet=True))
     assert result.losses == pytest.approx(trained.losses, abs=1e-6)
     assert written(tmp_path / "out") == written(trained.model.parent)
@@ -218,6 +218,24 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(trained, se
     train(config, reporter)
     assert any("step-000005.pt is cut off" in line for line in reporter.lines)
     assert written(tmp_path / "out") == written(trained.model.parent)
+
+
+def test_a_checkpoint_is_one_dict_of_the_same_keys_in_every_version(begun, settings):
+    saved = checkpoint.load_newest(open_storage(str(begun)), pytest.fail)
+    assert list(saved) == [
+        "key",
+        "settings",
+        "data",
+        "network",
+        "optimizer",
+        "scaler",
+        "step",
+        "skipped",
+        "losses",
+        "unreadable",
+    ]
+    assert (saved["step"], saved["skipped"], len(saved["losses"]), saved["unreadable"]) == (2, 0, 2, [])
+    assert saved["settings"]["seed"] == settings(begun).seed
 
 
 @pytest.mark.parametrize(
@@ -259,7 +277,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(settings, tmp_path):
         train(config, Reporter(quiet=True))
     assert len([word for word in error.value.text.split() if word.startswith("0000")]) == 8
     step = int(error.value.text.partition("at step ")[2].split(";")[0].split(",")[0])
-    assert [entry.step for entry in checkpoint.entries(Storage.at(str(tmp_path / "out")))] == list(
+    assert [entry.step for entry in checkpoint.entries(open_storage(str(tmp_path / "out")))] == list(
         range(step - 1, 0, -1)
     )
     assert not (tmp_path / "out" / "train.json").exists()
@@ -329,7 +347,7 @@ def test_two_trainers_do_not_share_an_output(settings, tmp_path):
     """N18"""
     (tmp_path / "out").mkdir()
     with (
-        run_lock(Storage.at(str(tmp_path / "out")), pytest.fail),
+        run_lock(open_storage(str(tmp_path / "out")), pytest.fail),
         pytest.raises(InputError, match=r"output_locked: .* is in use by process \d+"),
     ):
         train(settings(tmp_path / "out"), Reporter(quiet=True))
@@ -350,7 +368,7 @@ def test_overwrite_does_not_begin_the_same_training_anew(trained, settings, tmp_
     stop_at(4, config)
     reporter = At(0, None)
     train(config, reporter)
-    assert any("going on from step 4" in line for line in reporter.lines)
+    assert any("resuming from step 4" in line for line in reporter.lines)
     assert train(config, Reporter(quiet=True)).up_to_date
 
 

@@ -88,14 +88,13 @@ def test_a_process_that_dies_takes_the_others_with_it(settings, tmp_path):
 
 STILL_WAITING = """
 import threading, time
-from jobs import cli
-from pipeline.core.errors import ProcessLost
+from jobs import command
+from pipeline.core.errors import ErrorCode, ProcessLost
 
-def lost(**_): raise ProcessLost("rank_failed", "process 0 of 2 lost another one")
+def lost(**_): raise ProcessLost(ErrorCode.RANK_FAILED, "process 0 of 2 lost another one")
 
 threading.Thread(target=time.sleep, args=(600,)).start()
-cli.app = lost
-cli.main("train")
+command.run(lost)
 """
 
 

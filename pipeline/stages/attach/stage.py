@@ -20,6 +20,7 @@ from pipeline.core.rules import Rule, col
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.verdict import REASON
 from schemas.attach import ADDS
+from schemas.fields import OK
 from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
 
 
@@ -60,7 +61,7 @@ class Attach(Stage[Config]):
     def rules(self, config: Config) -> list[Rule]:
         """A pair goes where its image goes."""
         verdict = col("image_verdict")
-        return [Rule(Reason.IMAGE_DROPPED, when=verdict != "ok", value=verdict, detail=verdict)]
+        return [Rule(Reason.IMAGE_DROPPED, when=verdict != OK, value=verdict, detail=verdict)]
 
 
 def _verdicts(context: Context[Config], stage: str) -> DataFrame:

@@ -31,7 +31,7 @@ from pipeline.core.parts import OpenPart, committed, files_of, swept
 from pipeline.core.rules import Rule, col
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage, read_pictures
-from pipeline.core.tables import by_place, read_table, spark_schema, write_file
+from pipeline.core.tables import by_place, read_table, spark_schema, with_columns, write_file
 from pipeline.stages.clip.config import Config
 from pipeline.stages.clip.similarity import embed_images, embed_texts, scores
 from schemas.clip import ADDS, EMBEDDINGS
@@ -184,12 +184,13 @@ def _scorer(
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             cosines = scores(*(_matrix(batch[name].to_pylist(), dimensions) for name in ("image_D", "text_D")))
-            columns["clip_score"] = pa.array(cosines, pa.float64())
-            columns["clip_model"] = pa.array([model] * batch.num_rows, pa.string())
-            columns["clip_device"] = pa.array([device] * batch.num_rows, pa.string())
-            yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+            found = {
+                "clip_score": pa.array(cosines, pa.float64()),
+                "clip_model": pa.array([model] * batch.num_rows, pa.string()),
+                "clip_device": pa.array([device] * batch.num_rows, pa.string()),
+            }
+            yield with_columns(batch, schema, found)
 
     return score
 

@@ -15,9 +15,10 @@ from pyspark.sql import functions as F
 from pipeline.core.ids import key_of
 from pipeline.core.tables import spark_schema
 from pipeline.stages.crawl.config import Config
-from pipeline.stages.crawl.reasons import OK, RETRYABLE, CrawlReason
+from pipeline.stages.crawl.reasons import RETRYABLE, CrawlReason
 from pipeline.web.reasons import NetReason, WebReason
 from schemas.crawl import ADDS, FRONTIER, PAGES
+from schemas.fields import OK
 
 
 def next_frontier(found: DataFrame, earlier: DataFrame, depth: int, config: Config) -> DataFrame:

@@ -25,7 +25,7 @@ from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.links import LinkFinder, looks_like_html
-from pipeline.stages.crawl.reasons import OK, CrawlReason
+from pipeline.stages.crawl.reasons import CrawlReason
 from pipeline.stages.crawl.warc_writer import WarcWriter
 from pipeline.web.client import Answer, Client, Head, Want
 from pipeline.web.config import WebConfig
@@ -34,6 +34,7 @@ from pipeline.web.reasons import NetReason
 from pipeline.web.robots import Robots
 from pipeline.web.urls import split, url_id
 from schemas.crawl import LINKS, PAGES
+from schemas.fields import OK
 
 STAGE = "crawl"
 WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER = f"{STAGE}/warc", f"{STAGE}/frontier", f"{STAGE}/parts/rows"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pipeline.core.rules import united
 from pipeline.web.reasons import NetReason, WebReason
 
-OK = "ok"
 NETWORK = tuple(reason for reason in NetReason if not reason.startswith("optout_"))
 
 

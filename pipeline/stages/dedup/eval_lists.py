@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.copies.signature import CopyLimits, signatures_of, telling
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.dedup.join import block_masks
 from pipeline.vision.child import ImageChild
-from pipeline.vision.settings import OK, ImageSettings
+from pipeline.vision.settings import ImageSettings
+from schemas.fields import OK
 from schemas.hashes import HASHES
 
 NOT_MET = -1
@@ -57,11 +58,11 @@ def _read(path: Path) -> pa.Table:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         text = str(error).partition("\n")[0]
-        raise InputError("resource_missing", f"dedup.eval_hashes {path}: {text}; {way_out}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"dedup.eval_hashes {path}: {text}; {way_out}") from None
     missing = [name for name in HASHES.names if name not in table.schema.names]
     if missing or not table.num_rows:
         what = f"has no column {missing[0]}" if missing else "has no row"
-        raise InputError("resource_missing", f"dedup.eval_hashes {path} {what}; {way_out}")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"dedup.eval_hashes {path} {what}; {way_out}")
     return table.select(HASHES.names).cast(HASHES)
 
 
@@ -71,7 +72,7 @@ def write_listed(images: Sequence[Path], output: Path) -> tuple[int, list[tuple[
     Pictures are measured as fetch does by default, since what is compared are hashes of stored pictures.
     """
     if not output.parent.is_dir():
-        raise InputError("output_unwritable", f"--output {output}: there is no folder {output.parent}")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--output {output}: there is no folder {output.parent}")
     rows, refused = [], []
     with ImageChild(ImageSettings()) as child:
         for name, data in _pictures(images):
@@ -82,7 +83,7 @@ def write_listed(images: Sequence[Path], output: Path) -> tuple[int, list[tuple[
                 refused.append((name, columns["outcome"]))
     if not rows:
         named = ", ".join(map(str, images))
-        raise InputError("resource_missing", f"no picture in {named}; name folders or tars of images")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"no picture in {named}; name folders or tars of images")
     rows.sort(key=lambda row: (row["name"], row["sha256"]))
     pq.write_table(pa.Table.from_pylist(rows, schema=HASHES), output)
     return len(rows), refused
@@ -101,7 +102,7 @@ def _pictures(images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
                     if member.isfile() and (stream := tar.extractfile(member)):
                         yield f"{path.stem}/{member.name}", stream.read()
         except (OSError, tarfile.TarError) as error:
-            raise InputError("input_unreadable", f"{path} is neither a folder nor a tar: {error}") from None
+            raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is neither a folder nor a tar: {error}") from None
 
 
 def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: CopyLimits) -> Iterator[pa.RecordBatch]:

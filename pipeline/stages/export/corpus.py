@@ -21,11 +21,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.corpus_manifest import MANIFEST, VERSION, CorpusManifest, Shard, ShardFile
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest
-from pipeline.core.object_store import ObjectStorage
 from pipeline.core.parts import Part
-from pipeline.core.storage import FileRecord, LocalStorage, Storage
+from pipeline.core.storage import FileRecord, LocalStorage, ObjectStorage, Storage
 from pipeline.core.tables import read_file
 from pipeline.stages.export.shard import ENDINGS
 from schemas.export import CORPUS
@@ -54,15 +53,17 @@ def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest)
     ordered = sorted(shards, key=lambda part: part.stats["shard"])
     if [part.stats["shard"] for part in ordered] != list(range(len(ordered))):
         raise StageError(
-            "shard_mismatch", f"shards {[part.stats['shard'] for part in ordered]} have gaps; run build again"
+            ErrorCode.SHARD_MISMATCH, f"shards {[part.stats['shard'] for part in ordered]} have gaps; run build again"
         )
     listed = storage.each(partial(_described, storage), ordered)
     for before, after in pairwise(listed):
         if before.last_key >= after.first_key:
-            raise StageError("key_collision", f"{after.first_key} is in shards {before.name} and {after.name}")
+            raise StageError(ErrorCode.KEY_COLLISION, f"{after.first_key} is in shards {before.name} and {after.name}")
     total = sum(shard.samples for shard in listed)
     if total != manifest.kept:
-        raise StageError("shard_mismatch", f"{total} samples in shards, {manifest.kept} pairs kept; run build again")
+        raise StageError(
+            ErrorCode.SHARD_MISMATCH, f"{total} samples in shards, {manifest.kept} pairs kept; run build again"
+        )
     summary = CorpusManifest(samples=total, schema_version=VERSION, shards=listed).to_json()
     texts = {"README.md": _card(total, len(listed)).encode(), "manifest.json": summary}
     places = {f"{_name(part)}.{kind}": record for part in ordered for kind, record in part.files.items()}
@@ -106,14 +107,14 @@ def _described(storage: Storage, part: Part) -> Shard:
     keys = read_file(storage, part.files["parquet"], ["key"])["key"].to_pylist()
     if len(keys) != part.stats["rows"]:
         raise StageError(
-            "shard_mismatch", f"shard {name}: {len(keys)} rows in Parquet, {part.stats['rows']} samples packed"
+            ErrorCode.SHARD_MISMATCH, f"shard {name}: {len(keys)} rows in Parquet, {part.stats['rows']} samples packed"
         )
     # On a store headers cannot be read without the pictures between them: there the size stands for the bytes.
     if isinstance(storage, LocalStorage):
         members = _members(storage, part.files["tar"], name)
         if members != [f"{key}.{ending}" for key in keys for ending in ENDINGS]:
             text = f"shard {name}: tar and Parquet differ in keys or order; run build again"
-            raise StageError("shard_mismatch", text)
+            raise StageError(ErrorCode.SHARD_MISMATCH, text)
     files = {kind: ShardFile(bytes=record.bytes, sha256=record.sha256) for kind, record in part.files.items()}
     return Shard(name=name, samples=len(keys), first_key=keys[0], last_key=keys[-1], files=files)
 
@@ -128,7 +129,7 @@ def _members(storage: Storage, file: FileRecord, name: str) -> list[str]:
         with storage.open(file.path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             return tar.getnames()
     except tarfile.TarError as error:
-        raise StageError("shard_mismatch", f"{name}.tar: {error}; run build again") from error
+        raise StageError(ErrorCode.SHARD_MISMATCH, f"{name}.tar: {error}; run build again") from error
 
 
 def _link(storage: LocalStorage, texts: Mapping[str, bytes], places: Mapping[str, FileRecord]) -> None:
@@ -155,7 +156,7 @@ def _require_copyable(places: Mapping[str, FileRecord]) -> None:
     for name, record in places.items():
         if record.bytes > MAX_COPY_BYTES:
             raise InputError(
-                "config_invalid",
+                ErrorCode.CONFIG_INVALID,
                 f"shard {name} has {record.bytes / 2**30:.1f} GiB, a store copies up to {MAX_COPY_BYTES >> 30}; "
                 "set a smaller export.shard_size",
             )

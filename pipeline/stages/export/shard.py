@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.errors import StageError
+from pipeline.core.errors import ErrorCode, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, is_committed, part_name
 from pipeline.core.storage import Storage, read_pictures
@@ -30,7 +30,9 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
     samples = [_sample(row) for row in rows]
     keys = [sample["key"] for sample in samples]
     if keys != sorted(set(keys)):
-        raise StageError("key_collision", f"shard {number:05d} has two samples of one key or is not in order of keys")
+        raise StageError(
+            ErrorCode.KEY_COLLISION, f"shard {number:05d} has two samples of one key or is not in order of keys"
+        )
     texts = [_json(sample) for sample in samples]
     identity = key_of(LAYOUT_VERSION, str(number), *texts)
     name = part_name(LAYOUT_VERSION, identity)
@@ -42,7 +44,7 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
         for row, sample, text, picture in zip(rows, samples, texts, pictures, strict=True):
             if picture is None or hashlib.sha256(picture).hexdigest() != sample["image_sha256"]:
                 raise StageError(
-                    "shard_mismatch",
+                    ErrorCode.SHARD_MISMATCH,
                     f"{row['image_file']}: the picture of {sample['key']} changed since it was verified; "
                     "remove export/manifest.json and run build again",
                 )

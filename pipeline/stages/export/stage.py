@@ -26,16 +26,17 @@ from pipeline.core import verdict
 from pipeline.core.config import Field, Measure, Operate, StageConfig
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.corpus_manifest import MANIFEST
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
-from pipeline.core.tables import by_place, only_row, read_table, spark_schema
+from pipeline.core.tables import by_place, only_row, read_table, spark_schema, with_columns
 from pipeline.stages.export.corpus import publish_corpus, recover_swap
 from pipeline.stages.export.shard import write_shard
 from schemas.export import ADDS, PICTURE
+from schemas.fields import OK
 from schemas.pairs import CLUSTER_COLUMNS, PAIR_COLUMNS
 
 PREFIX_DIGITS = 4  # hex digits of pair_id by which rows are numbered in parallel: 65,536 runs
@@ -79,7 +80,7 @@ class Export(Stage[Config]):
         recover_swap(storage)
         if "corpus" in storage.entries() and not storage.exists(MANIFEST):
             raise InputError(
-                "output_exists",
+                ErrorCode.OUTPUT_EXISTS,
                 f"{storage.where('corpus')} was not written by pairmill; move it away or choose another --run",
             )
 
@@ -103,7 +104,9 @@ class Export(Stage[Config]):
         """Write the shards of the kept rows and put them in place of the last corpus."""
         config, storage, schema = context.config, context.storage, context.schema
         if manifest.kept < config.min_pairs:
-            raise StageError("too_few_pairs", f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}")
+            raise StageError(
+                ErrorCode.TOO_FEW_PAIRS, f"{manifest.kept} pairs are left; export.min_pairs is {config.min_pairs}"
+            )
         if not manifest.kept:
             context.reporter.line("export: no pair is left; the corpus is empty")
         rows = read_table(context.spark, storage, manifest.files["rows"], schema)
@@ -140,11 +143,8 @@ def _verify(storage: Storage, schema: pa.Schema, batches: Iterator[pa.RecordBatc
         outcomes = []
         for data, sha256 in zip(read_pictures(storage, places), batch["image_sha256"].to_pylist(), strict=True):
             whole = data is not None and hashlib.sha256(data).hexdigest() == sha256
-            outcomes.append("ok" if whole else Reason.IMAGE_BYTES_LOST.value)
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {
-            "outcome": pa.array(outcomes, pa.string())
-        }
-        yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+            outcomes.append(OK if whole else Reason.IMAGE_BYTES_LOST.value)
+        yield with_columns(batch, schema, {"outcome": pa.array(outcomes, pa.string())})
 
 
 def _shard_writer(

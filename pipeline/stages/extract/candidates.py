@@ -12,10 +12,11 @@ from typing import Any
 
 from pipeline.core.ids import key_of
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.reasons import OK, Reason
+from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
 from pipeline.web.urls import UrlError, clean, join, normalise
 from schemas.extract import ADDS
+from schemas.fields import OK
 
 Row = dict[str, Any]
 

@@ -20,7 +20,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.stages.extract.config import GUESSED, Columns
@@ -99,9 +99,9 @@ def _paths_of(pattern: str) -> list[Path]:
             is_plain_folder = path.is_dir() and not html_files_in(path)
             paths += _files_in(path) if is_plain_folder else [path]
     except OSError as error:
-        raise InputError("input_unreadable", f"{pattern}: {error.strerror}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{pattern}: {error.strerror}") from None
     if not paths:
-        raise InputError("input_missing", f"no file at {pattern}")
+        raise InputError(ErrorCode.INPUT_MISSING, f"no file at {pattern}")
     return paths
 
 
@@ -119,17 +119,21 @@ def _split_of(path: Path, format: str, columns: Columns) -> Split:
     try:
         if path.is_dir():
             if format not in ("auto", "html"):
-                raise InputError("input_unreadable", f"{path}: a folder of HTML, but extract.format is {format}")
+                raise InputError(
+                    ErrorCode.INPUT_UNREADABLE, f"{path}: a folder of HTML, but extract.format is {format}"
+                )
             return Split("html", str(path), key_of("html", "", "", _sha256_of_folder(path)))
         found, container = _format_of(path)
         is_shard = format == "webdataset" and path.suffix == ".tar"
         if is_shard or (found is None and format in ("warc", "wat", "html")):
             found = format  # its first bytes may be what is broken: the rest is worth a look
         if found is None:
-            raise InputError("input_unreadable", f"{path}: no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images")
+            raise InputError(
+                ErrorCode.INPUT_UNREADABLE, f"{path}: no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images"
+            )
         if found != "urls" or format == "webdataset":
             if not _may_be_read_as(format, found, path):
-                raise InputError("input_unreadable", f"{path}: is {found}, but extract.format is {format}")
+                raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: is {found}, but extract.format is {format}")
             wanted = found if format == "auto" else format
             if wanted == "webdataset":
                 _require_plain(path)
@@ -139,7 +143,7 @@ def _split_of(path: Path, format: str, columns: Columns) -> Split:
         return Split("urls", str(path), key_of("urls", container, "", _sha256_of(path)), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
-        raise InputError("input_unreadable", f"{path}: {text}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: {text}") from None
 
 
 def _may_be_read_as(format: str, found: str, path: Path) -> bool:
@@ -216,7 +220,9 @@ def _require_plain(path: Path) -> None:
     """InputError for a packed tar: nothing in it has a place of its own."""
     with path.open("rb") as file:
         if file.read(len(_GZIP)) == _GZIP:
-            raise InputError("input_unreadable", f"{path}: a packed tar cannot be read in place; unpack it with gunzip")
+            raise InputError(
+                ErrorCode.INPUT_UNREADABLE, f"{path}: a packed tar cannot be read in place; unpack it with gunzip"
+            )
 
 
 def _unpacked(raw: bytes) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-OK = "ok"  # the outcome of a row that is a candidate
-
 
 class Reason(StrEnum):
     """Codes of docs/faults.md, part Extract. A row's ``outcome`` is one of them, or ``ok``."""

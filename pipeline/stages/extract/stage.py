@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.core.context import Context, LooksAt
-from pipeline.core.errors import InputError, StageError
+from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
@@ -29,10 +29,11 @@ from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
 from pipeline.core.tables import each_once, read_table, write_file
 from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.inputs import Split, find_inputs
-from pipeline.stages.extract.reasons import OK, Reason
+from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.split_rows import batched, extract_split
 from pipeline.stages.extract.warc import read_warc
 from schemas.extract import ADDS
+from schemas.fields import OK
 
 ROWS_FOLDER = "extract/parts/rows"
 LISTED = ("listed_sha256s", "boxes")
@@ -82,7 +83,9 @@ class Extract(Stage[Config]):
                 names |= set(spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
         parts = [part for part in committed(storage, self.name) if part.name in names]
         if len(parts) != len(names):
-            raise StageError("stage_failed", f"{len(names) - len(parts)} parts of extract are gone; run build again")
+            raise StageError(
+                ErrorCode.STAGE_FAILED, f"{len(names) - len(parts)} parts of extract are gone; run build again"
+            )
         found = read_table(spark, storage, files_of(parts, "rows"), ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
         shards = shards_of(splits)
@@ -123,7 +126,7 @@ def _require_fields(config: Config) -> None:
     if (config.sha256_column or config.boxes_column) and (others := formats.difference(WITH_FIELDS)):
         name = "boxes_column" if config.boxes_column else "sha256_column"
         text = f"extract.{name} names a column, and {', '.join(sorted(others))} has none; leave it empty"
-        raise InputError("config_invalid", text)
+        raise InputError(ErrorCode.CONFIG_INVALID, text)
 
 
 def _splits(config: Config) -> tuple[Split, ...]:

@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, lost
 from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.picture_columns import with_listed
@@ -69,14 +69,15 @@ def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Colum
         column = wanted or next((by_lower_case[name] for name in names if name in by_lower_case), None)
         if column is None:
             raise InputError(
-                "input_schema", f"{name}: no column for the {what} (columns: {there}); set extract.{what}_column"
+                ErrorCode.INPUT_SCHEMA,
+                f"{name}: no column for the {what} (columns: {there}); set extract.{what}_column",
             )
         if column not in columns:
-            raise InputError("input_schema", f"{name}: no column {column!r} (columns: {there})")
+            raise InputError(ErrorCode.INPUT_SCHEMA, f"{name}: no column {column!r} (columns: {there})")
         kinds = ("string", *_ALSO[what]) if what in _ALSO else ("string",)
         if columns[column] not in kinds:
             text = f"{name}: column {column!r} is {columns[column]}, wanted {' or '.join(kinds)}"
-            raise InputError("input_schema", text)
+            raise InputError(ErrorCode.INPUT_SCHEMA, text)
         chosen[what] = column
     return Columns(**chosen)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.list_files import entries
 from pipeline.vision.pdq import BITS, LEAST_QUALITY, Index
 
@@ -74,7 +74,7 @@ def read_blocklist(
         return NO_BLOCKLIST
     if not key_file:
         text = "fetch.blocklist_key is empty; name a file of at least 16 random bytes that only you can read"
-        raise InputError("config_invalid", text)
+        raise InputError(ErrorCode.CONFIG_INVALID, text)
     key = _key(Path(key_file))
     lists = [_hashes(files, size) for files, size in ((sha256, 32), (md5, 16), (pdq, BITS // 8))]
     digest = hashlib.sha256(hmac.new(key, b"pairmill blocklist", hashlib.sha256).digest())
@@ -89,10 +89,10 @@ def _key(path: Path) -> bytes:
     try:
         key = path.read_bytes()
     except OSError as error:
-        raise InputError("resource_missing", f"fetch.blocklist_key {path}: {error.strerror}") from None
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"fetch.blocklist_key {path}: {error.strerror}") from None
     if len(key) < MIN_KEY_BYTES:
         text = f"fetch.blocklist_key {path} has {len(key)} bytes; write at least {MIN_KEY_BYTES} random ones"
-        raise InputError("config_invalid", text)
+        raise InputError(ErrorCode.CONFIG_INVALID, text)
     return key
 
 
@@ -108,6 +108,6 @@ def _hashes(files: Collection[str], size: int) -> list[bytes]:
                 hash_ = b""
             if len(hash_) != size:
                 text = f"list {name}: a line ({line[:8]!r}...) does not begin with {2 * size} hex digits; take it out"
-                raise InputError("resource_missing", text)
+                raise InputError(ErrorCode.RESOURCE_MISSING, text)
             found.add(hash_)
     return sorted(found)

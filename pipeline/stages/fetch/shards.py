@@ -29,8 +29,8 @@ from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings
 from pipeline.stages.fetch.store import ImagePart, StoredRow, asked_since
-from pipeline.vision.settings import OK
 from pipeline.web.reasons import NetReason
+from schemas.fields import OK
 
 PLACE = ("image_file", "image_offset", "image_bytes")
 LOOKS_AT = LooksAt(rows=("extract",), facts=("extract.shards",))

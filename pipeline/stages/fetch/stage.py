@@ -34,9 +34,9 @@ from pipeline.stages.fetch.reasons import OUTCOMES, RETRYABLE, Reason
 from pipeline.stages.fetch.spread import spread
 from pipeline.stages.fetch.store import FOLDER
 from pipeline.vision.reasons import ImageReason
-from pipeline.vision.settings import OK
 from pipeline.web.config import require_contact
 from schemas.fetch import ADDS, STORE
+from schemas.fields import OK
 
 KEPT_OF_BLOCKLISTED = ("tries", "try_number", "fetched_at", "optouts")
 

@@ -18,8 +18,8 @@ from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, files_of, part_name
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
-from pipeline.vision.settings import OK
 from schemas.fetch import STORE
+from schemas.fields import OK
 
 T = TypeVar("T")
 StoredRow = tuple[dict[str, Any], bytes | None]

@@ -7,15 +7,13 @@ they are read, since each is read more than once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.balance.cap import cap_of_tail_share, counted, decided, drawn
-from pipeline.core.context import Context
-from pipeline.core.storage import FileRecord
-from pipeline.core.tables import only_row, read_table, write_table
+from pipeline.core.storage import FileRecord, Storage
+from pipeline.core.tables import only_row, rewritten
 from schemas.select import COUNTS, DRAWS, QUERIES
 
 COUNTS_FOLDER, DRAWS_FOLDER, QUERIES_FOLDER = "select/counts", "select/draws", "select/queries"
@@ -31,22 +29,18 @@ class Balanced:
     facts: dict[str, int]
 
 
-def balance(left: DataFrame, context: Context[Any], cap: int, tail_share: float, seed: int) -> Balanced:
+def balance(left: DataFrame, storage: Storage, cap: int, tail_share: float, seed: int) -> Balanced:
     """Draw among the pairs that are left. Without a cap it is derived from ``tail_share``."""
     draws = drawn(left, seed)
-    files = write_table(counted(draws), context.storage, COUNTS_FOLDER, COUNTS)
-    counts = read_table(context.spark, context.storage, files, COUNTS)
+    counts, _ = rewritten(counted(draws), storage, COUNTS_FOLDER, COUNTS)
     cap = cap or cap_of_tail_share(counts, tail_share)
-    files = write_table(decided(draws, counts, cap), context.storage, DRAWS_FOLDER, DRAWS)
-    decisions = read_table(context.spark, context.storage, files, DRAWS)
+    decisions, _ = rewritten(decided(draws, counts, cap), storage, DRAWS_FOLDER, DRAWS)
     kept = draws.join(decisions.where("query_draw < query_p").select("pair_id"), "pair_id", "left_semi")
     after = counts.withColumnRenamed("count", "before").join(
         counted(kept).withColumnRenamed("count", "after"), "query", "left"
     )
-    queries = write_table(after.fillna(0, "after").orderBy("query"), context.storage, QUERIES_FOLDER, QUERIES)
-    context.storage.sweep(QUERIES_FOLDER, {record.path for record in queries})
-    sums = _sums(read_table(context.spark, context.storage, queries, QUERIES), cap)
-    return Balanced(decisions, queries, {"balance_t": cap, **sums})
+    queries, files = rewritten(after.fillna(0, "after").orderBy("query"), storage, QUERIES_FOLDER, QUERIES)
+    return Balanced(decisions, files, {"balance_t": cap, **_sums(queries, cap)})
 
 
 def _sums(queries: DataFrame, cap: int) -> dict[str, int]:

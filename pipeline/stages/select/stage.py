@@ -33,10 +33,10 @@ from pyspark.sql import functions as F
 from pipeline.copies.signature import CopyLimits
 from pipeline.core.config import Field, Measure, StageConfig
 from pipeline.core.context import Context, LooksAt
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Compare, Rule, col
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import read_table, spark_schema, write_table
+from pipeline.core.tables import rewritten, spark_schema
 from pipeline.stages.select.greedy import Choice, choose
 from pipeline.stages.select.query_cap import SCRATCH, balance
 from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
@@ -93,7 +93,9 @@ class Select(Stage[Config]):
     def check(self, context: Context[Config]) -> None:
         """A cap has one size."""
         if context.config.balance_t and context.config.balance_tail_share:
-            raise InputError("config_invalid", "select.balance_t and balance_tail_share are both set: choose one")
+            raise InputError(
+                ErrorCode.CONFIG_INVALID, "select.balance_t and balance_tail_share are both set: choose one"
+            )
 
     def measure(self, context: Context[Config]) -> Measured:
         """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
@@ -105,17 +107,17 @@ class Select(Stage[Config]):
         if not (config.images_per_domain or is_capped(config)):
             return Measured(_filled(ranked, schema))
         # Written before it is counted: every step of a cap reads it, and Spark would rank anew for each.
-        pairs = _written(ranked, context, RANKED_FOLDER, ranked_schema)
+        pairs, _ = rewritten(ranked, context.storage, RANKED_FOLDER, ranked_schema)
         left = pairs.where((F.col("caption_rank") <= config.captions_per_image) & ~F.col("repeated"))
         scratch: tuple[str, ...] = (RANKED_FOLDER,)
         if config.images_per_domain:
-            ranks = _written(domain_ranks(left), context, DOMAINS_FOLDER, DOMAIN_RANKS)
+            ranks, _ = rewritten(domain_ranks(left), context.storage, DOMAINS_FOLDER, DOMAIN_RANKS)
             pairs, left = pairs.join(ranks, "pair_id", "left"), left.join(ranks, "pair_id", "left")
             left = left.where(F.coalesce("domain_rank", F.lit(0)) <= config.images_per_domain)
             scratch = (RANKED_FOLDER, DOMAINS_FOLDER)
         if not is_capped(config):
             return Measured(_filled(pairs, schema), scratch=scratch)
-        balanced = balance(left, context, config.balance_t, config.balance_tail_share, config.balance_seed)
+        balanced = balance(left, context.storage, config.balance_t, config.balance_tail_share, config.balance_seed)
         drawn = _filled(pairs.join(balanced.draws, "pair_id", "left"), schema)
         return Measured(drawn, files={"queries": balanced.queries}, facts=balanced.facts, scratch=(*scratch, *SCRATCH))
 
@@ -186,13 +188,6 @@ def domain_ranks(left: DataFrame) -> DataFrame:
     place = F.row_number().over(Window.partitionBy("domain").orderBy("image_of"))
     ranked = pictures.withColumn("domain_rank", place.cast("long"))
     return left.select("pair_id", "image_of").join(ranked, "image_of").select(*DOMAIN_RANKS.names)
-
-
-def _written(rows: DataFrame, context: Context[Config], folder: str, schema: pa.Schema) -> DataFrame:
-    """``rows``, read back from where they were written just now."""
-    files = write_table(rows, context.storage, folder, schema)
-    context.storage.sweep(folder, {record.path for record in files})
-    return read_table(context.spark, context.storage, files, schema)
 
 
 def _filled(rows: DataFrame, schema: pa.Schema) -> DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -31,29 +32,41 @@ WIDE_LETTER_WEIGHT = 3
 """What a Han, kana or hangul letter counts in caption_weight. Ours: on Flickr8k the Chinese captions of a picture have
 8.6 code points where the English ones have 55; three is the least at which two letters pass a limit of five."""
 
-COLUMNS = (
-    "caption",
-    "caption_id",
-    "caption_chars",
-    "caption_weight",
-    "raw_chars",
-    "caption_letters",
-    "boilerplate",
-    "top_word_share",
-    "repeated_share",
-    "symbol_share",
-    "keywords",
-    "pii_emails",
-    "pii_phones",
-    "pii_ips",
-    "pii_cards",
-    "adult_term",
-    "lang",
-    "lang_prob",
-    "lang_guess",
-)
+
+@dataclass(slots=True)
+class Caption:
+    """What is measured of one alt text alone, by column; None where it is not measured."""
+
+    caption: str | None = None
+    caption_id: str | None = None
+    caption_chars: int | None = None
+    caption_weight: int | None = None
+    raw_chars: int | None = None
+    caption_letters: int | None = None
+    boilerplate: str | None = None
+    top_word_share: float | None = None
+    repeated_share: float | None = None
+    symbol_share: float | None = None
+    keywords: int | None = None
+    pii_emails: int | None = None
+    pii_phones: int | None = None
+    pii_ips: int | None = None
+    pii_cards: int | None = None
+    adult_term: str | None = None
+    lang: str | None = None
+    lang_prob: float | None = None
+    lang_guess: str | None = None
+
+    @property
+    def without_tokens(self) -> str:
+        """The caption for the language detector: <email> and its like are not a word of any language."""
+        caption = self.caption or ""
+        is_redacted = self.pii_emails or self.pii_phones or self.pii_ips or self.pii_cards
+        return " ".join(TOKEN.sub(" ", caption).split()) if is_redacted else caption
+
+
+COLUMNS = tuple(field.name for field in fields(Caption))
 SCHEMA = pa.schema([ADDS.field(name) for name in COLUMNS])
-_PII = slice(COLUMNS.index("pii_emails"), COLUMNS.index("pii_cards") + 1)
 URL_COLUMNS = ("image_domain", "blocked_domain", "blocked_url")
 URL_SCHEMA = pa.schema([ADDS.field(name) for name in URL_COLUMNS])
 
@@ -69,12 +82,10 @@ class Language(NamedTuple):
 def measure_batch(batch: pa.RecordBatch, config: Config, lists: Lists = NO_LISTS) -> pa.RecordBatch:
     """The columns of SCHEMA for each row of ``batch``, which has a column ``alt_text``; null there counts as empty."""
     rows = [_measure_caption(alt_text, config, lists) for alt_text in _texts(batch.column("alt_text"))]
-    judged = [row for row in rows if row and row[0]]
-    for row, language_ in zip(judged, languages([_without_tokens(row) for row in judged], config), strict=True):
-        row += language_
-    for row in rows:
-        row += [None] * (len(COLUMNS) - len(row))
-    return _batch(([row[place] for row in rows] for place in range(len(COLUMNS))), SCHEMA)
+    judged = [row for row in rows if row.caption]
+    for row, found in zip(judged, languages([row.without_tokens for row in judged], config), strict=True):
+        row.lang, row.lang_prob, row.lang_guess = found
+    return _batch(([getattr(row, name) for row in rows] for name in COLUMNS), SCHEMA)
 
 
 def measure_urls(batch: pa.RecordBatch, lists: Lists = NO_LISTS) -> pa.RecordBatch:
@@ -115,35 +126,34 @@ def _judged(caption: str, guess: tuple[str, float] | None, config: Config) -> La
     return Language(lang if sure else UNDETERMINED, prob, lang)
 
 
-def _measure_caption(alt_text: str, config: Config, lists: Lists) -> list[Any]:
-    """The values of COLUMNS but for the language; an empty row where measuring it raises."""
+def _measure_caption(alt_text: str, config: Config, lists: Lists) -> Caption:
+    """All but the language, unless the caption is empty; nothing where measuring it raises."""
     try:
         if len(alt_text) <= LONGEST_UNCOMPOSED:  # pair_id is of the NFC: its rows shall differ in nothing here
             alt_text = unicodedata.normalize("NFC", alt_text)
         if len(alt_text) > LONGEST_CLEANED:
-            return [None, None, len(alt_text), None, len(alt_text)]
+            return Caption(caption_chars=len(alt_text), raw_chars=len(alt_text))
         redacted = redact(clean(alt_text), config.phone_regions)
         caption = redacted.text
-        row = [
-            caption,
-            key_of(caption) if caption else None,
-            len(caption),
-            weight(caption),
-            len(alt_text),
-            _letters(caption),
-            boilerplate.kind_of(caption),
-            *repetition_of(caption),
-            *redacted.counts,
-            lists.adult_term(caption),
-        ]
-        return row if caption else [*row, UNDETERMINED]
+        emails, phones, ips, cards = redacted.counts
+        return Caption(
+            caption=caption,
+            caption_id=key_of(caption) if caption else None,
+            caption_chars=len(caption),
+            caption_weight=weight(caption),
+            raw_chars=len(alt_text),
+            caption_letters=_letters(caption),
+            boilerplate=boilerplate.kind_of(caption),
+            **repetition_of(caption)._asdict(),
+            pii_emails=emails,
+            pii_phones=phones,
+            pii_ips=ips,
+            pii_cards=cards,
+            adult_term=lists.adult_term(caption),
+            lang=None if caption else UNDETERMINED,
+        )
     except Exception:  # whatever a library raises on hostile text is this row's fault alone
-        return []
-
-
-def _without_tokens(row: list[Any]) -> str:
-    """The caption of a row for the language detector: <email> and its like are no word of any language."""
-    return " ".join(TOKEN.sub(" ", row[0]).split()) if any(row[_PII]) else row[0]
+        return Caption()
 
 
 def weight(caption: str) -> int:

@@ -16,7 +16,7 @@ from pipeline.balance.cap import let_through
 from pipeline.balance.entries import Queries, read_queries
 from pipeline.balance.index import Index, open_index, write_index
 from pipeline.core.context import Context
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Rule, col
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.stages.text.config import Config
@@ -53,12 +53,18 @@ def require_list(context: Context[Config]) -> None:
     if _list(config) is None:
         for name in ("balance_unmatched", "balance_prefetch_factor"):
             if getattr(config, name) not in ("keep", 0):
-                raise InputError("config_invalid", f"text.{name} is set, but text.balance_queries names no list")
+                raise InputError(
+                    ErrorCode.CONFIG_INVALID, f"text.{name} is set, but text.balance_queries names no list"
+                )
     if config.balance_prefetch_factor and not context.setting("select.balance_t"):
-        raise InputError("config_invalid", "text.balance_prefetch_factor needs select.balance_t, which is 0: set it")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, "text.balance_prefetch_factor needs select.balance_t, which is 0: set it"
+        )
     if 0 < config.balance_prefetch_factor < 1:
         factor = config.balance_prefetch_factor
-        raise InputError("config_invalid", f"text.balance_prefetch_factor is {factor}: it must be 0 or at least 1")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"text.balance_prefetch_factor is {factor}: it must be 0 or at least 1"
+        )
 
 
 def digest_of(config: Config) -> str:

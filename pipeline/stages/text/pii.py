@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import phonenumbers
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.text.numbers import MAY_HOLD, redact_numbers
 
 TOKEN = re.compile("<(?:email|phone|ip|card)>")
@@ -51,7 +51,7 @@ def require_regions(regions: Sequence[str]) -> None:
     unknown = [region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS]
     if unknown:
         what = f"text.phone_regions: {unknown[0]!r} is no country that phonenumbers knows"
-        raise InputError("config_invalid", f"{what}; write ISO 3166-1 codes such as US or GB")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{what}; write ISO 3166-1 codes such as US or GB")
 
 
 class Redacted(NamedTuple):

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.rules import CoreReason, Rule, col
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import conform, each_once, read_table, spark_schema, write_table
+from pipeline.core.tables import each_once, rewritten, spark_schema, with_columns
 from pipeline.stages.text import named_queries
 from pipeline.stages.text.captions import COLUMNS, URL_COLUMNS, measure_batch, measure_urls
 from pipeline.stages.text.clean import LONGEST_CLEANED
@@ -87,9 +87,7 @@ class Text(Stage[Config]):
         captioner = _captioner(captioned_schema, config, _lists(config), named_queries.write_file(config, storage))
         captioned = entered.mapInArrow(captioner, spark_schema(captioned_schema))
         # Written before it is counted: several counts read it, and Spark would detect every language once for each.
-        written = write_table(captioned, storage, CAPTIONS_FOLDER, captioned_schema)
-        storage.sweep(CAPTIONS_FOLDER, {record.path for record in written})
-        captioned = read_table(context.spark, storage, written, captioned_schema)
+        captioned, _ = rewritten(captioned, storage, CAPTIONS_FOLDER, captioned_schema)
         counted = _with_counts(captioned, _signals(context), _listed(context))
         capped = named_queries.with_first_cap(counted, context)
         return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER))
@@ -188,13 +186,10 @@ def _captioner(
 
     def caption(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            columns: dict[str, pa.Array] = {}
             captioned = measure_batch(batch, config, lists)
-            matched = measure_file(captioned.column("caption"), index)
-            for part in (batch, captioned, measure_urls(batch, lists), matched):
-                columns |= dict(zip(part.schema.names, part.columns, strict=True))
-            table = pa.table({name: columns[name] for name in schema.names})
-            yield from conform(table, schema).to_batches()
+            parts = (captioned, measure_urls(batch, lists), measure_file(captioned.column("caption"), index))
+            found = {name: part.column(name) for part in parts for name in part.schema.names}
+            yield with_columns(batch, schema, found)
 
     return caption
 

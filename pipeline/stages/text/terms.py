@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.list_files import entries
 from pipeline.web.urls import UrlError, redact, split, url_id
 
@@ -89,7 +89,7 @@ def _domain(line: str, name: str) -> str:
         host = ""
     if not host or set(line) & set("/*:?@\\ \t"):
         what = f"list {name}: {redact(line)[:100]!r} is no domain"
-        raise InputError("resource_missing", f"{what}; write one a line, as shop.example")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"{what}; write one a line, as shop.example")
     return host
 
 
@@ -97,4 +97,6 @@ def _url_key(line: str, name: str) -> str:
     try:
         return url_id(line)
     except UrlError as error:
-        raise InputError("resource_missing", f"list {name}: {redact(line)[:100]!r} is no URL ({error})") from None
+        raise InputError(
+            ErrorCode.RESOURCE_MISSING, f"list {name}: {redact(line)[:100]!r} is no URL ({error})"
+        ) from None

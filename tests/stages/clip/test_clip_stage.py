@@ -16,7 +16,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.attach.stage import Attach
@@ -113,7 +113,7 @@ def pictures(tmp_path: Path) -> list[dict]:
 def score(folder: Path, quiet, rows: list[dict], **clip):
     Pairs.rows = rows
     run = Run(
-        Storage.at(str(folder)), Config.model_validate({"clip": clip}), {"attach": Pairs(), "clip": Clip()}, quiet
+        open_storage(str(folder)), Config.model_validate({"clip": clip}), {"attach": Pairs(), "clip": Clip()}, quiet
     )
     with open_for_writing(run):
         for stage in run.stages.values():

@@ -19,7 +19,7 @@ from pipeline.core.progress import Reporter
 from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.crawl.stage import Crawl
 from pipeline.web.config import WebConfig
@@ -168,7 +168,7 @@ def crawl(small_web, spark, tmp_path) -> Callable[..., Result]:
     """``crawl(seeds=..., ...)``: a build of the stage alone in a run of this test's; web settings as ``web={...}``."""
 
     def run(storage: Storage | None = None, retry_failed: bool = False, web: dict | None = None, **settings) -> Result:
-        return build(small_web, storage or Storage.at(str(tmp_path / "run")), retry_failed, web or {}, settings)
+        return build(small_web, storage or open_storage(str(tmp_path / "run")), retry_failed, web or {}, settings)
 
     return run
 
@@ -179,7 +179,7 @@ def crawled_once(spark, tmp_path_factory) -> Callable[..., tuple[Result, SmallWe
 
     def run(pages: dict[str, bytes], **settings: object) -> tuple[Result, SmallWeb]:
         with SmallWeb(pages) as web:
-            return build(web, Storage.at(str(tmp_path_factory.mktemp("crawl"))), False, {}, settings), web
+            return build(web, open_storage(str(tmp_path_factory.mktemp("crawl"))), False, {}, settings), web
 
     return run
 

@@ -49,7 +49,7 @@ def test_a_list_has_the_hashes_of_all_pictures_by_name_d8(sets, tmp_path) -> Non
     result = CliRunner().invoke(app, ["hashes", "build", *map(str, sets), "--output", str(output)])
     assert (result.exit_code, result.output) == (
         0,
-        f"left out: flowers/labels.txt (not_an_image)\n4 pictures in {output}; 1 files are none\n",
+        f"skipped: flowers/labels.txt (not_an_image)\n4 images in {output}; 1 files skipped\n",
     )
     table = pq.read_table(output)
     assert table.schema.equals(HASHES)

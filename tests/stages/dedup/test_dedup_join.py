@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.copies.signature import SIGNATURE_COLUMNS, CopyLimits, Signatures, signatures_of
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import read_file, spark_schema
 from pipeline.stages.dedup import join as joining
 from pipeline.stages.dedup.components import join_copies, node
@@ -102,7 +102,7 @@ def joined(spark, tmp_path: Path) -> Callable[..., tuple[list[int], list[int | N
     runs = (str(tmp_path / f"run{number}") for number in range(100))
 
     def run_join(pictures: list[Picture], limits: CopyLimits = LIMITS, partitions: int = 2):
-        storage, table = Storage.at(next(runs)), table_of(pictures)
+        storage, table = open_storage(next(runs)), table_of(pictures)
         frame = spark.createDataFrame([tuple(row.values()) for row in table.to_pylist()], spark_schema(table.schema))
         found = join_copies(frame.repartition(partitions), storage, limits)
         components = read_file(storage, found.components, COMPONENTS.names).to_pylist()
@@ -214,7 +214,7 @@ def test_equal_signatures_are_one_row_of_the_join_d3(spark, tmp_path: Path, monk
     pq.write_table(table_of([Picture(1 << 40), Picture(3 << 40), Picture(1 << 20)]), path)
     for copies in (10, 1000):
         many = spark.read.parquet(str(path)).crossJoin(spark.range(copies)).drop("id")
-        join_copies(many, Storage.at(str(tmp_path / f"run{copies}")), LIMITS)
+        join_copies(many, open_storage(str(tmp_path / f"run{copies}")), LIMITS)
     assert seen == [(3, 3), (3, 3)]
 
 

@@ -24,7 +24,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.stages.dedup.eval_lists import Listed, overlaps
@@ -95,7 +95,7 @@ def cluster(spark: object, tmp_path: Path, quiet: Reporter) -> Cluster:
         ]
         config = Config.model_validate({"dedup": dedup})
         run = Run(
-            Storage.at(str(next(folders))), config, {"fetch": Fetched(), "text": Paired(), "dedup": Dedup()}, quiet
+            open_storage(str(next(folders))), config, {"fetch": Fetched(), "text": Paired(), "dedup": Dedup()}, quiet
         )
         with open_for_writing(run):
             for name in ("fetch", "text"):
@@ -434,7 +434,7 @@ def test_a_missing_list_ends_the_run_before_it_begins_d8(tmp_path, quiet, conten
     if content is not None:
         path.write_bytes(content)
     config = Config.model_validate({"dedup": {"eval_hashes": [str(path)]}})
-    run = Run(Storage.at(str(tmp_path)), config, {"dedup": Dedup()}, quiet)
+    run = Run(open_storage(str(tmp_path)), config, {"dedup": Dedup()}, quiet)
     with pytest.raises(InputError, match="pairmill hashes build") as raised:
         Dedup().check(run.context("dedup"))
     assert raised.value.code == "resource_missing"

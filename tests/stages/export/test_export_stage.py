@@ -27,7 +27,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage, rows_schema
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.funnel import BY_NAME
@@ -123,7 +123,7 @@ def pairs(n: int) -> list[Row]:
 
 
 def storage_with_pictures(folder: Path, n: int) -> Storage:
-    storage = Storage.at(str(folder))
+    storage = open_storage(str(folder))
     storage.replace(STORE, b"".join(map(picture, range(n))))
     storage.replace("run.json", b"{}")
     return storage
@@ -131,7 +131,7 @@ def storage_with_pictures(folder: Path, n: int) -> Storage:
 
 def run_in(folder: Path, reporter: Reporter, **export: Any) -> Run:
     stages = {"fetch": Fetched(), "select": Selected(), "export": Export()}
-    return Run(Storage.at(str(folder)), Config.model_validate({"export": export}), stages, reporter)
+    return Run(open_storage(str(folder)), Config.model_validate({"export": export}), stages, reporter)
 
 
 def export_rows(folder: Path, rows: list[Row], reporter: Reporter, partitions: int = 1, **export: Any) -> Manifest:
@@ -263,7 +263,7 @@ def test_a_swap_that_was_cut_off_is_completed_or_undone_e1(tmp_path, killed, fol
         (tmp_path / name / "00000.tar").write_text("a shard")
         if content:
             (tmp_path / name / "manifest.json").write_text(content)
-    recover_swap(Storage.at(str(tmp_path)))
+    recover_swap(open_storage(str(tmp_path)))
     assert sorted(path.name for path in tmp_path.iterdir()) == (["corpus"] if stands else [])
     if stands:
         assert (tmp_path / "corpus/manifest.json").read_text() == stands

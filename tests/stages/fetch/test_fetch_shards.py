@@ -35,7 +35,7 @@ from pipeline.core.parts import committed, files_of
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run
 from pipeline.core.runner import run_stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import read_file
 from pipeline.stages.fetch import store
 from pipeline.stages.fetch.blocklist import Blocklist
@@ -436,7 +436,7 @@ def test_a_killed_reader_of_tars_loses_only_the_part_in_flight_r9(built: Built, 
     todo = [
         {name: row[name] for name in names} | {"request_url": "shard", "try_number": 1, "boxes": None} for row in places
     ]
-    storage, config = Storage.at(str(tmp_path)), Config(engine="shards", part_images=4)
+    storage, config = open_storage(str(tmp_path)), Config(engine="shards", part_images=4)
 
     def batches(fails: bool) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pylist(todo[:10])
@@ -476,7 +476,7 @@ def test_a_range_that_is_not_there_is_worth_another_try_and_a_large_one_is_never
         {"url_id": "empty", "image_file": str(tmp_path / "short.tar"), "image_offset": 512, "image_bytes": 0},
     ]
     batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1, "boxes": None} for row in rows])
-    storage = Storage.at(str(tmp_path / "run"))
+    storage = open_storage(str(tmp_path / "run"))
     list(measure_in_place(iter([batch]), storage, (), "key", Config(engine="shards")))
     (record,) = files_of(committed(storage, store.STAGE), "rows")
     found = read_file(storage, record, ["url_id", "outcome"]).to_pylist()
@@ -494,7 +494,7 @@ def test_nothing_of_a_blocklisted_picture_is_told_where_it_lies(tmp_path: Path) 
     rows = [{"url_id": str(place), "image_file": str(tar), "image_offset": place, "image_bytes": 6} for place in (0, 6)]
     batch = pa.RecordBatch.from_pylist([row | {"request_url": "shard", "try_number": 1, "boxes": None} for row in rows])
     lists = Blocklist(key=b"a key of mine", sha256=frozenset([hashlib.sha256(b"listed").digest()]))
-    storage = Storage.at(str(tmp_path / "run"))
+    storage = open_storage(str(tmp_path / "run"))
     list(measure_in_place(iter([batch]), storage, (), "key", Config(engine="shards"), lists))
     (record,) = files_of(committed(storage, store.STAGE), "rows")
     found = {row["url_id"]: row for row in read_file(storage, record, ["url_id", "outcome", "sha256"]).to_pylist()}

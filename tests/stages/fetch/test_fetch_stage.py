@@ -32,7 +32,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import make_plan, run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.smallweb.image_web import Fault, fault_of, images_of, serving_images
@@ -143,7 +143,7 @@ def new_run(
         "web": web_settings(port),
         "fetch": {"timeout_s": 5.0, "rate_per_host": 0.0, **fetch},
     }
-    return Run(Storage.at(str(folder / "run")), Config.model_validate(sections), STAGES, reporter, retry_failed)
+    return Run(open_storage(str(folder / "run")), Config.model_validate(sections), STAGES, reporter, retry_failed)
 
 
 def urls_of(count: int, hosts: int = 3) -> list[str]:
@@ -380,7 +380,7 @@ def test_a_round_does_not_wait_for_the_turn_of_a_slow_host(build: Build, hosts) 
 
 
 def test_no_contact_no_request(tmp_path: Path, quiet: Reporter) -> None:
-    run = Run(Storage.at(str(tmp_path)), Config(), STAGES, quiet)
+    run = Run(open_storage(str(tmp_path)), Config(), STAGES, quiet)
     with pytest.raises(InputError, match=r"web\.contact is empty"):
         run.stages["fetch"].check(run.context("fetch"))
 
@@ -497,7 +497,7 @@ def test_boxes_are_blurred_before_anything_is_stored_and_other_boxes_fetch_again
 KILLED_LANE = """
 import json, sys
 import pyarrow as pa
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_lane import run_fetch_lane
 from pipeline.web.config import WebConfig
@@ -505,7 +505,7 @@ from pipeline.web.config import WebConfig
 root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
 batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32()), ("boxes", pa.list_(pa.float64()))]))
 config = Config(part_images=2, per_host=1, rate_per_host=0.0)
-list(run_fetch_lane(iter([batch]), Storage.at(root), frozenset(), key, config, WebConfig(**web)))
+list(run_fetch_lane(iter([batch]), open_storage(root), frozenset(), key, config, WebConfig(**web)))
 """
 
 

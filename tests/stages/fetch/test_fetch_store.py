@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.core.ids import key_of
 from pipeline.core.parts import committed, swept
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, open_storage
 from pipeline.stages.fetch.store import FOLDER, STAGE, ImagePart, asked_since, fill_parts
 from schemas.fetch import STORE
 
@@ -54,7 +54,7 @@ def rows_of(storage: Storage) -> list[dict]:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    return Storage.at(str(tmp_path))
+    return open_storage(str(tmp_path))
 
 
 def test_a_part_closes_when_it_is_full(storage) -> None:

@@ -33,7 +33,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage, rows_schema
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import write_file
 from pipeline.core.user_rules import UserRule
 from pipeline.funnel import BY_NAME
@@ -92,7 +92,7 @@ def choose(spark: object, tmp_path_factory: pytest.TempPathFactory):
         Scored.table, Scored.partitions = table, partitions
         config = Config.model_validate({"select": select})
         stages = {"clip": Scored(), "select": Select()}
-        run = Run(Storage.at(str(tmp_path_factory.mktemp("run"))), config, stages, Reporter(quiet=True))
+        run = Run(open_storage(str(tmp_path_factory.mktemp("run"))), config, stages, Reporter(quiet=True))
         with open_for_writing(run):
             run_stage(run.stages["clip"], run)
             manifest = run_stage(run.stages["select"], run)
@@ -264,7 +264,7 @@ def test_without_a_cap_nothing_is_drawn(choose) -> None:
 
 def test_a_cap_of_two_sizes_is_refused(tmp_path: Path, quiet: Reporter) -> None:
     config = Config.model_validate({"select": {"balance_t": 5, "balance_tail_share": 0.1}})
-    run = Run(Storage.at(str(tmp_path)), config, {"select": Select()}, quiet)
+    run = Run(open_storage(str(tmp_path)), config, {"select": Select()}, quiet)
     with pytest.raises(InputError, match="choose one"):
         Select().check(run.context("select"))
 

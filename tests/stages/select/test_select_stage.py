@@ -21,7 +21,7 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.runner import run_stage
 from pipeline.core.spark import SparkConfig
 from pipeline.core.stage import Measured, Stage, rows_schema
-from pipeline.core.storage import Storage
+from pipeline.core.storage import open_storage
 from pipeline.core.tables import spark_schema
 from pipeline.core.user_rules import UserRule
 from pipeline.funnel import BY_NAME
@@ -106,7 +106,7 @@ def choose(spark: object, tmp_path: Path, quiet: Reporter):
     ) -> tuple[dict[str, Row], Manifest, dict[str, Row]]:
         Scored.rows, Scored.partitions = rows, partitions
         config = Config.model_validate({"dedup": dedup or {}, "select": select})
-        run = Run(Storage.at(str(next(folders))), config, {"clip": Scored(), "select": Select()}, quiet)
+        run = Run(open_storage(str(next(folders))), config, {"clip": Scored(), "select": Select()}, quiet)
         with open_for_writing(run):
             run_stage(run.stages["clip"], run)
             manifest = run_stage(run.stages["select"], run)

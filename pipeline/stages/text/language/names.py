@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.text.language.tables import profile_names
 
 _CODE = re.compile("[a-z]{2,3}")
@@ -22,4 +22,6 @@ def require_languages(languages: Sequence[str], detector: str) -> None:
         unknown = [language for language in languages if not _CODE.fullmatch(language)]
         remedy = "write zh" if unknown and unknown[0].startswith("zh-") else "write codes such as en, de or ceb"
     if unknown:
-        raise InputError("config_invalid", f"text.languages: {unknown[0]!r} is no language of {detector}; {remedy}")
+        raise InputError(
+            ErrorCode.CONFIG_INVALID, f"text.languages: {unknown[0]!r} is no language of {detector}; {remedy}"
+        )

@@ -1,11 +1,11 @@
-"""A run on an object store: s3://, gs://, az://, and what speaks like one of them (MinIO, R2, Ceph).
+"""A run on an object store: s3://, gs://, az://, and compatible services (MinIO, R2, Ceph).
 
-A PUT is whole or not at all, and a conditional one (`If-None-Match`, `If-Match`; RFC 9110, section 13) is refused where
-another writer was first: commit records and the lock need no more. Large files are multipart uploads, which nobody sees
-before they are completed. There is no rename, no append, and no folder but the names that begin alike.
+A PUT is complete or has no effect, and a conditional one (`If-None-Match`, `If-Match`; RFC 9110, section 13) fails if
+another writer was first: commit records and the lock need nothing else. Large files are multipart uploads, which are
+invisible until they are completed. There is no rename and no append, and folders are only prefixes of names.
 
-Credentials come from the environment or the machine's own role, as obstore finds them, and never from a config. What
-the environment of the driver says travels to the tasks with this object: the workers of a cluster have another one.
+Credentials come from the environment or the machine's role, as obstore finds them, never from a config. The driver's
+environment variables are sent to the tasks with this object, because workers of a cluster have other ones.
 """
 
 from __future__ import annotations
@@ -27,72 +27,75 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import from_url
 
-from pipeline.core.errors import InputError
-from pipeline.core.storage import PROBE, READ_AHEAD_BYTES, STREAM_AHEAD_BYTES, NewFile, Storage, new_name
+from pipeline.core.errors import ErrorCode, InputError
+from pipeline.core.storage.base import PROBE, READ_AHEAD_BYTES, STREAM_AHEAD_BYTES, NewFile, Storage, new_name
 
 SCHEMES = ("s3", "gs", "az")
-CREDENTIALS = ("AWS_", "GOOGLE_", "AZURE_")  # how the variables begin that say who we are and where the store is
+CREDENTIALS = ("AWS_", "GOOGLE_", "AZURE_")  # prefixes of variables with credentials and endpoints
 REQUESTS_AT_ONCE = 16
-GAP_BYTES = 128 << 10  # ranges of a file that are nearer share a request: cheaper than one more
+GAP_BYTES = 128 << 10  # ranges of a file that are closer share a request, which is cheaper
 PATIENT = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
-HASTY = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}  # where a person waits, or a lock may be lost
+HASTY = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}  # when a user waits, or a lock may be lost
 TIMEOUTS = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(minutes=5)}
 HASTY_TIMEOUTS = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=5)}
 ROLE_OF_MACHINE = re.compile(r"/latest/(api|meta-data)|169\.254\.169\.254|metadata\.google|/metadata/identity")
 
 T = TypeVar("T")
 R = TypeVar("R")
-_FENCED: set[str] = set()  # roots that this process must not change any more
+_FENCED: set[str] = set()  # roots that this process must not change
 
 
 @dataclass(frozen=True)
 class Version:
-    """One state of one object: it can be replaced on the condition that it still is this one."""
+    """One version of an object; a conditional PUT replaces the object only if it still has this version."""
 
     e_tag: str | None
     version: str | None
     modified: datetime | None = None  # by the store's clock
 
     def as_condition(self) -> dict[str, str]:
-        """What obstore asks for."""
+        """The condition in the form that obstore takes."""
         given = {"e_tag": self.e_tag, "version": self.version}
         return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class ObjectStorage(Storage):
-    """All objects whose names begin with the path of ``root``, a URL."""
+    """All objects below ``root``, a URL."""
 
     root: str
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # may hold secrets: never shown
-    hasty: bool = False  # gives up within seconds
+    hasty: bool = False  # give up within seconds
 
     @staticmethod
     def at(location: str) -> ObjectStorage:
-        """The store behind a URL, after one request to it; InputError `output_unwritable` says why it cannot be."""
+        """The store at a URL, checked by one request; InputError `output_unwritable` if it cannot be used."""
         scheme, _, rest = location.partition("://")
         if scheme not in SCHEMES:
             known = ", ".join(f"{name}://" for name in SCHEMES)
-            raise InputError("output_unwritable", f"run {scheme}://: no such storage; give a local path or {known}")
+            raise InputError(
+                ErrorCode.OUTPUT_UNWRITABLE, f"run {scheme}://: unknown scheme; give a local path or {known}"
+            )
         if re.search(r"[@?#]", rest):
             raise InputError(
-                "output_unwritable",
-                f"run {scheme}://: no credentials or options in a URL; set the store's environment variables",
+                ErrorCode.OUTPUT_UNWRITABLE,
+                f"run {scheme}://: credentials and options are not allowed in a URL; "
+                "set the store's environment variables",
             )
         environment = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(CREDENTIALS)))
         storage = ObjectStorage(location.rstrip("/"), environment)
         try:
             storage.in_haste().entries()
         except OSError as error:
-            raise InputError("output_unwritable", f"run {location}: {error}") from None
+            raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"run {location}: {error}") from None
         return storage
 
     def fence(self, closed: bool) -> None:
-        """Whether this process is barred from changing anything here: it lost the lock, another may be writing."""
+        """Forbid or allow changes by this process: without the lock, another process may be writing."""
         (_FENCED.add if closed else _FENCED.discard)(self.root)
 
     def in_haste(self) -> ObjectStorage:
-        """The same storage, where an answer within seconds matters more than an answer."""
+        """The same storage, giving up within seconds."""
         return ObjectStorage(self.root, self.environment, hasty=True)
 
     @property
@@ -165,7 +168,7 @@ class ObjectStorage(Storage):
         hasty.delete(PROBE)
 
     def require_room(self, free_bytes: int) -> None:
-        """A store has no end that it would tell."""
+        """A store does not report its free space."""
 
     def each(self, operation: Callable[[T], R], items: Iterable[T]) -> list[R]:
         todo = list(items)
@@ -174,23 +177,23 @@ class ObjectStorage(Storage):
         with ThreadPoolExecutor(min(len(todo), REQUESTS_AT_ONCE)) as pool:
             return list(pool.map(operation, todo))
 
-    # What only a store can do.
+    # Only on a store.
 
     def copy(self, source: str, target: str) -> None:
-        """Copy a file within the store; no byte passes through here. S3 does this up to 5 GiB."""
+        """Copy a file inside the store, without downloading it. S3 allows this up to 5 GiB."""
         with self._changing():
             obstore.copy(self._store, source, target)
 
     def read_version(self, relative: str) -> tuple[bytes, Version]:
-        """A small file, and the state it was in."""
+        """The content of a small file and its version."""
         with _errors():
             answer = obstore.get(self._store, relative)
             meta = answer.meta
             return answer.bytes().to_bytes(), Version(meta["e_tag"], meta["version"], meta["last_modified"])
 
     def replace_version(self, relative: str, data: bytes, expected: Version | None) -> Version | None:
-        """Write a file that is still in the ``expected`` state (None: is not there); its new state, or None where it
-        is in another one and nothing was changed."""
+        """Write a file if it still has the ``expected`` version (None: does not exist). Returns the new version, or
+        None if it has another one; then nothing changes."""
         mode: Any = "create" if expected is None else expected.as_condition()
         with _errors():
             try:
@@ -200,8 +203,8 @@ class ObjectStorage(Storage):
         return Version(put["e_tag"], put["version"])
 
     def clock(self) -> datetime:
-        """What time it is for the store: no other clock can be compared with the age of its objects."""
-        probe = f"{PROBE}.{uuid.uuid4().hex}"  # others may ask at the same moment
+        """The time of the store's clock, the only one that can be compared with the age of its objects."""
+        probe = f"{PROBE}.{uuid.uuid4().hex}"  # others may do this at the same time
         self.replace(probe, b"")
         _, version = self.read_version(probe)
         self.delete(probe)
@@ -211,12 +214,12 @@ class ObjectStorage(Storage):
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         if self.root in _FENCED:
-            raise OSError(f"the lock of {self.root} was lost; nothing is changed any more")
+            raise OSError(f"the lock of {self.root} was lost; this process changes nothing more")
         with _errors():
             yield
 
     def _up_to(self, relative: str, start: int, end: int) -> bytes:
-        """The bytes from ``start`` to ``end``, as many as there are."""
+        """The bytes from ``start`` to ``end``, fewer if the file ends before."""
         with _errors():
             try:
                 return obstore.get_range(self._store, relative, start=start, end=end).to_bytes()
@@ -229,7 +232,7 @@ class ObjectStorage(Storage):
 
 
 class _RangedFile(io.RawIOBase):
-    """An object as a file: each read is a request, so it wants a buffer in front of it."""
+    """An object as a file. Each read is a request, so wrap it in a buffer."""
 
     def __init__(self, storage: ObjectStorage, relative: str, size: int) -> None:
         self._storage, self._relative, self._size = storage, relative, size
@@ -260,7 +263,7 @@ class _RangedFile(io.RawIOBase):
 
 
 def _runs(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(start, end) of the requests for these (offset, length), ascending: near ones share one of bounded size."""
+    """(start, end) of the requests for these (offset, length), ascending; nearby ones share one of limited size."""
     runs: list[tuple[int, int]] = []
     for start, end in sorted((offset, offset + length) for offset, length in ranges):
         if runs and start - runs[-1][1] <= GAP_BYTES and end - runs[-1][0] <= STREAM_AHEAD_BYTES:
@@ -272,32 +275,32 @@ def _runs(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=16)
 def _connected(url: str, environment: tuple[tuple[str, str], ...], hasty: bool) -> Any:
-    """The client, once a process. obstore reads the environment when one is made."""
+    """The client, made once per process. obstore reads the environment when a client is made."""
     os.environ.update(environment)
     options: dict[str, Any] = dict(HASTY_TIMEOUTS if hasty else TIMEOUTS)
-    options["allow_http"] = any(value.startswith("http://") for _, value in environment)  # an endpoint that says so
+    options["allow_http"] = any(value.startswith("http://") for _, value in environment)  # the endpoint is http
     with _errors():
         return from_url(url, client_options=cast(Any, options), retry_config=cast(Any, HASTY if hasty else PATIENT))
 
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """What the library raises as an OSError of one line, like that of a disk."""
+    """Turn errors of the library into an OSError with a one-line message."""
     try:
         yield
-    except (BaseError, ValueError) as error:  # ValueError: no URL for the library
+    except (BaseError, ValueError) as error:  # ValueError: an invalid URL
         raise OSError(_told(str(error))) from None
 
 
 def _told(text: str) -> str:
-    """The part of an error that a person can do something about."""
+    """The useful part of an error message."""
     if "NoSuchBucket" in text or "ContainerNotFound" in text:
-        return "there is no such bucket; create it, or name another"
+        return "the bucket does not exist; create it or name another"
     if ROLE_OF_MACHINE.search(text):  # the last link of the chain
-        return "no credentials found; set the store's environment variables, as AWS_ACCESS_KEY_ID (docs/stores.md)"
+        return "no credentials found; set the store's environment variables, such as AWS_ACCESS_KEY_ID (docs/stores.md)"
     code, message = (re.search(f"<{tag}>([^<]*)", text) for tag in ("Code", "Message"))
     if code:
-        return f"the store refuses: {code[1]}{f': {message[1]}' if message else ''}"
+        return f"the store refused: {code[1]}{f': {message[1]}' if message else ''}"
     if "error sending request" in text or "timed out" in text:
         url = re.search(r"https?://[^/\s)]+", text)
         return f"{url[0] if url else 'the store'} cannot be reached; check the network and the endpoint"

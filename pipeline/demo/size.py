@@ -1,0 +1,105 @@
+"""The two sizes of the demo: a small one to look on at, and the full one, whose figures are steadier.
+
+Three quarters, none of which shows a picture of another: four *old* hosts, whose captions are right, make the first
+corpus; the *judge's* host is crawled with them but kept out of training, because a fifth of its captions are wrong
+and known to be: a threshold is chosen on it; the *new* hosts, with the same share of wrong captions, make the second
+corpus. A model that has seen a wrong pair scores it too kindly, hence the separation.
+
+Judge's and new hosts write English. A nano model learns that from the old hosts; of the eleven other languages it sees
+too few captions to judge by. What the small demo saves is numbers, rounds of the crawl into a trap that has no end, and
+steps; every defect and every stage of the full one is in it. It has fewer concepts, so that each still recurs often
+enough to be learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.smallweb.site import Quarter, SiteSpec
+
+ENGLISH_SHARE = 0.8  # of the old hosts' images
+WRONG_SHARE = 0.2  # of the pairs of the judge's and of the new hosts
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is planted, and how long is trained."""
+
+    old: Quarter
+    judge: Quarter
+    new: Quarter
+    concepts: int
+    held_out: int  # scenes that stand on no page
+    steps: int  # of each training
+    batch_size: int  # pairs; fewer where a corpus is smaller
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of both runs, on top of the preset
+
+    def spec(self, seed: int = 0) -> SiteSpec:
+        """The web of this size."""
+        quarters = (self.old, self.judge, self.new)
+        return SiteSpec(quarters, seed=seed, concepts=self.concepts, held_out=self.held_out)
+
+    def scaled(self, scenes: int) -> Size:
+        """The same in proportion, for a number of good scenes on the old hosts."""
+        share = scenes / self.old.scenes
+        quarters: dict[str, Any] = {name: _scaled(getattr(self, name), share) for name in ("old", "judge", "new")}
+        concepts, held_out = min(self.concepts, scenes), _part(self.held_out, share)
+        return replace(self, **quarters, concepts=concepts, held_out=held_out)
+
+
+def _with_wrong(quarter: Quarter) -> Quarter:
+    """The same, English alone, with ``WRONG_SHARE`` of the captions of pictures of their own wrong."""
+    honest = quarter.scenes + 3 * quarter.defects_each + quarter.rate_limited  # redirects, twins, copies are honest too
+    wrong = round(honest * WRONG_SHARE / (1 - WRONG_SHARE))
+    return replace(quarter, wrong_captions=wrong, english_share=1.0)
+
+
+def _scaled(quarter: Quarter, share: float) -> Quarter:
+    figures = {
+        name: _part(getattr(quarter, name), share) for name in ("scenes", "defects_each", "slow", "rate_limited")
+    }
+    scaled = replace(quarter, **figures)
+    return _with_wrong(scaled) if quarter.wrong_captions else scaled
+
+
+def _part(figure: int, share: float) -> int:
+    return max(1, round(figure * share)) if figure else 0
+
+
+FULL = Size(
+    old=Quarter(
+        hosts=4,
+        scenes=1500,
+        defects_each=60,
+        wrong_captions=0,
+        slow=50,
+        rate_limited=5,
+        english_share=ENGLISH_SHARE,
+    ),
+    judge=_with_wrong(Quarter(hosts=1, scenes=160, defects_each=0, slow=0, rate_limited=0)),
+    new=_with_wrong(Quarter(hosts=2, scenes=400, defects_each=12, slow=6, rate_limited=1)),
+    concepts=100,
+    held_out=500,
+    steps=180,
+    batch_size=256,
+)
+SMALL = Size(
+    old=Quarter(
+        hosts=4,
+        scenes=500,
+        defects_each=24,  # dedup.placeholder_images is 20
+        wrong_captions=0,
+        slow=8,  # at one time: fetch.per_host
+        rate_limited=2,
+        english_share=ENGLISH_SHARE,
+    ),
+    judge=_with_wrong(Quarter(hosts=1, scenes=120, defects_each=0, slow=0, rate_limited=0)),
+    new=_with_wrong(Quarter(hosts=2, scenes=200, defects_each=10, slow=4, rate_limited=1)),
+    concepts=40,
+    held_out=200,
+    steps=100,
+    batch_size=128,
+    settings={"crawl.max_depth": 4, "spark.partitions": 2},
+)
