@@ -57,8 +57,11 @@ def write_corpus_folder(folder: Path, some: list[Sample], shards: int) -> Path:
         share = some[number * size : (number + 1) * size]
         data = write_shard(folder / f"{number:05}.tar", share).read_bytes()
         files = {"tar": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
-        listed.append({"name": f"{number:05}", "samples": len(share), "files": files})
-    (folder / "manifest.json").write_text(json.dumps({"samples": len(some), "shards": listed}))
+        keys = [sample["__key__"] for sample in share] or [""]
+        span = {"first_key": keys[0], "last_key": keys[-1]}
+        listed.append({"name": f"{number:05}", "samples": len(share), "files": files} | span)
+    manifest = {"samples": len(some), "schema_version": "1", "shards": listed}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
