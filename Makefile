@@ -29,6 +29,9 @@ demo: setup ## serve a small web, crawl it, build a corpus, train on it, filter 
 test: setup lint ## everything but the long matrices, a file at a time in two processes
 	$(PYTEST) -m "not long and not cluster" -n 2 --dist loadfile --no-loadscope-reorder --durations=50
 
+test-fast: setup ## what needs no Spark, no network and no torch: less than a minute
+	$(PYTEST) -m "not long and not cluster" --fast -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+
 test-all: setup lint ## the long matrices too
 	$(PYTEST) -m "not cluster" --durations=50
 
@@ -56,4 +59,4 @@ bench: setup ## every benchmark; prints one JSON line each
 clean: ## remove the environment, caches and demo-run; no other run
 	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo test test-all test-cluster dist lint bench clean
+.PHONY: help setup demo test test-fast test-all test-cluster dist lint bench clean
