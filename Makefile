@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The tests start many a Python: what is compiled is kept, whatever the shell says.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 SPARK_35 := $(VENV)/spark-3.5
 WORKER_PYTHON ?=
 DEMO_RUN ?= demo-run
@@ -29,13 +31,16 @@ demo-full: setup ## the same with corpora three times as large, trained longer: 
 	$(BIN)/pairmill demo --full --run $(DEMO_FULL_RUN)
 
 test: setup lint ## everything but the long matrices, a file at a time in two processes
-	$(BIN)/python -m pytest -m "not long and not cluster" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long and not cluster" -n 2 --dist loadfile --no-loadscope-reorder --durations=50
+
+test-fast: setup ## what needs no Spark, no network and no torch: less than a minute
+	$(PYTEST) -m "not long and not cluster" --fast -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-all: setup lint ## the long matrices too
-	$(BIN)/python -m pytest -m "not cluster"
+	$(PYTEST) -m "not cluster" --durations=50
 
 test-cluster: dist $(SPARK_35)/.ready ## a Spark 4 and a Spark 3.5 cluster on this machine, with a killed worker
-	$(BIN)/python -m pytest -rP -m cluster tests/cluster
+	$(PYTEST) -rP -m cluster tests/cluster
 
 $(SPARK_35)/.ready: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(SPARK_35) pyspark==3.5.9
@@ -58,4 +63,4 @@ bench: setup ## every benchmark; prints one JSON line each
 clean: ## remove the environment, caches and the runs of both demos; no other run
 	rm -rf $(VENV) demo-run demo-full-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo demo-full test test-all test-cluster dist lint bench clean
+.PHONY: help setup demo demo-full test test-fast test-all test-cluster dist lint bench clean

@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
+import fast
 import pytest
+import sharing
 from checkout import SHARED
 from pyspark.sql import SparkSession
 
@@ -31,6 +34,39 @@ SMALL_JOBS = {
 }
 
 os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED_JVM)  # inherited by the builds that tests start
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only what needs no Spark, network or torch")
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="files, and the tests of each, in a random order")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.fast:
+        config.pluginmanager.register(fast.Block())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.option.fast and fast.is_slow_folder(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first, so that two workers end at the same time."""
+    if config.option.fast:
+        slow = [item for item in items if fast.is_slow(item)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+    if config.option.shuffle is not None:
+        rng = Random(config.option.shuffle)
+        draws = {item.path: rng.random() for item in items}
+        items.sort(key=lambda item: (draws[item.path], rng.random()))
+    else:
+        items.sort(key=lambda item: sharing.rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return sharing.Sharing(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

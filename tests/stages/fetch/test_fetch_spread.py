@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import reduce
 
 import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.spread import TO_ASK, spread
@@ -13,25 +16,29 @@ from pipeline.stages.fetch.spread import TO_ASK, spread
 Spread = Callable[..., dict[str, dict[int, int]]]
 
 
+def images_of(spark: SparkSession, host: str, count: int) -> DataFrame:
+    """As many images of a host, made by Spark: that many rows from Python cost seconds."""
+    return spark.range(count).selectExpr(
+        f"concat('{host}', id) as url_id",
+        f"concat('http://{host}/', id, '.jpg') as request_url",
+        "1 as try_number",
+        "cast(null as array<double>) as boxes",
+    )
+
+
 @pytest.fixture
 def lanes_of(spark) -> Spread:
     """``lanes_of(images, lanes, ...)``: by host, the images in each lane; and the one share that all its rows have."""
 
     def run(images: dict[str, int], lanes: int, **settings: object):
-        rows = [
-            (f"{host}{number}", f"http://{host}/{number}.jpg", 1, None)
-            for host, count in images.items()
-            for number in range(count)
-        ]
-        table = spread(spark.createDataFrame(rows, TO_ASK), lanes, Config(**settings))
+        rows = reduce(DataFrame.union, (images_of(spark, host, count) for host, count in images.items()))
+        table = spread(rows, lanes, Config(**settings))
         found: dict[str, dict[int, int]] = defaultdict(dict)
         shares: dict[str, set[int]] = defaultdict(set)
         assert table.rdd.getNumPartitions() == lanes
-        for lane, host, share in table.rdd.mapPartitionsWithIndex(
-            lambda lane, rows: ((lane, row.host, row.share) for row in rows)
-        ).collect():
-            found[host][lane] = found[host].get(lane, 0) + 1
-            shares[host].add(share)
+        for row in table.groupBy("host", "share", F.spark_partition_id().alias("lane")).count().collect():
+            found[row["host"]][row["lane"]] = row["count"]
+            shares[row["host"]].add(row["share"])
         assert all(len(share) == 1 for share in shares.values())
         return found, {host: share.pop() for host, share in shares.items()}
 
