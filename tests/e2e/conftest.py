@@ -84,7 +84,8 @@ def settings(small_web: SmallWeb, checkpoint: Path) -> dict[str, Any]:
 
 
 def as_sets(settings: dict[str, Any]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    """For --set; a setting that is None is not given."""
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
 
 
 Build = Callable[..., tuple[Run, dict[str, Manifest]]]
@@ -248,8 +249,7 @@ def start(settings: dict[str, Any]) -> Iterator[Callable[..., BuildProcess]]:
     def start_build(folder: Path, changed: dict[str, Any] | None = None, as_users_do: bool = False) -> BuildProcess:
         given = {"spark.master": "local[2]", "spark.partitions": 2} | settings | (changed or {})
         environment = {} if as_users_do else {"SPARK_CONF_DIR": str(SMALL_JOBS)}
-        kept = {key: value for key, value in given.items() if value is not None}
-        started.append(BuildProcess(folder, kept, environment))
+        started.append(BuildProcess(folder, given, environment))
         return started[-1]
 
     yield start_build

@@ -1,7 +1,7 @@
 """kill -9 costs time and nothing else: of the driver in the middle of every stage, of its Python workers.
 
-The chain kills one run once in each stage; the matrix (long) kills each stage at two moments, each in a run of its own,
-and prints what it cost.
+The chain kills one run three times; the long chain kills one in each stage; the matrix (long) kills each stage at two
+moments, each in a run of its own, and prints what it cost.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ FIRST_FILES = {
     "clip": "parts/*.json",
     "export": "parts/*.json",
 }
+# Where bytes of the web are stored, where rows are counted, and where the corpus is packed.
+CHAIN = {"fetch": WORK_BEGUN, "select": ROWS_WRITTEN, "export": WORK_BEGUN}
 # One kill a stage: early in some, late in others.
-CHAIN = {
+LONG_CHAIN = {
     "crawl": WORK_BEGUN,
     "extract": WORK_BEGUN,
     "text": ROWS_WRITTEN,
@@ -65,22 +67,42 @@ def urls(requests: list[tuple[str, str]]) -> set[str]:
     return {f"http://{host}{path}" for host, path in requests}
 
 
+def killed_one_after_another(chain: dict[str, str], start, run, web) -> None:
+    """One build after another, each killed at its moment; what is committed is kept, no stored image is asked again."""
+    answered: set[str] = set()
+    for stage, moment in chain.items():
+        before = len(web.requests())
+        first = not run.folder.exists()
+        building = start(run.folder, SMALL_PARTS)
+        kill_in(building, run, stage, moment)
+        run.assert_whole()
+        assert ("taking over the lock" in building.said()) != first
+        assert not answered & urls(web.requests()[before:])
+        answered = run.answered("fetch")
+    assert answered
+
+
+def test_a_driver_killed_in_fetch_select_and_export_costs_time_only_r8_r9(
+    start, on_disk, folder, small_web, tmp_path, digests, build
+) -> None:
+    """R9: what is committed is kept, nothing half-written shows. R8: no lock stays in the way. Another run goes on."""
+    run = on_disk(tmp_path / "run")
+    killed_one_after_another(CHAIN, start, run, small_web)
+    before = len(small_web.requests())
+    finished, _ = build(run.folder, SMALL_PARTS)
+    assert small_web.requests()[before:] == []
+    assert digests(run.folder) == digests(folder)
+    assert audit.check(finished) == []
+
+
+@pytest.mark.long
 def test_a_driver_killed_once_in_every_stage_costs_time_only_r8_r9(
     start, on_disk, folder, small_web, tmp_path, digests, build
 ) -> None:
     """R9: what is committed is kept, nothing half-written shows, no stored image is asked for again. R8: no lock stays
     in the way."""
     run = on_disk(tmp_path / "run")
-    answered: set[str] = set()
-    for stage, moment in CHAIN.items():
-        before = len(small_web.requests())
-        building = start(run.folder, SMALL_PARTS)
-        kill_in(building, run, stage, moment)
-        run.assert_whole()
-        assert ("taking over the lock" in building.said()) == (stage != "crawl")
-        assert not answered & urls(small_web.requests()[before:])
-        answered = run.answered("fetch")
-    assert answered
+    killed_one_after_another(LONG_CHAIN, start, run, small_web)
     before = len(small_web.requests())
     last = start(run.folder, SMALL_PARTS)
     last.finish()

@@ -36,22 +36,41 @@ def ending(building) -> tuple[int, list[str]]:
     return code, building.lines_for_people()
 
 
+PLACES = (
+    (lambda building, run: building.jvm(), to_the_group, signal.SIGINT, INTERRUPTED),
+    (lambda building, run: run.parts("extract"), to_the_group, signal.SIGINT, INTERRUPTED),
+    (lambda building, run: run.parts("fetch"), to_the_group, signal.SIGTERM, TERMINATED),
+    (lambda building, run: building.has_ended("fetch"), to_the_driver, signal.SIGTERM, TERMINATED),
+)
+
+
+def stopped(start, archives, run, places) -> None:
+    """One build after another, each stopped at its place."""
+    for place, signalled, number, said in places:
+        building = start(run.folder, archives)
+        building.wait_for(lambda: place(building, run))  # noqa: B023
+        signalled(building, number)
+        assert ending(building) == said, place
+        run.assert_whole()
+
+
+def test_ctrl_c_at_the_start_and_sigterm_in_fetch_end_a_build_with_one_line_r13(
+    start, archives, on_disk, tmp_path, folder, digests, build
+) -> None:
+    """R13: Ctrl-C while Spark starts, SIGTERM while the JVM and its workers are at work."""
+    run = on_disk(tmp_path / "run")
+    stopped(start, archives, run, [PLACES[0], PLACES[2]])
+    build(run.folder, archives)
+    assert digests(run.folder) == digests(folder)
+
+
+@pytest.mark.long
 def test_ctrl_c_and_sigterm_end_a_build_with_one_line_and_it_goes_on_r13(
     start, archives, on_disk, tmp_path, folder, digests
 ) -> None:
     """R13: while Spark starts, and while the JVM and its workers are at work in extract and in fetch."""
     run = on_disk(tmp_path / "run")
-    for place, signalled, number, said in (
-        (lambda building: building.jvm(), to_the_group, signal.SIGINT, INTERRUPTED),
-        (lambda building: run.parts("extract"), to_the_group, signal.SIGINT, INTERRUPTED),
-        (lambda building: run.parts("fetch"), to_the_group, signal.SIGTERM, TERMINATED),
-        (lambda building: building.has_ended("fetch"), to_the_driver, signal.SIGTERM, TERMINATED),
-    ):
-        building = start(run.folder, archives)
-        building.wait_for(lambda: place(building))  # noqa: B023
-        signalled(building, number)
-        assert ending(building) == said, place
-        run.assert_whole()
+    stopped(start, archives, run, PLACES)
     start(run.folder, archives).finish()
     assert digests(run.folder) == digests(folder)
 
