@@ -21,7 +21,7 @@ from pipeline.core.errors import ErrorCode
 from pipeline.funnel import STAGES, Config
 
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 REFRESH = "run `python -m pipeline.stages_doc docs`"
 
 FAULT = re.compile(r"\b[COXTFDLERNVA]\d{1,2}\b")
@@ -104,12 +104,23 @@ def test_every_command_that_is_named_exists() -> None:
     assert named - commands == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_relative_link_leads_somewhere(page: Path) -> None:
+def linked_from(page: Path) -> set[Path]:
+    """Files and folders of the repository that a page links or shows."""
     text = page.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
     local = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
-    assert [target for target in local if target and not (page.parent / target).exists()] == []
+    return {(page.parent / target).resolve() for target in local if target}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    assert [str(target) for target in linked_from(page) if not target.exists()] == []
+
+
+def test_every_page_and_image_under_docs_is_linked_from_another_page() -> None:
+    files = {file.resolve() for file in DOCS.rglob("*") if file.is_file()}
+    linked = {target for page in PAGES for target in linked_from(page) - {page.resolve()}}
+    assert sorted(str(file.relative_to(ROOT.resolve())) for file in files - linked) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
