@@ -1,4 +1,4 @@
-"""What each detector calls a language: a name that it never gives would drop every caption whose language is sure."""
+"""The language names of each detector: a name that it never gives would drop every caption of a sure language."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CODE = re.compile("[a-z]{2,3}")
 
 
 def require_languages(languages: Sequence[str], detector: str) -> None:
-    """InputError `config_invalid` for a language in ``text.languages`` that ``text.detector`` does not name so."""
+    """InputError `config_invalid` for a language in ``text.languages`` that ``text.detector`` does not know."""
     if detector == "langdetect":
         known = profile_names()
         unknown = [language for language in languages if language not in known]
@@ -23,5 +23,5 @@ def require_languages(languages: Sequence[str], detector: str) -> None:
         remedy = "write zh" if unknown and unknown[0].startswith("zh-") else "write codes such as en, de or ceb"
     if unknown:
         raise InputError(
-            ErrorCode.CONFIG_INVALID, f"text.languages: {unknown[0]!r} is no language of {detector}; {remedy}"
+            ErrorCode.CONFIG_INVALID, f"text.languages: {unknown[0]!r} is not a language of {detector}; {remedy}"
         )
