@@ -1,8 +1,8 @@
 """The text of a page from its bytes: BOM, then HTTP header, then meta element, then detection.
 
 Labels are those of the Encoding Standard (https://encoding.spec.whatwg.org/), which reads many names as a superset
-of what they say: gb2312 is gb18030, iso-8859-1 is windows-1252. A label that is not in it counts as none; so
-no codec of Python's own (utf-7, rot13, ...) can be asked for by a page.
+of what they say: gb2312 is gb18030, iso-8859-1 is windows-1252. Any other label is ignored, so
+no codec of Python's own (utf-7, rot13, ...) can be chosen by a page.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _LABELS_OF = {
 }
 _CODEC_OF = {label: codec for codec, labels in _LABELS_OF.items() for label in labels.split()}
 
-# Where nothing is declared and the bytes are no UTF-8: what the HTML standard's table of fallback encodings says for
-# the page's language. Japanese has three in use; the first that decodes without a fault is taken.
+# If nothing is declared and the bytes are not UTF-8: the HTML standard's fallback encodings for
+# the page's language. Japanese has three in use; the first that decodes without an error is taken.
 _FALLBACK_OF = {
     "ar": "cp1256", "az": "cp1254", "ba": "cp1251", "be": "cp1251", "bg": "cp1251", "cs": "cp1250", "el": "iso8859-7",
     "et": "cp1257", "fa": "cp1256", "he": "cp1255", "hr": "cp1250", "hu": "iso8859-2", "ja": "cp932", "kk": "cp1251",
