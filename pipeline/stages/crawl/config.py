@@ -17,7 +17,7 @@ class Config(StageConfig):
     """The section ``crawl`` of the config. Without seeds the stage is off."""
 
     seeds: Measure[list[str]] = Field([], description="URLs to start from; their hosts are in scope")
-    allow_hosts: Measure[list[str]] = Field([], description="host names in scope beside those of the seeds")
+    allow_hosts: Measure[list[str]] = Field([], description="host names in scope besides those of the seeds")
     max_depth: Measure[int] = Field(10, ge=0, le=1000, description="most links followed from a seed (0: seeds only)")
     max_pages_per_host: Measure[int] = Field(1000, ge=1, description="most URLs of one host, over all rounds")
     max_url_bytes: Measure[int] = Field(2048, ge=16, le=4096, description="longest URL that is requested, bytes")

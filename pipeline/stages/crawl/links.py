@@ -48,7 +48,7 @@ class Link:
     page_id: str
     page_url: str
     url: str  # the spelling
-    host: str  # lower-case ASCII; empty where no request can be made of the URL
+    host: str  # lower-case ASCII; empty if the URL cannot be requested
     outcome: str | None = None
     detail: str | None = None
 

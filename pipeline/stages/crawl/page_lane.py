@@ -209,7 +209,7 @@ def _row(item: Item, answer: Answer) -> dict[str, Any]:
 
 
 def _check_head(head: Head) -> NetReason | None:
-    """A page is HTML or XHTML by its header; where there is none, its first bytes decide (C24)."""
+    """A page is HTML or XHTML by its header; without a header its first bytes decide (C24)."""
     if head.location is not None:
         return None
     declared = _content_type(head)

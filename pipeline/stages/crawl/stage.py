@@ -103,7 +103,7 @@ class _Rounds:
 
     @property
     def deepest(self) -> int:
-        """The last round that has answers; -1 where none has."""
+        """The last round that has answers; -1 if none has."""
         return max((part.stats["round"] for part in self.parts), default=-1)
 
     def run_all(self) -> None:

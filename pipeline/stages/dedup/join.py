@@ -40,7 +40,7 @@ from schemas.dedup import EDGES
 LARGEST_BUCKET = 32_768
 ROWS_AT_ONCE = 65_536
 MOVING_A_ROW = 2_000
-"""Comparisons that a row's way through the shuffle is held to be worth. It takes as long as some 5,000 (3 µs), but real
+"""Cost of shuffling one row, in comparisons. It takes as long as some 5,000 (3 µs), but real
 buckets are uneven, and the less so the more blocks there are."""
 MOST_MASKS = 256
 """Most copies of a row in the shuffle: with more, its disks would be the limit."""

@@ -6,7 +6,7 @@ Adds    cluster_id, cluster_images, same_bytes_images, same_picture_*, nearest_b
 Source  phash: imagehash (Krawetz, "Looks like it"); the join: `pipeline/stages/dedup/join.py`; the limits: ours,
         measured in benchmarks/copies.py (docs/duplicates.md)
 
-Two images belong together if their bytes are equal, or when they are copies: their phash differs in at most
+Two images belong together if their bytes are equal, or if they are copies: their phash differs in at most
 ``dedup.max_distance`` bits, their phash256 in at most ``dedup.max_distance256``, and each of their chroma4 in at most
 ``dedup.max_chroma``. A cluster is what such pairs connect, so its ends may be farther apart; select checks every
 row again. The join is exact. Only keys and hashes are shuffled; edges are joined into clusters on the driver.

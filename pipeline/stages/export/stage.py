@@ -2,7 +2,7 @@
 
 Reads   select  the chosen pairs
 Adds    outcome, and the columns of the image that is packed (its cluster representative's)
-Source  WebDataset layout; column names of img2dataset where it has one
+Source  WebDataset layout; column names of img2dataset if it has one
 
 First every image is read and compared with its sha256 (a pair whose bytes are gone is dropped, not packed broken).
 Then shards are written as parts: samples in pair_id order, KEY.jpg, KEY.txt, KEY.json adjacent in this order. The

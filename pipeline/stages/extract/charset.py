@@ -1,7 +1,7 @@
 """The text of a page from its bytes: BOM, then HTTP header, then meta element, then detection.
 
 Labels are those of the Encoding Standard (https://encoding.spec.whatwg.org/), which reads many names as a superset
-of what they say: gb2312 is gb18030, iso-8859-1 is windows-1252. Any other label is ignored, so
+of their meaning: gb2312 is gb18030, iso-8859-1 is windows-1252. Any other label is ignored, so
 no codec of Python's own (utf-7, rot13, ...) can be chosen by a page.
 """
 
@@ -104,7 +104,7 @@ def codec_of(label: str | None) -> str | None:
 
 
 def _declared_in(head: bytes) -> str | None:
-    """The first meta element with a known label. One that says UTF-16 was read as ASCII, so it cannot be right."""
+    """The first meta element with a known label. A label UTF-16 cannot be right, because it was read as ASCII."""
     for match in _META.finditer(head):
         codec = codec_of(match[1].decode("latin-1"))
         if codec:

@@ -47,7 +47,7 @@ _BLANK = b"\r\n"
 class Record:
     """A whole record: its header and block, the block cut to ``max_block_bytes`` if it is longer."""
 
-    offset: int  # of its gzip member, or of itself in a plain file: what an index of the archive says
+    offset: int  # of its gzip member, or of itself in a plain file, as in an index of the archive
     data: bytes
     is_cut: bool
 
@@ -248,7 +248,7 @@ def _skip_to_record(run: _Run, search_from: int) -> bool:
 
 @dataclass(slots=True)
 class _Member:
-    """A gzip member: its offset and what it unpacks to. ``fault`` says, after the last piece, what is wrong with it."""
+    """A gzip member: its offset and what it unpacks to. ``fault`` says, after the last piece, its fault."""
 
     offset: int
     pieces: Iterator[bytes]

@@ -2,7 +2,7 @@
 
 A tree builder checks all open elements at every block tag, so a page of n open tags needs n² steps: 200,000
 nested ``<div>`` take lexbor 175 s. Such pages are skimmed in one linear pass by the tokenizer's rules: comments,
-raw text and templates go, the tags below stay, all other tags and text go. The rest is not nested. Only the order
+raw text and templates are removed, the tags below stay, all else is removed. The rest is not nested. Only the order
 of images directly in a table may differ from a browser's, which moves them out of it.
 Pages below the limit (all but a few) are parsed as they are: 10,000 nested tags take 0.4 s.
 """

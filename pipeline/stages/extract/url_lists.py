@@ -28,7 +28,7 @@ URL_NAMES = ("url", "image_url", "img_url", "src")  # in this order, whatever th
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
 _NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
 
-_ALSO = {"sha256": ("null",), "boxes": (BOXES, "null")}  # kinds of columns beside text
+_ALSO = {"sha256": ("null",), "boxes": (BOXES, "null")}  # allowed types of columns besides text
 
 BATCH_ROWS = 4096
 MAX_LINE_BYTES = 2**20
@@ -85,7 +85,7 @@ def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Colum
 def read_url_list(
     path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config
 ) -> Iterator[Row]:
-    """A row for each row of the list; those that cannot be read say their line (parquet: row) from 1."""
+    """One row per row of the list; the detail of an unreadable row has its line (parquet: row), from 1."""
     name = Path(path).name
     read = {"parquet": _parquet, "jsonl": _jsonl}.get(container, _csv)
     try:

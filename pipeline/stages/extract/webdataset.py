@@ -62,7 +62,7 @@ class Sample:
 
 
 class _Broken(Exception):
-    """Where a tar can be read no further, and why; in which member where its header was whole, "" past the last one."""
+    """Where a tar cannot be read further, and why; ``member`` if its header was valid, "" after the last one."""
 
     def __init__(self, reason: Reason, offset: int, why: str, member: str | None = None) -> None:
         super().__init__(reason, offset, why, member)

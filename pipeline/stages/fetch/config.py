@@ -1,4 +1,4 @@
-"""Settings of stage fetch: how a host is asked, what is stored of an image, and which images are handed on."""
+"""Settings of stage fetch: how hosts are requested, what is stored of an image, and which images are handed on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Config(StageConfig):
     max_side: Measure[int] = Field(
         16_384, ge=1, description="longest side decoded, as served, pixels (docs/faults.md, F28)"
     )
-    avif: Measure[bool] = Field(False, description="whether AVIF is decoded, beside JPEG, PNG, WebP and GIF")
+    avif: Measure[bool] = Field(False, description="whether AVIF is decoded, besides JPEG, PNG, WebP and GIF")
 
     min_side: Decide[int] = Field(64, ge=0, description="shortest side kept, as served, pixels (docs/faults.md, F39)")
     max_aspect: Decide[float] = Field(
@@ -60,7 +60,7 @@ class Config(StageConfig):
         2.0,
         ge=0,
         le=255,
-        description="smallest standard deviation kept, of any channel, levels of 255 (docs/faults.md, F38)",
+        description="smallest standard deviation kept, of the most varied channel, levels of 255 (docs/faults.md, F38)",
     )
     min_entropy: Decide[float] = Field(
         0.5,

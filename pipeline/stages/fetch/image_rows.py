@@ -21,7 +21,7 @@ MAX_HEADER_CHARS = 256  # stored of a Content-Type
 
 
 def want(config: Config) -> Want:
-    """What is asked of an image host, and where it stops."""
+    """What to request from an image host, and the limits of a request."""
     accept = AVIF + ACCEPT if config.avif else ACCEPT
     return Want(accept, timeout_s=config.timeout_s, max_body_bytes=config.max_bytes, check_head=refuse_opted_out)
 

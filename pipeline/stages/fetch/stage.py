@@ -1,4 +1,4 @@
-"""fetch: the image behind every image URL, requested once, measured, stored.
+"""fetch: the image of every image URL, requested once, measured, stored.
 
 Reads   text  the kept pairs' images: one row per url_id, requested at request_url
 Adds    outcome, HTTP facts, measures of the bytes, and the place of the stored image (schemas/fetch.py)
@@ -156,7 +156,7 @@ def hidden(rows: DataFrame, blocklist: Blocklist) -> DataFrame:
 def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: bool = False) -> DataFrame:
     """Images to request, with the number of this try: those never measured and, on demand, those worth a retry.
 
-    With ``by_place`` request_url names a place, and what was measured at another one counts for nothing.
+    With ``by_place`` request_url names a place, and an image measured at another place does not count.
     """
     known = stored.select("url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"))
     unmeasured = F.col("tried").isNull()

@@ -4,7 +4,7 @@ Copies connect a cluster, and a chain of copies may end far from where it began.
 image is a copy of one that stays, or has its bytes. Any other pair becomes a representative itself.
 
 Rows come sorted by cluster, the best first, in batches that may end anywhere. Only these are kept in memory: the
-representatives of one cluster and the captions that stay beside them.
+representatives of one cluster and their captions that stay.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Rows:
 
 
 class Representative(NamedTuple):
-    """A pair that stays, and whose image is packed. ``captions``: those that stay beside it, and their rank."""
+    """A pair that stays, and whose image is packed. ``captions``: those that stay with it, and their rank."""
 
     pair_id: str
     url_id: str

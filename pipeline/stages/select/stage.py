@@ -17,7 +17,7 @@ of a million photographs is one site. An image is dropped with all its captions;
 
 These pairs are balanced (`pipeline/stages/select/query_cap.py`): a pair stays with probability t / max(count, t)
 for each query its caption names, where count is the number of pairs left that name it. So at most about
-``select.balance_t`` pairs stay by any one query, and rare ones keep all of theirs. Pairs without one are not capped.
+``select.balance_t`` pairs stay per query, and rare queries keep all. Pairs that name no query are not capped.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Config(StageConfig):
         0, ge=0, description="images kept per registered domain, drawn by url_id, copies included; 0: no cap"
     )
     balance_t: Measure[int] = Field(
-        0, ge=0, description="pairs kept per query, about (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
+        0, ge=0, description="approximate pairs kept per query (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
     )
     balance_tail_share: Measure[float] = Field(
         0, ge=0, lt=1, description="instead of balance_t: share of matches in queries below it (MetaCLIP: 0.06); 0: off"

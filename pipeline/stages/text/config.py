@@ -39,7 +39,7 @@ class Config(StageConfig):
         0.3, ge=0, le=1, description="largest share of one word of 4+ letters that occurs 3+ times in 6+ words (ours)"
     )
     max_repeated_share: Decide[float] = Field(
-        0.4, ge=0, le=1, description="largest share of repeated words among 7+ such long words (ours)"
+        0.4, ge=0, le=1, description="largest share of repeated words among 7+ words of 4+ letters (ours)"
     )
     max_symbol_share: Decide[float] = Field(
         0.5, ge=0, le=1, description="largest share of punctuation and signs; a caption above it is a drawing (ours)"

@@ -31,14 +31,14 @@ class Reason(StrEnum):
     TEXT_REPETITION = "text_repetition"
     TEXT_REPEATED = "text_repeated"
 
-    # Its language: no answer; an answer that is too unsure; a sure answer that is not a wanted language.
-    LANG_UNKNOWN = "lang_unknown"
-    LANG_UNSURE = "lang_unsure"
-    LANG_NOT_WANTED = "lang_not_wanted"
+    # Its language.
+    LANG_UNKNOWN = "lang_unknown"  # the detector gives no language
+    LANG_UNSURE = "lang_unsure"  # the detected language is too unsure
+    LANG_NOT_WANTED = "lang_not_wanted"  # a sure language that is not wanted
 
-    # The balance: it names no query of the list; the cap before fetch, which saves requests.
-    NO_QUERY_MATCH = "no_query_match"
-    BALANCE_CAP = "balance_cap"
+    # The balance.
+    NO_QUERY_MATCH = "no_query_match"  # names no query of the list
+    BALANCE_CAP = "balance_cap"  # over the cap before fetch, which saves requests
 
     # The same image and alt text again.
     DUPLICATE_PAIR = "duplicate_pair"

