@@ -217,7 +217,7 @@ def _format_of_tar(path: Path) -> str | None:
 
 
 def _require_plain(path: Path) -> None:
-    """InputError for a packed tar: its members have no byte offset."""
+    """InputError for a packed tar: its members cannot be read at an offset."""
     with path.open("rb") as file:
         if file.read(len(_GZIP)) == _GZIP:
             raise InputError(

@@ -248,7 +248,7 @@ def _skip_to_record(run: _Run, search_from: int) -> bool:
 
 @dataclass(slots=True)
 class _Member:
-    """A gzip member: its offset and what it unpacks to. ``fault`` says, after the last piece, its fault."""
+    """A gzip member: its offset and what it unpacks to. ``fault``, set after the last piece, is its error."""
 
     offset: int
     pieces: Iterator[bytes]

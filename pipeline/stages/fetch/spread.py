@@ -25,7 +25,7 @@ LANE_IMAGES = 10_000  # of one host: fewer do not need another lane
 
 
 def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
-    """``todo`` (columns TO_ASK) one partition per lane, with ``host`` and ``share`` (the host's number of lanes)."""
+    """``todo`` (columns TO_ASK) in one partition per lane, with ``host`` and ``share`` (the host's number of lanes)."""
     by_host = todo.mapInArrow(_with_host, f"{TO_ASK}, host string")
     share = F.lit(1)
     most = _most_lanes(lanes, config)
