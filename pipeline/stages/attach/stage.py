@@ -1,8 +1,8 @@
-"""attach: a pair meets its image. One image serves all its captions.
+"""attach: joins each pair with its image. One image serves all its captions.
 
 Reads   text   the pairs
-        fetch  verdicts of the images that were asked for
-        dedup  the images that stand, with their cluster
+        fetch  verdicts of the images that were requested
+        dedup  the kept images, with their cluster
 Adds    image_verdict; carries the pair's columns and its image's
 """
 
@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
 
 class Config(StageConfig):
-    """Nothing to set."""
+    """No settings."""
 
 
 class Attach(Stage[Config]):
@@ -49,7 +49,7 @@ class Attach(Stage[Config]):
         return LooksAt(rows=("fetch", "dedup"))
 
     def measure(self, context: Context[Config]) -> Measured:
-        """One row a pair, whatever became of its image."""
+        """One row per pair, also if its image was dropped."""
         fetched = _verdicts(context, "fetch")
         clustered = _verdicts(context, "dedup").withColumnRenamed("verdict", "dedup_verdict")
         images = context.rows("dedup").select("url_id", *IMAGE_COLUMNS)
@@ -59,7 +59,7 @@ class Attach(Stage[Config]):
         return Measured(joined.withColumn("image_verdict", verdict).select(*self.carries, *ADDS.names))
 
     def rules(self, config: Config) -> list[Rule]:
-        """A pair goes where its image goes."""
+        """A pair is dropped if its image was dropped."""
         verdict = col("image_verdict")
         return [Rule(Reason.IMAGE_DROPPED, when=verdict != OK, value=verdict, detail=verdict)]
 

@@ -1,4 +1,4 @@
-"""Settings of stage clip: which model judges the pairs, and how alike picture and caption must be."""
+"""Settings of stage clip: which model scores the pairs, and how similar image and caption must be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Config(StageConfig):
     """The section ``clip`` of the config."""
 
     model: MeasuredContent[str] = Field(
-        "", description="path of a CLIP checkpoint, or one of OpenAI's names (ViT-B/32) that lies in CLIP's cache"
+        "", description="path of a CLIP checkpoint, or one of OpenAI's names (ViT-B/32) that is in CLIP's cache"
     )
     model_sha256: Operate[str] = Field(
         "", pattern="^([0-9a-fA-F]{64})?$", description="sha256 that the checkpoint's file must have; empty: any"
@@ -18,8 +18,8 @@ class Config(StageConfig):
         0.28, ge=-1, le=1, description="lowest cosine kept (LAION-5B: 0.28 for English, ViT-B/32; LAION-400M: 0.3)"
     )
     batch_size: Measure[int] = Field(
-        32, ge=1, le=65_536, description="pictures or captions at once; every batch is padded to it, so that bits agree"
+        32, ge=1, le=65_536, description="images or captions per batch; every batch is padded to it, for equal bits"
     )
     device: Operate[str] = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one; cpu; cuda; cuda:1"
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one; cpu; cuda; cuda:1"
     )

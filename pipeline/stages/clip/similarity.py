@@ -1,8 +1,8 @@
 """CLIP similarity of pairs: pure functions of bytes, captions and a model; no Spark, no files.
 
-A picture is embedded once a sha256 and a caption once a caption_id; a pair's score is then the cosine of two rows.
-What cannot be embedded is a row of NaN, whose score is null and which the rules call ``not_measured``: one broken
-picture in a batch shifts and costs no other.
+An image is embedded once per sha256, a caption once per caption_id; a pair's score is then the cosine of two rows.
+What cannot be embedded is a row of NaN: its score is null, and the rules call it ``not_measured``. One broken
+image in a batch affects no other row.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 if TYPE_CHECKING:
-    from pipeline.vision.clip_model import ClipModel  # torch is imported only where there is a model
+    from pipeline.vision.clip_model import ClipModel  # torch is imported only if there is a model
 
 
 def embed_images(stored: Sequence[bytes | None], model: ClipModel) -> npt.NDArray[np.float32]:
-    """Embeddings [B, D] of stored pictures (JPEG); a row of NaN where there are no bytes or they do not decode."""
+    """Embeddings [B, D] of stored images (JPEG); a row of NaN if bytes are missing or do not decode."""
     found = {place: picture for place, data in enumerate(stored) if (picture := _picture(data)) is not None}
     return _spread(model.encode_images(found.values()), list(found), len(stored))
 
@@ -34,7 +34,7 @@ def embed_texts(captions: Sequence[str | None], model: ClipModel) -> npt.NDArray
 
 
 def scores(image_BD: npt.NDArray[np.float32], text_BD: npt.NDArray[np.float32]) -> list[float | None]:
-    """Cosine of each row with its counterpart, summed in float64; None where either is not finite (L4)."""
+    """Cosine of each row with its counterpart, summed in float64; None if either is not finite (L4)."""
     cosine_B = (image_BD.astype(np.float64) * text_BD.astype(np.float64)).sum(axis=1)
     return [float(cosine) if np.isfinite(cosine) else None for cosine in cosine_B]
 
@@ -44,7 +44,7 @@ def _picture(data: bytes | None) -> Image.Image | None:
         return None
     try:
         return Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB")
-    except Exception:  # a stored file that was damaged since: this row's fault alone (L3)
+    except Exception:  # a stored file that was damaged later: only this row fails (L3)
         return None
 
 

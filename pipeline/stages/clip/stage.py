@@ -1,13 +1,13 @@
-"""clip: how well a caption fits its picture, by the cosine of their CLIP embeddings.
+"""clip: how well a caption fits its image, by the cosine of their CLIP embeddings.
 
-Reads   attach  pairs with the place of their stored picture
+Reads   attach  pairs with the place of their stored image
 Adds    clip_score, clip_model, clip_device
 Source  Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021;
         threshold: LAION-5B (Schuhmann et al., 2022)
 
-A picture is embedded once (keyed by the sha256 of its stored bytes), a caption once (by caption_id); the embeddings
-are kept in parts under clip/embeddings and reused by every build with the same model. Pictures are read in place, in
-the order in which fetch wrote them. What is shuffled for the scores is two embeddings a pair.
+An image is embedded once (keyed by the sha256 of its stored bytes), a caption once (by caption_id); the embeddings
+are kept in parts under clip/embeddings and reused by every build with the same model. Images are read in place, in
+the order in which fetch wrote them. The scores shuffle two embeddings per pair.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Reason(StrEnum):
 
 
 class Clip(Stage[Config]):
-    """Off where no model is named."""
+    """Off if no model is set."""
 
     name = "clip"
     unit, key = "pair", "pair_id"
@@ -62,19 +62,19 @@ class Clip(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def is_off(self, config: Config) -> bool:
-        """No model, no scores."""
+        """Without a model there are no scores."""
         return not config.model
 
     def check(self, context: Context[Config]) -> None:
-        """The model is loaded, or refused, before any work starts."""
+        """The model is loaded, or rejected, before any work starts."""
         _model(context.config)
 
     def contents(self, config: Config) -> Mapping[str, str]:
-        """The model by what it computes, not by how its file spells it."""
+        """The model by what it computes, not by the bytes of its file."""
         return {"model": _model(config).digest}
 
     def measure(self, context: Context[Config]) -> Measured:
-        """Embed what was never embedded under this key, then score every pair."""
+        """Embed what is not yet embedded under this key, then score every pair."""
         storage, config, measure_key = context.storage, context.config, context.measure_key
         swept(storage, self.name, [f"{EMBEDDINGS_FOLDER}/{kind}" for kind in (IMAGE, TEXT)])
         pairs = context.kept("attach").select(*self.carries)
@@ -128,13 +128,13 @@ def _embed_all(todo: DataFrame, embed: Callable[[Iterator[pa.RecordBatch]], Iter
 
 @lru_cache(maxsize=1)
 def _loaded(model: str, device: str, batch_size: int, sha256: str, file: tuple[int, int] | None) -> ClipModel:
-    from pipeline.vision import clip_model  # torch is imported only where there is a model
+    from pipeline.vision import clip_model  # torch is imported only if there is a model
 
     return clip_model.load(model, device, batch_size, sha256)
 
 
 def _model(config: Config) -> ClipModel:
-    """The model, once a process."""
+    """The model, once per process."""
     path = Path(config.model)
     file = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None  # another model at the same path
     return _loaded(config.model, config.device, config.batch_size, config.model_sha256, file)
@@ -196,7 +196,7 @@ def _scorer(
 
 
 def _matrix(stored: list[bytes | None], dimensions: int) -> npt.NDArray[np.float32]:
-    """Stored embeddings as [B, D]; a row of NaN where there is none."""
+    """Stored embeddings as [B, D]; a row of NaN if there is none."""
     nothing = np.full(dimensions, np.nan, "<f4").tobytes()
     return np.frombuffer(b"".join(row or nothing for row in stored), "<f4").reshape(-1, dimensions)
 

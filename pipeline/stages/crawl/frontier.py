@@ -1,7 +1,7 @@
-"""The frontier as tables: which URLs a round may ask for, and what every entry comes to in the end.
+"""The frontier as tables: which URLs a round may request, and the final outcome of every entry.
 
 A round's frontier is a pure function of the links found in the round before, of the earlier frontiers and of the
-config, so a resumed crawl derives it again. Everything here is a Spark plan; pages and links never meet the driver.
+config, so a resumed crawl computes it again. Everything here is a Spark plan; pages and links never reach the driver.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from schemas.fields import OK
 def next_frontier(found: DataFrame, earlier: DataFrame, depth: int, config: Config) -> DataFrame:
     """New pages among the links ``found`` at ``depth`` (LINKS), as FRONTIER rows.
 
-    One row a page_id, under its smallest clean URL; none that stands in an ``earlier`` frontier. Beyond the depth
-    limit all are refused; beyond a host's budget those with the larger keys, a fair draw among a round's pages.
+    One row per page_id, under its smallest clean URL, unless it is in an ``earlier`` frontier. Beyond the depth
+    limit all are rejected; beyond a host's budget those with the larger keys, a fair draw among a round's pages.
     """
     first = F.min(F.struct("page_url", "host", "outcome", "detail")).alias("first")
     new = found.groupBy("page_id").agg(first).join(earlier.select("page_id"), "page_id", "left_anti")
@@ -43,9 +43,9 @@ def next_frontier(found: DataFrame, earlier: DataFrame, depth: int, config: Conf
 
 
 def to_ask(frontier: DataFrame, pages: DataFrame, retry_failed: bool) -> DataFrame:
-    """What of a frontier is to be asked now: page_id, page_url, host, depth, try_number.
+    """The pages of a frontier to request now: page_id, page_url, host, depth, try_number.
 
-    What has an answer (``pages``: PAGES rows) is not asked again, but for failures that may pass if ``retry_failed``.
+    A page with an answer (``pages``: PAGES rows) is final; temporary failures are requested again if ``retry_failed``.
     """
     newest = newest_answers(pages).select(
         "page_id", F.col("try_number").alias("last_try"), F.col("outcome").alias("answer")
@@ -57,7 +57,7 @@ def to_ask(frontier: DataFrame, pages: DataFrame, retry_failed: bool) -> DataFra
 
 
 def newest_answers(pages: DataFrame) -> DataFrame:
-    """One row a page: its highest try. (A task that ran twice may have left two answers of one try.)"""
+    """One row per page: its highest try. (A task that ran twice may have left two answers of one try.)"""
     by_age = ["try_number", "fetched_at"]
     others = [name for name in PAGES.names if name not in ("page_id", *by_age)]
     newest = F.max(F.struct(*by_age, *others)).alias("newest")
@@ -65,7 +65,7 @@ def newest_answers(pages: DataFrame) -> DataFrame:
 
 
 def crawl_rows(frontier: DataFrame, pages: DataFrame, links: DataFrame) -> DataFrame:
-    """The stage's rows: one a page of all frontiers, with its answer or why it was not asked, and the merged spellings.
+    """The stage's rows: one per page of all frontiers, with its answer or why it was not requested; merged spellings.
 
     The counts add up to the number of different spellings that ever entered a frontier.
     """
@@ -82,7 +82,7 @@ def crawl_rows(frontier: DataFrame, pages: DataFrame, links: DataFrame) -> DataF
 
 
 def _once_a_target(pages: DataFrame) -> DataFrame:
-    """Of the pages that redirects led to one and the same page one is taken: the page itself, else the smallest key."""
+    """Of all pages that redirects led to the same page one is kept: the page itself, else the smallest key."""
     taken = F.col("outcome") == OK
     itself_first = [F.col("page_id") != F.col("final_page_id"), F.col("page_id")]
     target = F.coalesce("final_page_id", "page_id")  # what was not taken has no target: one partition each, not all
@@ -108,7 +108,7 @@ def _refused(urls: DataFrame, condition: Column, reason: WebReason, detail: str)
 
 
 def _merged_spellings(frontier: DataFrame, links: DataFrame) -> DataFrame:
-    """The other spellings of each page that was found under several (C27): one row a page, which counts them."""
+    """The other spellings of each page that was found under several (C27): one row per page, which counts them."""
     spellings = links.select("page_id", "url").distinct()
     asked = frontier.select("page_id", "page_url", "depth")
     other = F.min(F.when(F.col("url") != F.col("page_url"), F.col("url"))).alias("other")

@@ -1,14 +1,14 @@
 """Links of a page: found, resolved, and judged by what the URL alone shows. Pure: no network, no Spark.
 
 A link is an ``<a href>`` or ``<area href>`` to another document; ``#part`` of the same page and links marked
-``nofollow`` are none, and a page whose robots directives say ``nofollow`` or ``none`` has none at all. What is out of
-scope is counted and forgotten. What is in scope is one row an entry of the frontier, also where it is refused:
+``nofollow`` do not count; a page whose robots directives say ``nofollow`` or ``none`` has no links. What is out of
+scope is counted and forgotten. What is in scope is one row per frontier entry, also if it is rejected:
 
-    spelling  http://Site.example:80/./a?b#part   as it stands on the page, made absolute
+    spelling  http://Site.example:80/./a?b#part   as written on the page, made absolute
     page_url  http://site.example/a?b             what is requested
     page_id   hash of the normalised URL          what counts as one page
 
-A link that no request can be made of names no host and so has no scope: it is kept as what was wrong with it
+A link that cannot be requested has no host and so no scope: it is kept with its fault
 (``mailto:`` as the scheme alone, so that no address of a person is stored).
 """
 
@@ -43,12 +43,12 @@ _STRIPPED = "".join(map(chr, range(0x21)))  # C0 controls and space, as the URL 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One entry of the frontier. ``outcome`` None: it may be asked for."""
+    """One entry of the frontier. ``outcome`` None: it may be requested."""
 
     page_id: str
     page_url: str
     url: str  # the spelling
-    host: str  # lower-case ASCII; empty where no request can be made of the URL
+    host: str  # lower-case ASCII; empty if the URL cannot be requested
     outcome: str | None = None
     detail: str | None = None
 
@@ -65,13 +65,13 @@ class Found:
 
 @dataclass(frozen=True)
 class LinkFinder:
-    """What the config says about links. Picklable; one serves a whole lane."""
+    """The config's rules for links. Picklable; one serves a whole lane."""
 
     config: Config
 
     @cached_property
     def scope(self) -> frozenset[str]:
-        """Host names that may be asked."""
+        """Host names that may be requested."""
         return self.config.scope()
 
     def find(self, body: bytes, url: str, content_type: str = "", robots_headers: str = "") -> Found:
@@ -116,7 +116,7 @@ class LinkFinder:
         return Link(link.page_id, page_url, link.url, link.host, CrawlReason.TRAP_SUSPECTED.value, trap)
 
     def _trap(self, page_url: str, path: str) -> str | None:
-        """What about a URL looks like a site that makes up pages without end (C26)."""
+        """Why a URL looks like a site that makes up endless pages (C26); None if it does not."""
         longest, most = self.config.max_url_bytes, self.config.max_segment_repeats
         if len(page_url) > longest:  # a clean URL is ASCII
             return f"{len(page_url)} bytes (limit {longest})"
@@ -157,7 +157,7 @@ def _hrefs(tree: LexborHTMLParser) -> Iterator[tuple[str, str]]:
     """(href, rel) of the links to other documents, in document order."""
     for node in tree.css("a[href], area[href]"):
         href = (node.attributes.get("href") or "").strip(_STRIPPED)
-        if href and not href.startswith("#"):  # RFC 3986, 4.4: a same-document reference asks for nothing
+        if href and not href.startswith("#"):  # RFC 3986, 4.4: a same-document reference requests nothing
             yield href, node.attributes.get("rel") or ""
 
 

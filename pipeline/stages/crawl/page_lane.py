@@ -1,8 +1,8 @@
-"""One lane of a round: its hosts' pages asked for, written, and committed part by part.
+"""One lane of a round: its hosts' pages are requested, written and committed part by part.
 
-A part is a WARC file of its good pages, a table of all its answers and a table of the links found; the three count
-from the moment its record exists, and not before. A killed lane loses the part it was filling, whose files are
-orphans without a name in any record: there is no half-written file that a later run would have to mend
+A part is a WARC file of its good pages, a table of all its answers and a table of the links found; the three are valid
+once the part's record exists, and not before. A killed lane loses the part it was filling, whose files are
+orphans without a name in any record, so a later run never has to repair a half-written file
 (docs/faults.md, C29).
 """
 
@@ -46,10 +46,10 @@ _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 @dataclass(frozen=True)
 class Lane:
-    """The task: rows of `frontier.to_ask` in, parts on disk, their number out. Travels to the workers.
+    """The task: rows of `frontier.to_ask` in, parts on disk, their number out. Sent to the workers.
 
-    ``known`` names the parts there were when it was settled what is to be asked: what an attempt at this lane that
-    died has committed since is not asked for again.
+    ``known`` names the parts that existed when the pages to request were chosen: what an attempt at this lane that
+    died has committed since is not requested again.
     """
 
     storage: Storage
@@ -60,7 +60,7 @@ class Lane:
     known: frozenset[str] = frozenset()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """For mapInArrow. A lane without pages goes nowhere near the network."""
+        """For mapInArrow. A lane without pages does not touch the network."""
         context = TaskContext.get()
         number = context.partitionId() if context else 0
         done = self._answered(number)
@@ -83,7 +83,7 @@ class Lane:
                 with PagePart(self, number) as part:
                     going = await part.fill(answers)
                     if part.rows:
-                        await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are asked
+                        await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are requested
                         parts += 1
         return parts
 
@@ -117,7 +117,7 @@ class Lane:
 
 
 class PagePart(OpenPart):
-    """The part that a lane is filling: pages go to disk as they come, tables when it is closed."""
+    """The part that a lane is filling: pages are written as they arrive, tables when it is closed."""
 
     def __init__(self, lane: Lane, number: int) -> None:
         super().__init__(lane.storage, STAGE, lane.measure_key)
@@ -131,7 +131,7 @@ class PagePart(OpenPart):
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to commit."""
+        """Whether the part must be committed."""
         config = self._lane.config
         return (
             len(self.rows) >= config.part_pages
@@ -149,7 +149,7 @@ class PagePart(OpenPart):
         return False
 
     def add(self, item: Item, answer: Answer) -> None:
-        """Append one answer; of a good one the page and its links."""
+        """Append one answer; for a good one also the page and its links."""
         row = _row(item, answer)
         if answer.reason is None:
             file = self.stream("warc", WARC_FOLDER, ".warc.gz")
@@ -209,7 +209,7 @@ def _row(item: Item, answer: Answer) -> dict[str, Any]:
 
 
 def _check_head(head: Head) -> NetReason | None:
-    """A page is HTML or XHTML by its header; where there is none, its first bytes decide (C24)."""
+    """A page is HTML or XHTML by its header; without a header its first bytes decide (C24)."""
     if head.location is not None:
         return None
     declared = _content_type(head)

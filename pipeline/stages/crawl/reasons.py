@@ -1,6 +1,6 @@
-"""Why a URL of the frontier gives no page: the network's reasons, and those that only a crawl has.
+"""Why a URL of the frontier gives no page: the network's reasons, and reasons of the crawl alone.
 
-Each code is a row of docs/faults.md (Crawl C1-C31). Opt-outs are no reason here: a page that may be crawled is
+Each code is a row of docs/faults.md (Crawl C1-C31). Opt-outs are not a reason here: a page that may be crawled is
 stored with its signals, which bind what is taken *from* it (extract carries them, text judges them).
 """
 
@@ -13,11 +13,11 @@ NETWORK = tuple(reason for reason in NetReason if not reason.startswith("optout_
 
 
 class CrawlReason(WebReason):
-    """What the crawl itself refuses; asking again never helps."""
+    """Rejected by the crawl itself; a retry never helps."""
 
     TRAP_SUSPECTED = "trap_suspected"  # too deep, too long, or a path that repeats itself (C26)
     DUPLICATE_URL = "duplicate_url"  # other spellings of a page that is in the frontier (C27)
-    OUT_OF_SCOPE = "out_of_scope"  # a redirect to a host that is not ours to crawl (C19)
+    OUT_OF_SCOPE = "out_of_scope"  # a redirect to a host that is not in scope (C19)
 
 
 # An enum with members cannot be extended: the stage's closed set is put together from both.

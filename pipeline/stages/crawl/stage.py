@@ -1,17 +1,17 @@
 """crawl: the pages of some sites, as WARC files.
 
 Reads   `crawl.seeds`; without seeds the stage is off
-Adds    every column of schemas/crawl.py: one row a page URL that entered the frontier, asked for or not
-Files   warc/ (role "warc"): one response record a good page, found by (warc_file, warc_offset, warc_length)
+Adds    every column of schemas/crawl.py: one row per page URL that entered the frontier, requested or not
+Files   warc/ (role "warc"): one response record per good page, found by (warc_file, warc_offset, warc_length)
 
-Rounds: round r asks for the pages r links away from a seed. Each is a plan (which URLs are new, in scope, within
-budget) and a job of lanes, every host in one of them; frontier and links are tables on disk, the driver knows the
-number of the round and nothing else. A killed crawl goes on where its committed parts end.
+Rounds: round r requests the pages r links away from a seed. Each is a plan (which URLs are new, in scope, within
+budget) and a job of lanes, each host in one lane. Frontier and links are tables on disk; the driver knows only
+the number of the round. A killed crawl resumes after its last committed parts.
 
-A page is one row whatever it is called: URLs are normalised before the frontier, and the other spellings that were
-met (``/./a``, ``:80``, ``#part``) make one further row a page, `duplicate_url`, that counts them, so counts add up to
-the spellings seen. A page reached by redirect keeps the URL that was asked for; of all that lead to one target one is
-taken, the others are `duplicate_url` too.
+A page is one row, whatever the spelling of its URL. URLs are normalised before the frontier. The other spellings that
+met (``/./a``, ``:80``, ``#part``) make one more row per page, `duplicate_url`, which counts them. So counts add up to
+the spellings seen. A page reached by redirect keeps the URL that was requested. Of those that lead to one target one is
+kept; the others are `duplicate_url` too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_LANE_URLS = 100_000  # a lane holds its URLs in memory
 
 
 class Crawl(Stage[Config]):
-    """Resumable by part. What was answered under the same Measure settings is never asked again."""
+    """Resumable by part. What was answered under the same Measure settings is never requested again."""
 
     name = STAGE
     unit, key = "page", "page_id"
@@ -53,15 +53,15 @@ class Crawl(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def is_off(self, config: Config) -> bool:
-        """Nothing to start from."""
+        """There are no seeds."""
         return not config.seeds
 
     def looks_at(self, config: Config) -> LooksAt:
-        """How the web is asked."""
+        """How the web is used."""
         return LooksAt(settings=("web",))
 
     def check(self, context: Context[Config]) -> None:
-        """No contact, no crawl (C31)."""
+        """Without a contact there is no crawl (C31)."""
         require_contact(context.setting("web"))
 
     def measure(self, context: Context[Config]) -> Measured:
@@ -82,7 +82,7 @@ class Crawl(Stage[Config]):
         )
 
     def rules(self, config: Config) -> list[Rule]:
-        """A page that was not taken says so itself."""
+        """A page that was not taken has its reason as outcome."""
         return outcome_rules(Reason)
 
 
@@ -103,15 +103,15 @@ class _Rounds:
 
     @property
     def deepest(self) -> int:
-        """The last round that has answers; -1 where none has."""
+        """The last round that has answers; -1 if none has."""
         return max((part.stats["round"] for part in self.parts), default=-1)
 
     def run_all(self) -> None:
-        """A round may find nothing new while later ones have answers already: then those are gone through as well."""
+        """Stop after a round that finds nothing new, unless later rounds already have answers: those run as well."""
         depth = 0
         while depth <= self.deepest + 1:
             new = self._write_frontier(depth)
-            if depth <= self._config.max_depth and any(record.rows for record in new):  # beyond it all are refused
+            if depth <= self._config.max_depth and any(record.rows for record in new):  # beyond it all are rejected
                 self._ask(new, depth)
             depth += 1
 
@@ -136,7 +136,7 @@ class _Rounds:
         web = context.setting("web")
         lane = Lane(context.storage, config, web, context.measure_key, depth, frozenset(self._known))
         hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("page_id")
-        hosts_together.mapInArrow(lane, LANE_DDL).collect()  # one row a lane
+        hosts_together.mapInArrow(lane, LANE_DDL).collect()  # one row per lane
         committed_now = committed(context.storage, STAGE, skip=self._known)
         self._known |= {part.name for part in committed_now}
         self.parts += committed_now
@@ -149,7 +149,7 @@ class _Rounds:
 
 
 def _write_seeds(storage: Storage, config: Config) -> FileRecord:
-    """The seeds as the links of nobody's page."""
+    """The seeds as links without a page."""
     finder = LinkFinder(config)
     seeds = [asdict(link) | {"depth": 0} for link in (finder.judge(seed, seed) for seed in config.seeds)]
     return write_file(storage, FRONTIER_FOLDER, LINKS, [pa.Table.from_pylist(seeds, schema=LINKS)])

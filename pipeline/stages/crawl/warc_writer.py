@@ -1,4 +1,4 @@
-"""WARC files: one gzip member a record, so that a reader who knows offset and length needs nothing else.
+"""WARC files: one gzip member per record, so that a reader needs only offset and length.
 
 ISO 28500 (WARC 1.1), written by fastwarc. A response record holds the headers as they were received, byte for
 byte, and the body without framing and codings: equal bodies have equal payload digests however they
@@ -33,7 +33,7 @@ class Place:
 
 
 class WarcWriter:
-    """Appends records to a binary stream; a warcinfo record comes first. ``user_agent`` says whose crawl it is."""
+    """Appends records to a binary stream; a warcinfo record comes first. ``user_agent`` names the crawler."""
 
     def __init__(self, stream: NewFile | BinaryIO, user_agent: str) -> None:
         self._stream = stream
@@ -45,7 +45,7 @@ class WarcWriter:
         return self._stream.tell()
 
     def write_response(self, answer: Answer) -> Place:
-        """Append the last answer of a page that was taken, under the URL that gave it."""
+        """Append the last answer of a page that was taken, under the URL that answered."""
         record = WarcRecord()
         record.init_headers(record_type=WarcRecordType.response)
         record.headers["WARC-Date"] = answer.fetched_at.replace("+00:00", "Z")
@@ -59,7 +59,7 @@ class WarcWriter:
         return self._write(record, digest)
 
     def _write_info(self, user_agent: str) -> str:
-        product = user_agent.partition(" ")[0]  # its contact is for the sites, not for whoever is given the file
+        product = user_agent.partition(" ")[0]  # the contact is for the sites, not for readers of the file
         fields = {
             "software": product,
             "http-header-user-agent": product,

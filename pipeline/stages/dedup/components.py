@@ -1,7 +1,7 @@
 """From signatures to connected components: pairs by tasks, components on the driver.
 
-The driver holds 20 bytes an edge in files and, while it joins them, some 80 in memory: 1e8 edges are 8 GB. Spanning
-forests keep them few: no bucket gives more edges than it has rows, and most give none.
+The driver holds 20 bytes per edge in files and, while it joins them, some 80 in memory: 1e8 edges are 8 GB. Spanning
+forests keep their number small: no bucket gives more edges than it has rows, and most give none.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Joined(NamedTuple):
 def node(*columns: str) -> Column:
     """The number of a signature, by its columns.
 
-    Among 10^9 of them two share one with a chance of 3%. Their clusters are then one, and select, which compares the
-    hashes themselves, still tells them apart.
+    Among 10^9 of them two are equal with a chance of 3%. Their clusters are then one, but select, which compares the
+    hashes themselves, still separates them.
     """
     return F.xxhash64(*columns)
 
 
 def join_copies(pictures: DataFrame, storage: Storage, limits: CopyLimits) -> Joined:
     """The components of all pictures within ``limits`` of one another. ``pictures`` has the columns of a signature,
-    none of them null. Equal signatures are one from here on; what has no copy with another is in no component."""
+    none of them null. Equal signatures count as one; a signature without a copy is in no component."""
     distinct = pictures.groupBy(*SIGNATURE_COLUMNS).agg(node(*SIGNATURE_COLUMNS).alias("node"))
     signatures = write_table(distinct, storage, SIGNATURES_FOLDER, SIGNATURES)
     rows = read_table(pictures.sparkSession, storage, signatures, SIGNATURES)

@@ -1,8 +1,8 @@
-"""Pictures of evaluation sets, so that no copy of one gets into a corpus that models are trained on.
+"""Hashes of evaluation images, so that no copy of one gets into a training corpus.
 
 A list is a Parquet file of hashes (schemas/hashes.py), made once by `pairmill hashes build`. An image overlaps with a
-list where its bytes are listed, or where it is a copy of a listed picture by the limits that dedup has. All lists are
-held in memory by each task, about half a kilobyte a picture: an image is compared with those that share a mask of
+list if its bytes are listed, or if it is a copy of a listed image by the limits of dedup. All lists are
+held in memory by each task, about half a kilobyte per image: an image is compared with those that share a mask of
 `pipeline.stages.dedup.join.block_masks` with it, and no copy is missed.
 """
 
@@ -32,7 +32,7 @@ NOT_MET = -1
 
 @dataclass(frozen=True)
 class Listed:
-    """Hashes of N pictures in the order of their names; ``telling`` [N] bool: whose tell something."""
+    """Hashes of N images in the order of their names; ``telling`` [N] bool: which hashes can be compared."""
 
     hashes: pa.Table
     telling: npt.NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Listed:
 
 
 def read_listed(files: Sequence[str]) -> Listed:
-    """All lists as one. InputError ``resource_missing``: a file is missing or is no such list."""
+    """All lists as one. InputError ``resource_missing``: a file is missing or is not such a list."""
     tables = [_read(Path(name)) for name in files]
     table = pa.concat_tables([HASHES.empty_table(), *tables]).sort_by([("name", "ascending"), ("sha256", "ascending")])
     digest = hashlib.sha256()
@@ -53,7 +53,7 @@ def read_listed(files: Sequence[str]) -> Listed:
 
 
 def _read(path: Path) -> pa.Table:
-    way_out = "make it by pairmill hashes build"
+    way_out = "make it with pairmill hashes build"
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
@@ -67,9 +67,9 @@ def _read(path: Path) -> pa.Table:
 
 
 def write_listed(images: Sequence[Path], output: Path) -> tuple[int, list[tuple[str, str]]]:
-    """Hash all pictures of folders and tars into a list; how many, and the name and reason of each file that is none.
+    """Hash all images of folders and tars into a list; returns their number, and name and reason of each rejected file.
 
-    Pictures are measured as fetch does by default, since what is compared are hashes of stored pictures.
+    Images are measured as fetch does by default, because hashes of stored images are compared.
     """
     if not output.parent.is_dir():
         raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--output {output}: there is no folder {output.parent}")
@@ -83,14 +83,14 @@ def write_listed(images: Sequence[Path], output: Path) -> tuple[int, list[tuple[
                 refused.append((name, columns["outcome"]))
     if not rows:
         named = ", ".join(map(str, images))
-        raise InputError(ErrorCode.RESOURCE_MISSING, f"no picture in {named}; name folders or tars of images")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"no image in {named}; name folders or tars of images")
     rows.sort(key=lambda row: (row["name"], row["sha256"]))
     pq.write_table(pa.Table.from_pylist(rows, schema=HASHES), output)
     return len(rows), refused
 
 
 def _pictures(images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
-    """SET/FILE and bytes of each file in folders and tars; what is hidden is left out."""
+    """SET/FILE and bytes of each file in folders and tars; without hidden files."""
     for path in images:
         if path.is_dir():
             files = (file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith("."))
@@ -106,9 +106,9 @@ def _pictures(images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
 
 
 def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: CopyLimits) -> Iterator[pa.RecordBatch]:
-    """``sha256``, ``eval_name`` and ``eval_bits`` of each picture of ``batches`` that overlaps with ``listed``.
+    """``sha256``, ``eval_name`` and ``eval_bits`` of each image of ``batches`` that overlaps with ``listed``.
 
-    ``batches`` have sha256 and a signature, null where it tells nothing: then bytes alone count, at 0 bits.
+    ``batches`` have sha256 and a signature, null if it cannot be compared: then only bytes count, at 0 bits.
     """
     digests = listed.hashes["sha256"].to_pylist()
     by_bytes = {digest: row for row, digest in reversed(list(enumerate(digests)))}
@@ -131,7 +131,7 @@ def overlaps(batches: Iterator[pa.RecordBatch], listed: Listed, limits: CopyLimi
 
 
 class _Search:
-    """Finds the nearest listed picture among those within the limits."""
+    """Finds the nearest listed image among those within the limits."""
 
     def __init__(self, listed: Listed, limits: CopyLimits) -> None:
         self._places = np.flatnonzero(listed.telling)

@@ -1,9 +1,9 @@
-"""All pairs of copies among many pictures, as spanning forests: exact, and far from comparing all with all.
+"""All pairs of copies among many images, as spanning forests: exact, but without comparing all with all.
 
 Two hashes that differ in at most t bits, cut into m > t blocks, have m-t blocks equal. So every choice of m-t blocks
-is a mask, C(m, t) in all; pictures that agree under one mask share a bucket, and only within buckets are pairs
+is a mask, C(m, t) in all; images that agree under one mask share a bucket, and only within buckets are pairs
 compared (Norouzi et al., "Fast exact search in Hamming space with multi-index hashing", 2014; the choice of blocks as
-Manku et al., "Detecting near-duplicates for web crawling", 2007). A pair that shares several is looked at in the first.
+Manku et al., "Detecting near-duplicates for web crawling", 2007). A pair that shares several is compared in the first.
 
 More blocks mean more copies of each row to shuffle, and smaller buckets. `block_masks` weighs the two. With t = 4:
 
@@ -16,9 +16,9 @@ More blocks mean more copies of each row to shuffle, and smaller buckets. `block
 A block takes every m-th bit, not a run of them: neighbouring frequencies go together. Of 3,619 photographs' hashes 1.2
 times as many pairs share a bucket as of uniform ones, of runs 1.6 times (m = 5; with m = 6 it is 2.0 and 3.6).
 
-A bucket may still be hot (blank pictures share most of their bits). Equal signatures are one row before anything else.
+A bucket may still be hot (blank images share most of their bits). Equal signatures are one row before anything else.
 A bucket of more than LARGEST_BUCKET rows is cut into chunks, and each pair of chunks is a bucket of its own: the work
-is what it was, but no task has more than its share, and none more memory.
+is the same, but no task has more than its share or needs more memory.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from schemas.dedup import EDGES
 LARGEST_BUCKET = 32_768
 ROWS_AT_ONCE = 65_536
 MOVING_A_ROW = 2_000
-"""Comparisons that a row's way through the shuffle is held to be worth. It takes as long as some 5,000 (3 µs), but real
+"""Cost of shuffling one row, in comparisons. It takes as long as some 5,000 (3 µs), but real
 buckets are uneven, and the less so the more blocks there are."""
 MOST_MASKS = 256
-"""Copies of a row in the shuffle, at most: beyond, its disks would be the limit."""
+"""Most copies of a row in the shuffle: with more, its disks would be the limit."""
 ROWS_A_PARTITION = 2_000_000
 BUCKET = ("number", "key", "first", "second")
 
@@ -51,7 +51,7 @@ BUCKET = ("number", "key", "first", "second")
 def block_masks(pictures: int, max_distance: int) -> list[int]:
     """Masks over 64 bits such that any two hashes at most ``max_distance`` bits apart agree under one of them.
 
-    Of all numbers of blocks the one is taken that costs a picture least: so many masks, times a row to move and half
+    The number of blocks with the least cost per image is taken: the number of masks, times a row to move and half
     a bucket of uniform hashes to compare with.
     """
 
@@ -66,7 +66,7 @@ def block_masks(pictures: int, max_distance: int) -> list[int]:
 
 
 def near_edges(signatures: DataFrame, limits: CopyLimits, pictures: int) -> DataFrame:
-    """Edges (schema EDGES) that join all copies among ``signatures`` (node, phash, phash256, chroma4; no nulls).
+    """Edges (schema EDGES) that connect all copies among ``signatures`` (node, phash, phash256, chroma4; no nulls).
 
     A node must have one row. The edges have the components that all pairs within the limits have, and at each node
     that has any an edge of its least distance. ``pictures`` is about how many rows there are.
@@ -85,8 +85,8 @@ def near_edges(signatures: DataFrame, limits: CopyLimits, pictures: int) -> Data
 
 
 def _in_buckets(signatures: DataFrame, masks: list[int]) -> DataFrame:
-    """Each row once a mask (``number``, ``key``); those of hot buckets once a pair of chunks (``first``, ``second``),
-    of which ``own`` is theirs."""
+    """Each row once per mask (``number``, ``key``); in hot buckets once per pair of chunks (``first``, ``second``),
+    of which ``own`` is the row's chunk."""
     keys = [
         F.struct(F.lit(number).alias("number"), F.col("phash").bitwiseAND(F.lit(_signed(mask))).alias("key"))
         for number, mask in enumerate(masks)
@@ -152,5 +152,5 @@ def _numbers(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:
 
 
 def _signed(bits: int) -> int:
-    """64 bits as Spark has them."""
+    """64 bits as a signed number, as in Spark."""
     return bits - 2**64 if bits >= 2**63 else bits

@@ -6,13 +6,13 @@ Adds    cluster_id, cluster_images, same_bytes_images, same_picture_*, nearest_b
 Source  phash: imagehash (Krawetz, "Looks like it"); the join: `pipeline/stages/dedup/join.py`; the limits: ours,
         measured in benchmarks/copies.py (docs/duplicates.md)
 
-Two images belong together when their bytes are equal, or when they are copies: their phash differs in at most
+Two images belong together if their bytes are equal, or if they are copies: their phash differs in at most
 ``dedup.max_distance`` bits, their phash256 in at most ``dedup.max_distance256``, and each of their chroma4 in at most
-``dedup.max_chroma``. A cluster is what such pairs connect, so its ends may lie farther apart; select looks at every
+``dedup.max_chroma``. A cluster is what such pairs connect, so its ends may be farther apart; select checks every
 row again. The join is exact. Only keys and hashes are shuffled; edges are joined into clusters on the driver.
 
-A phash that says nothing about the picture (at most 4 or at least 60 bits set, or a coefficient so near the median
-that rounding decides its bit) is near no other: such images belong together by equal bytes alone.
+A phash without information about the image (at most 4 or at least 60 bits set, or a coefficient so near the median
+that rounding decides its bit) is never near another: such images belong together only by equal bytes.
 """
 
 from __future__ import annotations
@@ -36,39 +36,39 @@ from schemas.pairs import PICTURE_COLUMNS
 
 
 class Reason(StrEnum):
-    """Why all images of a kind go. A mere duplicate is dropped by select, which knows the pairs and their scores."""
+    """Why all images of a kind are dropped. A mere duplicate is dropped by select, which has the pairs and scores."""
 
-    EVAL_OVERLAP = "eval_overlap"  # a copy of a picture that models are tested on
-    PLACEHOLDER_IMAGE = "placeholder_image"  # "photo not available": one picture under many URLs, beside many texts
+    EVAL_OVERLAP = "eval_overlap"  # a copy of an image that models are tested on
+    PLACEHOLDER_IMAGE = "placeholder_image"  # "photo not available": one image under many URLs, with many texts
 
 
 class Config(StageConfig):
-    """When two images are the same picture, and when a picture stands for no picture."""
+    """When two images are the same, and when an image is only a placeholder."""
 
-    max_distance: Measure[int] = Field(4, ge=0, le=15, description="phash bits in which copies of a picture may differ")
+    max_distance: Measure[int] = Field(4, ge=0, le=15, description="phash bits in which copies of an image may differ")
     max_distance256: Measure[int] = Field(
-        24, ge=0, le=256, description="phash256 bits in which they may differ; 256: phash256 does not count"
+        24, ge=0, le=256, description="phash256 bits in which they may differ; 256: phash256 is ignored"
     )
     max_chroma: Measure[int] = Field(
-        16, ge=0, le=255, description="levels by which each mean of chroma4 may differ; 255: chroma4 does not count"
+        16, ge=0, le=255, description="levels by which each mean of chroma4 may differ; 255: chroma4 is ignored"
     )
     eval_hashes: MeasuredContent[list[str]] = Field(
-        [], description="lists of evaluation sets' pictures, as pairmill hashes build writes them: their copies go"
+        [], description="lists of evaluation images, made by pairmill hashes build; copies of these images are dropped"
     )
     placeholder_images: Decide[int] = Field(
-        20, ge=2, description="image URLs with one picture (the same bytes, or equal hashes) that make a placeholder"
+        20, ge=2, description="image URLs of one image (the same bytes, or equal hashes) that make a placeholder"
     )
     placeholder_captions: Decide[int] = Field(
-        10, ge=2, description="distinct captions beside them that it takes as well"
+        10, ge=2, description="distinct captions of these images that are needed as well"
     )
 
     placeholder_domains: Decide[int] = Field(
-        1, ge=1, description="registered domains that they are spread over; 1: one shop's card is one too"
+        1, ge=1, description="registered domains of these images that are needed; 1: also within one shop"
     )
 
     @property
     def limits(self) -> CopyLimits:
-        """What select takes for a copy as well."""
+        """The limits for copies, also used by select."""
         return CopyLimits(self.max_distance, self.max_distance256, self.max_chroma)
 
 
@@ -84,11 +84,11 @@ class Dedup(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def check(self, context: Context[Config]) -> None:
-        """A list that is missing would let through what it is there to keep out."""
+        """Reject a missing list, because without it the images it lists would pass."""
         read_listed(context.config.eval_hashes)
 
     def measure(self, context: Context[Config]) -> Measured:
-        """One row an image, with its cluster."""
+        """One row per image, with its cluster."""
         images, config = context.kept("fetch"), context.config
         pictures = pictures_of(images)
         tellable = pictures.where("node is not null").select(*(f"signature.{name}" for name in SIGNATURE_COLUMNS))
@@ -102,7 +102,7 @@ class Dedup(Stage[Config]):
         return Measured(measured, files={"edges": joined.edges, "components": [joined.components]})
 
     def rules(self, config: Config) -> list[Rule]:
-        """The ledger's detail is the name of the picture that an image overlaps with."""
+        """The ledger's detail is the name of the evaluation image that an image overlaps with."""
         images, captions, bits = col("same_picture_images"), col("same_picture_captions"), col("eval_bits")
         placeholder = (images >= config.placeholder_images) & (captions >= config.placeholder_captions)
         placeholder = placeholder & (col("same_picture_domains") >= config.placeholder_domains)
@@ -120,8 +120,8 @@ class Dedup(Stage[Config]):
 
 
 def pictures_of(images: DataFrame) -> DataFrame:
-    """A row a sha256: ``url_id`` (the smallest), ``same_bytes_images``, ``signature`` (one for all, should two
-    decoders have given two), and its ``node``, null where the signature says nothing."""
+    """A row per sha256: ``url_id`` (the smallest), ``same_bytes_images``, ``signature`` (one for all, should two
+    decoders have given two), and its ``node``, null if the signature has no information."""
     telling = F.when(~says_nothing(), F.struct(*SIGNATURE_COLUMNS))
     pictures = (
         images.where("sha256 is not null")
@@ -137,9 +137,9 @@ def pictures_of(images: DataFrame) -> DataFrame:
 
 
 def counted(pairs: DataFrame, images: DataFrame, pictures: DataFrame) -> DataFrame:
-    """``sha256`` and the columns same_picture_*: what stands beside a picture, under whatever bytes it is served.
+    """``sha256`` and the columns same_picture_*: the URLs, captions and domains of an image, over all its bytes.
 
-    Equal hashes that say nothing count for nothing: two blank cards are one picture by their bytes alone.
+    Equal hashes without information do not count: two blank cards are one image only by equal bytes.
     """
     looks = pictures.select("sha256", F.coalesce(F.col("node").cast("string"), "sha256").alias("look"))
     shown = pairs.select("url_id", "caption_id", "image_domain").join(images.select("url_id", "sha256"), "url_id")
@@ -168,7 +168,7 @@ def overlapping(pictures: DataFrame, config: Config) -> DataFrame:
 
 
 def says_nothing() -> Column:
-    """Whether the hashes of an image tell nothing, or are not there."""
+    """Whether the hashes of an image have no information or are missing."""
     bits = F.bit_count("phash")
     measured = F.lit(True)
     for name in (*SIGNATURE_COLUMNS, "phash_margin"):
@@ -178,7 +178,7 @@ def says_nothing() -> Column:
 
 
 def clusters_of(pictures: DataFrame, components: DataFrame) -> DataFrame:
-    """A row a sha256: the columns that dedup adds, but the captions."""
+    """A row per sha256: the columns that dedup adds, without the captions."""
     alone = F.concat(F.lit("sha256:"), "sha256")
     label = F.coalesce(F.col("component").cast("string"), F.col("node").cast("string"), alone)
     cluster, twins = Window.partitionBy("label"), Window.partitionBy("label", "node")

@@ -1,8 +1,8 @@
-"""The corpus folder: put in place of the old one in one visible step; a half swap is completed at the next start.
+"""The corpus folder: it replaces the old one in one visible step; an interrupted swap is completed at the next start.
 
-On a file system it is built beside the old one, of links, and renamed. On a store, which cannot rename, a plan is
-written first; then the old manifest goes, shards are copied within the store under the names people know, and the new
-manifest comes last: a corpus without a manifest is none.
+On a file system it is built of links beside the old one and renamed. On a store, which cannot rename, a plan is
+written first. Then the old manifest is deleted, shards are copied within the store to their final names, and the new
+manifest is written last: a corpus without a manifest does not count.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Pictures and texts belong to their makers; the URL of each picture and of a page
 
 
 MAX_COPY_BYTES = 5 << 30  # of S3's CopyObject
-PLAN = "corpus.next/manifest.json"  # of the corpus that is about to be: on a store also what is copied to where
+PLAN = "corpus.next/manifest.json"  # of the new corpus; on a store also the list of copies to make
 
 
 def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest) -> list[FileRecord]:
@@ -86,7 +86,7 @@ def publish_corpus(storage: Storage, shards: Sequence[Part], manifest: Manifest)
 
 
 def recover_swap(storage: Storage) -> None:
-    """Finish a swap that was cut off: the new corpus is whole once there is a manifest of it."""
+    """Finish an interrupted swap: the new corpus is complete once it has a manifest."""
     if isinstance(storage, ObjectStorage):
         if storage.exists(PLAN):
             _copy(storage)
@@ -109,7 +109,7 @@ def _described(storage: Storage, part: Part) -> Shard:
         raise StageError(
             ErrorCode.SHARD_MISMATCH, f"shard {name}: {len(keys)} rows in Parquet, {part.stats['rows']} samples packed"
         )
-    # On a store headers cannot be read without the pictures between them: there the size stands for the bytes.
+    # On a store headers cannot be read without the images between them: there only the size is checked.
     if isinstance(storage, LocalStorage):
         members = _members(storage, part.files["tar"], name)
         if members != [f"{key}.{ending}" for key in keys for ending in ENDINGS]:
@@ -133,7 +133,7 @@ def _members(storage: Storage, file: FileRecord, name: str) -> list[str]:
 
 
 def _link(storage: LocalStorage, texts: Mapping[str, bytes], places: Mapping[str, FileRecord]) -> None:
-    """Build corpus.next, its manifest last: with that it is whole."""
+    """Build corpus.next, its manifest last: with that it is complete."""
     folder = storage.path("corpus.next")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -152,7 +152,7 @@ def _swap(storage: LocalStorage) -> None:
 
 
 def _require_copyable(places: Mapping[str, FileRecord]) -> None:
-    """Before anything is touched: InputError for a shard that a store does not copy."""
+    """InputError, before any change, for a shard that is too large for a store to copy."""
     for name, record in places.items():
         if record.bytes > MAX_COPY_BYTES:
             raise InputError(
@@ -163,7 +163,7 @@ def _require_copyable(places: Mapping[str, FileRecord]) -> None:
 
 
 def _copy(storage: ObjectStorage) -> None:
-    """Do what the plan says; nothing is harmed by doing it twice. A plan whose shards are gone is given up."""
+    """Carry out the plan; it is safe to do it twice. A plan whose shards are gone is dropped."""
     plan = json.loads(storage.read(PLAN))
     copies: dict[str, str] = plan.pop("copies")
     if all(storage.each(storage.exists, copies.values())):

@@ -1,4 +1,4 @@
-"""One shard: a tar in WebDataset layout and the Parquet file that lies beside it, same rows, same order."""
+"""One shard: a tar in WebDataset layout and the Parquet file beside it, same rows, same order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYOUT_VERSION = "1"  # raised when the bytes of a shard would change for the sa
 
 
 def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -> str:
-    """Write and commit the shard of these rows (in pair_id order), unless that was done before; the part's name."""
+    """Write and commit the shard of these rows (in pair_id order), unless it exists; returns the part's name."""
     samples = [_sample(row) for row in rows]
     keys = [sample["key"] for sample in samples]
     if keys != sorted(set(keys)):
@@ -50,7 +50,7 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
                 )
             members = zip(ENDINGS, (picture, sample["caption"].encode(), text), strict=True)
             tar_file.write(b"".join(_member(f"{sample['key']}.{ending}", data) for ending, data in members))
-        tar_file.write(bytes(2 * tarfile.BLOCKSIZE))  # the end of a tar, which is a number of whole records
+        tar_file.write(bytes(2 * tarfile.BLOCKSIZE))  # the end of a tar, padded to whole records
         tar_file.write(bytes(-tar_file.tell() % tarfile.RECORDSIZE))
         table = pa.Table.from_pylist(samples, schema=CORPUS)
         parquet_file = part.stream("parquet", FOLDER, ".parquet")
@@ -70,7 +70,7 @@ def _json(sample: dict[str, Any]) -> bytes:
 
 
 def _member(name: str, data: bytes) -> bytes:
-    """A member of a tar: header, content, NULs up to a whole block. Pieces of a sample are written at one time."""
+    """A member of a tar: header, content, NULs up to a whole block. Pieces of a sample have one time."""
     member = tarfile.TarInfo(name)  # mtime 0, uid 0, no owner names: nothing of the machine or moment
     member.size = len(data)
     member.mode = 0o644

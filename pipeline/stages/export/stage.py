@@ -1,10 +1,10 @@
-"""export: sharded tar and Parquet, the corpus that people take away.
+"""export: sharded tar and Parquet, the finished corpus.
 
 Reads   select  the chosen pairs
-Adds    outcome, and the columns of the picture that is packed (its cluster representative's)
-Source  WebDataset layout; column names of img2dataset where it has one
+Adds    outcome, and the columns of the image that is packed (its cluster representative's)
+Source  WebDataset layout; column names of img2dataset if it has one
 
-First every picture is read and held against its sha256 (a pair whose bytes are gone is dropped, not packed broken).
+First every image is read and compared with its sha256 (a pair whose bytes are gone is dropped, not packed broken).
 Then shards are written as parts: samples in pair_id order, KEY.jpg, KEY.txt, KEY.json adjacent in this order. The
 same rows give the same bytes on any number of cores: no clock, owner or path enters a shard.
 """
@@ -49,13 +49,13 @@ class Reason(StrEnum):
 
 
 class Config(StageConfig):
-    """The form of the corpus."""
+    """The layout of the corpus."""
 
     shard_size: Measure[int] = Field(
-        10_000, ge=1, le=1_000_000, description="samples a shard (the last one has the rest)"
+        10_000, ge=1, le=1_000_000, description="samples per shard (the last one has the rest)"
     )
     min_pairs: Operate[int] = Field(
-        0, ge=0, description="fewer pairs than this end the build with an error; 0: any number will do"
+        0, ge=0, description="fewer pairs than this stop the build with an error; 0: no limit"
     )
 
 
@@ -71,11 +71,11 @@ class Export(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
-        """Where the picture of a representative lies, though its own pair may be dropped."""
+        """The place of a representative's image, because its own pair may be dropped."""
         return LooksAt(rows=("fetch",))
 
     def check(self, context: Context[Config]) -> None:
-        """A folder `corpus` that this run did not write is left alone."""
+        """A folder `corpus` that this run did not write is not touched."""
         storage = context.storage
         recover_swap(storage)
         if "corpus" in storage.entries() and not storage.exists(MANIFEST):
@@ -85,7 +85,7 @@ class Export(Stage[Config]):
             )
 
     def measure(self, context: Context[Config]) -> Measured:
-        """One row a pair: the picture to pack, and whether its bytes are there and whole."""
+        """One row per pair: the image to pack, and whether its bytes exist and are intact."""
         located = ("image_file", "image_offset", "image_bytes")
         pictures = context.rows("fetch").select(
             F.col("url_id").alias("image_of"), *[field.name for field in PICTURE], *located
@@ -101,7 +101,7 @@ class Export(Stage[Config]):
         return outcome_rules(Reason, detail="image_file")
 
     def pack(self, context: Context[Config], manifest: Manifest) -> Mapping[str, list[FileRecord]]:
-        """Write the shards of the kept rows and put them in place of the last corpus."""
+        """Write the shards of the kept rows and replace the last corpus with them."""
         config, storage, schema = context.config, context.storage, context.schema
         if manifest.kept < config.min_pairs:
             raise StageError(
@@ -116,7 +116,7 @@ class Export(Stage[Config]):
         numbered = numbered_by_pair_id(context.spark, kept, config.shard_size)
         write = _shard_writer(storage, schema.names)
         sharded = numbered.repartition("shard").sortWithinPartitions("shard", "pair_id")
-        names = {row["part"] for row in sharded.mapInArrow(write, "part string").collect()}  # one row a shard
+        names = {row["part"] for row in sharded.mapInArrow(write, "part string").collect()}  # one row per shard
         shards = [part for part in committed(storage, self.name) if part.name in names]
         return {"corpus": publish_corpus(storage, shards, manifest)}
 

@@ -1,7 +1,7 @@
 """Rows of ``extract``: one image with its text, or one thing lost.
 
-A row is a plain dict with exactly the columns of ``schemas.extract.ADDS``; None where nothing is known. Its keys
-depend on the content of the input alone: never on a path, a clock or the place where a split was cut.
+A row is a plain dict with exactly the columns of ``schemas.extract.ADDS``; None if a value is unknown. Its keys
+depend on the content of the input alone: never on a path, a clock or the limits of a split.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def _page_id(url: str | None) -> str | None:
     try:
         return key_of(normalise(url))
     except UrlError:
-        return key_of(url)  # a page of no known address still is one page
+        return key_of(url)  # a page of unknown address is still one page
 
 
 @dataclass(frozen=True)
 class Page:
-    """What all images of a page have in common. ``base`` is what relative URLs are resolved against, None for none."""
+    """The common values of all images of a page. ``base`` is the base of relative URLs; None: there is no base."""
 
     url: str | None
     date: str | None = None
@@ -52,13 +52,13 @@ class Page:
 
 
 NO_PAGE = Page(None)
-"""Where an image with its text stands on no page: a list's row, a tar's sample."""
+"""In place of a page, for an image and text without one: a list's row, a tar's sample."""
 
 
 def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, config: Config) -> Row:
-    """The row of one image. ``raw_url`` and ``raw_alt`` as found, entities decoded once; alt None where there is none.
+    """The row of one image. ``raw_url`` and ``raw_alt`` as found, entities decoded once; alt None if there is none.
 
-    The URL is judged before the text: an image that can never be requested says so whatever its text.
+    The URL is judged before the text: an image that can never be requested has that reason, whatever its text.
     """
     row = _as_found(page, place, raw_url, raw_alt)
     if is_data_uri(raw_url):
@@ -72,7 +72,7 @@ def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, 
 
 
 def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
-    """The row of a picture in an archive that no URL names: the sha256 of its bytes does, as 64 hex digits."""
+    """The row of an image without a URL in an archive: the sha256 of its bytes (64 hex digits) names it."""
     urn = URN_SHA256 + sha256
     return _with_keys(_as_found(NO_PAGE, None, urn, raw_text), urn, urn)
 
@@ -105,7 +105,7 @@ def _with_keys(row: Row, image_url: str, normalised: str) -> Row:
 def lost(
     fingerprint: str, place: int | str, reason: Reason, detail: str, *, count: int = 1, page: Page | None = None
 ) -> Row:
-    """The row of what was lost whole; ``place`` is its byte offset, line or name within the input."""
+    """The row of something that was lost completely; ``place`` is its byte offset, line or name within the input."""
     known = {"page_url": page.url, "page_id": page.page_id, "page_date": page.date} if page else {}
     return (
         _EMPTY
@@ -120,7 +120,7 @@ def lost(
 
 
 def summary(fingerprint: str, reason: Reason, detail: str, count: int) -> Row:
-    """One row for ``count`` records of one file that hold no page."""
+    """One row for ``count`` records of one file without a page."""
     return lost(fingerprint, "all", reason, detail, count=count)
 
 
@@ -136,10 +136,10 @@ def is_data_uri(url: str) -> bool:
 
 def _absolute(page: Page, raw_url: str, config: Config) -> str:
     reference = raw_url.strip()
-    if not reference or reference.startswith("#"):  # either would resolve to the page itself
+    if not reference or reference.startswith("#"):  # both would resolve to the page itself
         raise UrlError(NetReason.URL_INVALID, "no image URL")
     if page.base is None:
-        return clean(reference, config.max_url_bytes)  # a relative URL has nothing to be relative to: url_invalid
+        return clean(reference, config.max_url_bytes)  # a relative URL without a base: url_invalid
     return join(page.base, reference, config.max_url_bytes)
 
 

@@ -1,8 +1,8 @@
 """The text of a page from its bytes: BOM, then HTTP header, then meta element, then detection.
 
 Labels are those of the Encoding Standard (https://encoding.spec.whatwg.org/), which reads many names as a superset
-of what they say: gb2312 is gb18030, iso-8859-1 is windows-1252. A label that is not in it counts as none; so
-no codec of Python's own (utf-7, rot13, ...) can be asked for by a page.
+of their meaning: gb2312 is gb18030, iso-8859-1 is windows-1252. Any other label is ignored, so
+no codec of Python's own (utf-7, rot13, ...) can be chosen by a page.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _LABELS_OF = {
 }
 _CODEC_OF = {label: codec for codec, labels in _LABELS_OF.items() for label in labels.split()}
 
-# Where nothing is declared and the bytes are no UTF-8: what the HTML standard's table of fallback encodings says for
-# the page's language. Japanese has three in use; the first that decodes without a fault is taken.
+# If nothing is declared and the bytes are not UTF-8: the HTML standard's fallback encodings for
+# the page's language. Japanese has three in use; the first that decodes without an error is taken.
 _FALLBACK_OF = {
     "ar": "cp1256", "az": "cp1254", "ba": "cp1251", "be": "cp1251", "bg": "cp1251", "cs": "cp1250", "el": "iso8859-7",
     "et": "cp1257", "fa": "cp1256", "he": "cp1255", "hr": "cp1250", "hu": "iso8859-2", "ja": "cp932", "kk": "cp1251",
@@ -104,7 +104,7 @@ def codec_of(label: str | None) -> str | None:
 
 
 def _declared_in(head: bytes) -> str | None:
-    """The first meta element with a known label. One that says UTF-16 was read as ASCII, so it cannot be right."""
+    """The first meta element with a known label. A label UTF-16 cannot be right, because it was read as ASCII."""
     for match in _META.finditer(head):
         codec = codec_of(match[1].decode("latin-1"))
         if codec:

@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 class Columns(NamedTuple):
-    """Names of the columns of a URL list, or of the fields of a sample's JSON. Empty: guessed, or not read."""
+    """Names of the columns of a URL list, or of the fields of a sample's JSON. Empty: guessed or not read."""
 
     url: str = ""
     caption: str = ""
@@ -24,7 +24,7 @@ GUESSED = Columns()
 
 
 class Config(StageConfig):
-    """What is read, and the caps that end a measurement."""
+    """What is read, and the limits of a measurement."""
 
     inputs: InputContent[list[str]] = Field(
         [],
@@ -41,19 +41,19 @@ class Config(StageConfig):
         "reads a sample's .txt first",
     )
     sha256_column: Measure[str] = Field(
-        "", description="column or field with the sha256 that the bytes behind each URL have; others are hash_mismatch"
+        "", description="column or field with the expected sha256 of each image; other bytes are hash_mismatch"
     )
     boxes_column: Measure[str] = Field(
         "",
-        description="column or field with boxes [left, top, right, bottom], shares of width and height: what is in "
-        "them (faces) is blurred before a picture is stored",
+        description="column or field with boxes [left, top, right, bottom], shares of width and height: their content "
+        "(faces) is blurred before an image is stored",
     )
     max_page_images: Measure[int] = Field(1000, ge=1, description="images taken from one page, in document order")
     max_page_bytes: Measure[int] = Field(10 * MIB, ge=1, description="largest page read, in bytes after unpacking")
     max_url_bytes: Measure[int] = Field(4096, ge=16, description="longest image URL taken, in bytes")
-    parse_timeout_s: Operate[float] = Field(5.0, gt=0, description="seconds after which a page is given up")
+    parse_timeout_s: Operate[float] = Field(5.0, gt=0, description="seconds after which parsing a page is stopped")
 
     @property
     def columns(self) -> Columns:
-        """What is read of a row or a sample, as far as the settings name it."""
+        """The columns or fields to read that the settings name."""
         return Columns(self.url_column, self.caption_column, self.sha256_column, self.boxes_column)

@@ -1,8 +1,8 @@
 """The images of a page with their alt texts, as a browser without scripts finds them, lazy loading undone.
 
-The URL of an image is looked for in this order: the largest image of its ``srcset`` and of the ``<source>``
-elements beside it in a ``<picture>``, the attributes that lazy loaders use, ``src``. A ``data:`` URL, which lazy
-loaders put there until the page is scrolled, is taken only where there is nothing else.
+The URL of an image is searched in this order: the largest image of its ``srcset`` and of the ``<source>``
+elements beside it in a ``<picture>``, the attributes that lazy loaders use, ``src``. A ``data:`` URL, used by lazy
+loaders as a placeholder, is taken only if there is no other URL.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.stages.extract.config import Config
 from pipeline.web.optouts import from_meta
 from pipeline.web.urls import UrlError, join
 
-URN_PREFIX = "urn:html:"  # page URL of an HTML file that nobody knows the address of
+URN_PREFIX = "urn:html:"  # page URL of an HTML file of unknown address
 
 _LANG = re.compile(r"[a-zA-Z]{2,8}(?:[-_][a-zA-Z0-9]{1,8})*")
 _LAZY_BEFORE_SRCSET, _LAZY_AFTER_SRCSET = ("data-src",), ("data-original", "data-lazy-src")
@@ -35,7 +35,7 @@ def candidates_of_page(
 ) -> list[Row]:
     """One row for each image, in document order; one more with the count of those beyond ``max_page_images``.
 
-    An image that stands again in the ``<noscript>`` beside it is one row with ``count`` 2.
+    An image that is repeated in the ``<noscript>`` beside it is one row with ``count`` 2.
     """
     text = decode(html, http_charset)
     tree = LexborHTMLParser(skim.skim(text) if skim.is_too_large(text) else text)
@@ -70,7 +70,7 @@ def _page(
 
 
 def base_of(references: Iterable[str], page_url: str | None, config: Config) -> str | None:
-    """What relative URLs are resolved against: the first usable http(s) base, else the page."""
+    """The base of relative URLs: the first usable http(s) base, else the page."""
     for reference in references:
         try:
             return join(page_url or reference, reference, config.max_url_bytes)
@@ -91,7 +91,7 @@ def _lang(tree: LexborHTMLParser) -> str | None:
 
 
 def _reference(image: LexborNode, attributes: dict[str, str | None]) -> str:
-    """Raw URL of the image; empty where it has none."""
+    """Raw URL of the image; empty if it has none."""
     placeholder = ""
     for url in _references(image, attributes):
         if url and url.strip() and not is_data_uri(url):
@@ -110,7 +110,7 @@ def _references(image: LexborNode, attributes: dict[str, str | None]) -> Iterato
 
 
 def _largest_real(srcsets: list[str | None]) -> str | None:
-    """The largest image; one that is a ``data:`` URL only where all are."""
+    """The largest image; a ``data:`` URL only if all are."""
     sources = [source for text in srcsets if text for source in srcset.parse(text)]
     return srcset.largest_of([source for source in sources if not is_data_uri(source.url)] or sources)
 
@@ -129,7 +129,7 @@ def _sources_of_picture(image: LexborNode) -> list[dict[str, str | None]]:
 
 
 def _is_in_noscript(image: LexborNode) -> bool:
-    """Within three levels: the twin of a lazy image often has its ``<picture>`` or ``<figure>`` around it."""
+    """Within three levels, because the twin of a lazy image often has a ``<picture>`` or ``<figure>`` around it."""
     node = image.parent
     for _ in range(3):
         if node is None:

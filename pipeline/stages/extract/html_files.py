@@ -1,6 +1,6 @@
-"""HTML that is not in a WARC: a folder, a tar, or one file. ``index.tsv`` (columns name, url) says where pages were.
+"""HTML that is not in a WARC: a folder, a tar, or one file. ``index.tsv`` (columns name, url) gives the URLs of pages.
 
-A page that the index does not know has the URL ``urn:html:NAME``; its relative image URLs lead nowhere.
+A page that the index does not know has the URL ``urn:html:NAME``; its relative image URLs cannot be resolved.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
 
 
 def is_html_file(path: Path) -> bool:
-    """Whether a file is one page, by its name; its URL is made of that name."""
+    """Whether a file is one page, by its name; its URL is made from that name."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -85,7 +85,7 @@ def _index_of_folder(folder: Path) -> bytes:
 
 
 def _index_of_tar(path: Path) -> bytes:
-    """The index wherever it stands in the tar; usually it is the first member."""
+    """The index, anywhere in the tar; usually it is the first member."""
     try:
         with tarfile.open(path) as tar:
             for member in tar:
@@ -93,7 +93,7 @@ def _index_of_tar(path: Path) -> bytes:
                     file = tar.extractfile(member)
                     return file.read(MAX_INDEX_BYTES) if file else b""
     except (EOFError, OSError, zlib.error, tarfile.TarError):
-        pass  # said when the pages are read
+        pass  # reported when the pages are read
     return b""
 
 

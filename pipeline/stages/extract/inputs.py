@@ -1,13 +1,13 @@
-"""The inputs of a run, checked as a whole before any work starts: what each is, that it can be read, its fingerprint.
+"""The inputs of a run, all checked before any work starts: format, readability, fingerprint.
 
-What a file is, its content says; its name only decides where the content cannot (csv against tsv).
+The content of a file decides its format; its name only where the content cannot (csv or tsv).
 
     warc   WARC, packed or plain under any name          urls   parquet, csv, tsv, jsonl
     wat    a WARC whose records are metadata in JSON     html   a folder or tar of .html files, or one such file
-    webdataset   a plain tar of pictures with their texts (img2dataset's output), read in place
+    webdataset   a plain tar of images with their texts (img2dataset's output), read in place
 
 One file, or one folder of HTML, is one split: the unit of resume. Inputs that would give the same rows have the same
-fingerprint and are read once, wherever they lie.
+fingerprint and are read once, whatever their paths.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, html_files_
 from pipeline.stages.extract.url_lists import chosen_columns, columns_of
 
 HEAD_BYTES = 2**18
-HEAD_MEMBERS = 1000  # of a tar; among them an HTML page is met, or a picture that no page is beside
+HEAD_MEMBERS = 1000  # of a tar; they show whether it has HTML pages or only images
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
@@ -44,13 +44,13 @@ _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.
 class Split:
     """One input.
 
-    The fingerprint names all that rows are made of: the format, the bytes and, of an HTML file and of a tar of
-    samples, the name (it is in the page's URL, in the sample's source_key); never the folder it lies in.
+    The fingerprint covers all that rows are made from: the format, the bytes and, of an HTML file and of a tar of
+    samples, the name (it is in the page's URL, in the sample's source_key); never its folder.
     """
 
     format: str  # warc, wat, html, urls or webdataset
     path: str
-    fingerprint: str  # key of format, container, name where rows have it, and the sha256 of what is read
+    fingerprint: str  # key of format, container, name if rows have it, and the sha256 of what is read
     container: str = ""  # of a URL list: parquet, csv, tsv or jsonl
     columns: Columns = GUESSED  # of a URL list
     copies: int = 0  # other inputs of the same fingerprint, which are not read
@@ -59,7 +59,7 @@ class Split:
 def find_inputs(patterns: list[str], format: str, columns: Columns = GUESSED) -> list[Split]:
     """The splits of all files, folders and globs, in the order of their paths, each path and each fingerprint once.
 
-    Of inputs with one fingerprint the smallest path stands and counts the others. Raises InputError for the first
+    Of inputs with one fingerprint the one of smallest path is read, the rest counted. Raises InputError for the first
     input at fault, with the number of others: ``input_missing``, ``input_unreadable`` or ``input_schema``.
     """
     splits: dict[str, Split] = {}
@@ -91,7 +91,7 @@ def _each_once(splits: list[Split]) -> list[Split]:
 
 
 def _paths_of(pattern: str) -> list[Path]:
-    """Files and HTML folders that a pattern names. A folder without HTML stands for its files."""
+    """Files and HTML folders that a pattern names. A folder without HTML means its files."""
     try:
         names = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
         paths = []
@@ -106,7 +106,7 @@ def _paths_of(pattern: str) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """Files of a folder, without hidden ones and what img2dataset wrote about the tars that lie there."""
+    """Files of a folder, without hidden ones and what img2dataset wrote about its tars."""
     accounts = {f"{path.stem}{ending}" for path in folder.glob("*.tar") for ending in _ACCOUNTS}
     return sorted(
         path
@@ -126,7 +126,7 @@ def _split_of(path: Path, format: str, columns: Columns) -> Split:
         found, container = _format_of(path)
         is_shard = format == "webdataset" and path.suffix == ".tar"
         if is_shard or (found is None and format in ("warc", "wat", "html")):
-            found = format  # its first bytes may be what is broken: the rest is worth a look
+            found = format  # perhaps only its first bytes are broken: try the rest
         if found is None:
             raise InputError(
                 ErrorCode.INPUT_UNREADABLE, f"{path}: no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images"
@@ -147,14 +147,14 @@ def _split_of(path: Path, format: str, columns: Columns) -> Split:
 
 
 def _may_be_read_as(format: str, found: str, path: Path) -> bool:
-    """Whether a person's word counts: where only records or members can tell, and few of them were looked at."""
+    """Whether the user's format is trusted: if only records or members can tell, and few of them were looked at."""
     if format in ("auto", found):
         return True
     return {format, found} == {"warc", "wat"} or ({format, found} == _OF_TARS and not is_html_file(path))
 
 
 def _format_of(path: Path) -> tuple[str | None, str]:
-    """Format and, of a URL list, container; None for bytes of no known format."""
+    """Format and, of a URL list, container; None for an unknown format."""
     with path.open("rb") as file:
         raw = file.read(HEAD_BYTES)
     head = _unpacked(raw) if raw.startswith(_GZIP) else raw
@@ -167,7 +167,7 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return of_tar, ""
     if is_html_file(path):
         return "html", ""
-    if suffixes[-1:] == [".tar"] and not any(head[: tarfile.BLOCKSIZE]):  # a shard in which nothing is
+    if suffixes[-1:] == [".tar"] and not any(head[: tarfile.BLOCKSIZE]):  # an empty shard
         return "webdataset", ""
     if not raw:
         return _format_of_empty(suffixes), "csv"
@@ -175,7 +175,7 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return None, ""
     if head.removeprefix(_BOM).lstrip().startswith(b"{"):
         return "urls", "jsonl"
-    # Any other text is a list with a header line: what is none (a list of file names) shows by its columns.
+    # Any other text is a list with a header line; a wrong text (a list of file names) is rejected by its columns.
     return "urls", "tsv" if ".tsv" in suffixes or b"\t" in head.partition(b"\n")[0] else "csv"
 
 
@@ -192,7 +192,7 @@ def _is_wat(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    """UTF-8 for the most part: single bad bytes and NULs are faults of single rows."""
+    """UTF-8 for the most part: single bad bytes and NULs only affect single rows."""
     if not head:
         return False
     text = head.decode("utf-8", "replace")
@@ -200,7 +200,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _format_of_tar(path: Path) -> str | None:
-    """HTML where a page or the index of pages is in it; else, where a picture is, webdataset. Packed or plain."""
+    """HTML if it has a page or the index of pages; else webdataset if it has an image. Packed or plain."""
     has_picture = False
     try:
         with tarfile.open(path) as tar:
@@ -217,7 +217,7 @@ def _format_of_tar(path: Path) -> str | None:
 
 
 def _require_plain(path: Path) -> None:
-    """InputError for a packed tar: nothing in it has a place of its own."""
+    """InputError for a packed tar: its members cannot be read at an offset."""
     with path.open("rb") as file:
         if file.read(len(_GZIP)) == _GZIP:
             raise InputError(
@@ -226,7 +226,7 @@ def _require_plain(path: Path) -> None:
 
 
 def _unpacked(raw: bytes) -> bytes:
-    """The first bytes under gzip, as far as they are sound."""
+    """The first bytes under gzip, as far as they are valid."""
     out = b""
     try:
         while raw.startswith(_GZIP) and len(out) < HEAD_BYTES:

@@ -1,6 +1,6 @@
-"""The native HTML parser behind a wall: pages are parsed in a child process that may die (pipeline.core.children).
+"""The native HTML parser, isolated: pages are parsed in a child process that may die (pipeline.core.children).
 
-A page that crashes the parser, hangs it or eats memory costs itself; the child is replaced and the next page goes on.
+Only the page that crashes or hangs the parser or uses up memory is lost; the child is replaced for the next page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import MIB, Config
 from pipeline.stages.extract.html import candidates_of_page
 
-MAX_PARSER_BYTES = 512 * MIB  # beyond what the child holds after its start
+MAX_PARSER_BYTES = 512 * MIB  # beyond the child's memory after its start
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -40,7 +40,7 @@ class PageParser(Child):
         http_charset: str | None,
         http_optouts: Sequence[str],
     ) -> list[Row] | None:
-        """Rows of a page; None where the parser died of it."""
+        """Rows of a page; None if the parser died."""
         task = _Task(html, page_url, page_date, http_charset, tuple(http_optouts))
         try:
             answer = self.ask(msgspec.msgpack.encode(task))
@@ -50,7 +50,7 @@ class PageParser(Child):
 
 
 def _answer(message: bytes, config: Config) -> bytes:
-    """Rows of one page; None for one that raised."""
+    """Rows of one page; None if parsing raised."""
     task = msgspec.msgpack.decode(message, type=_Task)
     try:
         rows = candidates_of_page(
@@ -58,7 +58,7 @@ def _answer(message: bytes, config: Config) -> bytes:
         )
     except MemoryError:
         raise
-    except Exception:  # whatever it is, it concerns this page alone
+    except Exception:  # any error affects only this page
         rows = None
     return msgspec.msgpack.encode(rows)
 

@@ -1,8 +1,8 @@
-"""What an input may say of the pictures themselves, beside URL and text: their sha256, and boxes to blur.
+"""What an input may say about the images themselves, beside URL and text: their sha256, and boxes to blur.
 
-DataComp's metadata has both (columns ``sha256``, ``face_bboxes``). A face that is to be blurred must not slip through
-with a typing error: what cannot be read costs its row, and boxes that cannot be read are one box, the whole picture,
-wherever else that picture is used.
+DataComp's metadata has both (columns ``sha256``, ``face_bboxes``). A face to blur must not be missed because of
+a typing error: an invalid value drops its row, and invalid boxes become one box, the whole image,
+wherever else that image is used.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pipeline.stages.extract.config import Columns
 from pipeline.stages.extract.reasons import Reason
 
 EVERYTHING = [0.0, 0.0, 1.0, 1.0]
-FARTHEST = 2.0  # a share beyond is none: the box is in pixels
+FARTHEST = 2.0  # a larger value is not a share: the box is in pixels
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def with_listed(row: Row, values: Mapping[str, Any], columns: Columns, reason: Reason, where: str) -> Row:
-    """``row`` with ``listed_sha256s`` and ``boxes`` of the fields that ``columns`` names; lost for ``reason`` where one
-    is missing, or is neither null nor what it should be. ``where`` the row stands is told then."""
+    """``row`` with ``listed_sha256s`` and ``boxes`` of the fields that ``columns`` names; lost for ``reason`` if one
+    is missing, or is neither null nor valid; ``where`` then names the row in the detail."""
     listed: Row = {}
     for name, wanted, read, instead in (
         ("listed_sha256s", columns.sha256, _sha256s_of, None),
@@ -51,7 +51,7 @@ def _sha256s_of(value: Any) -> list[str] | None:
 
 
 def _boxes_of(value: Any) -> list[float] | None:
-    """All boxes one after another, each cut at the picture's edges; None for no box. A text is read as JSON."""
+    """All boxes one after another, each cut at the image's edges; None for no box. A text is read as JSON."""
     if value is None or value == "":
         return None
     try:

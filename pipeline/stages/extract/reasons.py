@@ -1,4 +1,4 @@
-"""Why an image on a page, a record or a line gives no candidate: the closed set of ``extract``."""
+"""Why an image on a page, a record or a line does not give a candidate: the closed set of ``extract``."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Records of a WARC file, however it was packed and whatever broke in it.
+"""Records of a WARC file, whatever its packing and its faults.
 
-fastwarc reads whole archives faster, but ends in silence at a cut, stops at the first broken member and hands out
-half a record as if it were whole; so the framing is ours, and what was lost is said.
+fastwarc reads whole archives faster, but stops without an error at a cut, stops at the first broken member and returns
+half a record as if it were whole. So we find the records ourselves, and report what was lost.
 
-    packed   one gzip member a record, one member for all, members cut anywhere (bgzip), or plain under any name
-    broken   a member that does not unpack costs its record: reading goes on at the next member that begins a record
-             a record whose length is wrong costs itself: reading goes on at the next ``WARC/`` line
+    packed   one gzip member per record, one member for all, members cut anywhere (bgzip), or plain under any name
+    broken   a member that does not unpack loses its record: reading continues at the next member that begins a record
+             a record of wrong length is lost: reading continues at the next ``WARC/`` line
 
-Every byte is read from disk once. A record counts only when what follows it is sound too, since the CRC of a gzip
-member stands at its end. In an archive that is one single member, records between a flipped byte and the place where
-zlib stumbles are used, and may hold that byte: nothing but their own digests could tell.
+Every byte is read from disk once. A record counts only if what follows it is valid too, because the CRC of a gzip
+member is at its end. In an archive that is one single member, records between a flipped byte and the place where
+zlib fails are used, and may contain that byte: only their own digests could show it.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _BLANK = b"\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole record: its header and block, the block cut to ``max_block_bytes`` where it is longer."""
+    """A whole record: its header and block, the block cut to ``max_block_bytes`` if it is longer."""
 
-    offset: int  # of its gzip member, or of itself in a plain file: what an index of the archive says
+    offset: int  # of its gzip member, or of itself in a plain file, as in an index of the archive
     data: bytes
     is_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A stretch that gave no record. ``place`` (``offset+n``) tells apart the records of one gzip member."""
+    """A stretch that gave no record. ``place`` (``offset+n``) distinguishes the records of one gzip member."""
 
     offset: int
     place: str
@@ -62,14 +62,14 @@ class Lost:
 
 
 def open_file(path: str | Path) -> BinaryIO:
-    """A file of a person's."""
+    """An input file of the user."""
     return Path(path).open("rb")
 
 
 def read_records(
     path: str | Path, max_block_bytes: int, opened: Callable[[str], BinaryIO] = open_file
 ) -> Iterator[Record | Lost]:
-    """All records in their order, and what was lost between them. Holds one block and a MiB in memory."""
+    """All records in their order, and what was lost between them. Needs one block and a MiB of memory."""
     with opened(str(path)) as file:
         is_gzip = file.read(len(_MAGIC)) == _MAGIC
         file.seek(0)
@@ -80,9 +80,9 @@ def read_records(
 
 @dataclass(slots=True)
 class _Run:
-    """Sound bytes that begin with a record, up to the next place where one certainly begins, a fault or the end.
+    """Valid bytes that begin with a record, up to the next place where one certainly begins, a fault or the end.
 
-    ``fault`` says, once the run has ended, what broke it off. ``buffer`` holds what was not passed over yet.
+    ``fault`` says, once the run has ended, why it ended early. ``buffer`` holds what was not skipped yet.
     """
 
     offset: int
@@ -92,7 +92,7 @@ class _Run:
     fault: Reason | None = None
 
     def has(self, n_bytes: int) -> bool:
-        """Reads on until ``n_bytes`` are at hand; False where the run ends before."""
+        """Reads on until ``n_bytes`` are in the buffer; False if the run ends before."""
         while len(self.buffer) < n_bytes:
             piece = next(self.pieces, None)
             if piece is None:
@@ -101,7 +101,7 @@ class _Run:
         return True
 
     def skip(self, n_bytes: int) -> bool:
-        """Passes over bytes without holding them; False where the run ends before."""
+        """Skips bytes without holding them; False if the run ends before."""
         while n_bytes > len(self.buffer):
             n_bytes -= len(self.buffer)
             self.passed += len(self.buffer)
@@ -113,7 +113,7 @@ class _Run:
         return True
 
     def skip_blank(self) -> None:
-        """Passes over the line ends between records."""
+        """Skips the line ends between records."""
         while self.has(1) and self.buffer[0] in _BLANK:
             self.skip(len(self.buffer) - len(self.buffer.lstrip(_BLANK)))
 
@@ -126,7 +126,7 @@ class _Run:
         return True
 
     def reason_of_rest(self, offset: int, is_cut_record: bool) -> Reason:
-        """Why the last bytes of the run, from a record's offset on, are no record."""
+        """Why the last bytes of the run, from a record's offset on, are not a record."""
         return self.fault or Reason.RECORD_MALFORMED
 
 
@@ -173,7 +173,7 @@ def _framed(run: _Run, max_block_bytes: int) -> Iterator[Record | Lost]:
 
 
 def _next_record(run: _Run, offset: int, max_block_bytes: int) -> tuple[Record | None, bool, int]:
-    """The record at this point, passed over. Else whether one begins here, and from where to look for the next."""
+    """The record at this point, then skipped. Else whether one begins here, and where to search the next."""
     if not (run.has(len(_START)) and run.buffer.startswith(_START)):
         return None, _START.startswith(run.buffer), 0
     header_end = _header_end(run)
@@ -201,7 +201,7 @@ def _next_record(run: _Run, offset: int, max_block_bytes: int) -> tuple[Record |
 
 
 def _header_end(run: _Run) -> int:
-    """Where the block begins; 0 where the header has no end."""
+    """Where the block begins; 0 if the header has no end."""
     wanted = 1024
     while True:
         is_all = not run.has(wanted)
@@ -214,9 +214,9 @@ def _header_end(run: _Run) -> int:
 
 
 def _is_sound_end(run: _Run, end: int) -> bool:
-    """Whether a record may end here: a blank line and something sound after it, or the end of the run.
+    """Whether a record may end here: a blank line and something valid after it, or the end of the run.
 
-    A length that counts some of the blank line as its own (as in files written by hand) costs nothing.
+    A length that counts some of the blank line as its own (as in files written by hand) is accepted.
     """
     has_more = run.has(end + 16)
     if _TERMINATOR.match(run.buffer, end):
@@ -228,7 +228,7 @@ def _is_sound_end(run: _Run, end: int) -> bool:
 
 
 def _skip_to_record(run: _Run, search_from: int) -> bool:
-    """Passes over everything before the next line that begins a record; False where there is none in the run.
+    """Skips everything before the next line that begins a record; False if the run has none.
 
     Right at ``search_from`` a record needs no line of its own: the one before it may have left out its blank line.
     """
@@ -248,7 +248,7 @@ def _skip_to_record(run: _Run, search_from: int) -> bool:
 
 @dataclass(slots=True)
 class _Member:
-    """A gzip member: its offset and what it unpacks to. ``fault`` says, after the last piece, what is wrong with it."""
+    """A gzip member: its offset and what it unpacks to. ``fault``, set after the last piece, is its error."""
 
     offset: int
     pieces: Iterator[bytes]
@@ -276,7 +276,7 @@ class _Members:
         return bool(self._chunk)
 
     def _skip_padding(self) -> bool:
-        """Zeros after a member are what tapes and block devices leave. False at the end of the file."""
+        """Zeros after a member come from tapes and block devices. False at the end of the file."""
         while self._at < len(self._chunk) or self._read():
             self._at = len(self._chunk) - len(self._chunk[self._at :].lstrip(b"\0"))
             if self._at < len(self._chunk):
@@ -303,11 +303,11 @@ class _Members:
             yield from _up_to_fault(before, packed)
             self._at = max(0, member.offset + 1 - self._chunk_offset)
             has_more = self._skip_to_member()
-            # With nothing to go on with, an archive that is one single member is broken as a whole.
+            # With no member to continue with, an archive of one single member is broken as a whole.
             member.fault = Reason.RECORD_MALFORMED if has_more or member.offset else Reason.ARCHIVE_MALFORMED
 
     def _skip_to_member(self) -> bool:
-        """Goes to the next member that begins a record; False where there is none."""
+        """Goes to the next member that begins a record; False if there is none."""
         while True:
             more = self._file.read(CHUNK_BYTES)
             for match in _MEMBER.finditer(self._chunk, self._at):
@@ -324,7 +324,7 @@ class _Members:
 
 
 def _up_to_fault(inflater: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
-    """What a broken stream gives before its fault; asked for all of it at once, zlib gives nothing."""
+    """What a broken stream gives before its fault, in steps: if all of it is unpacked at once, zlib gives nothing."""
     with suppress(zlib.error):
         for start in range(0, len(packed), _FAULT_STEP_BYTES):
             yield inflater.decompress(packed[start : start + _FAULT_STEP_BYTES])
@@ -338,7 +338,7 @@ def _begins_record(packed: bytes) -> bool:
 
 
 class _GzipRun(_Run):
-    """A member and those after it that do not begin a record themselves, read as one stream."""
+    """A member and the following ones that do not begin a record, read as one stream."""
 
     __slots__ = ("next_member",)
     next_member: _Member | None
@@ -352,7 +352,7 @@ def _gzip_runs(members: _Members) -> Iterator[_Run]:
         run.next_member = None
         run.pieces = _pieces_of_run(run, member, iterator)
         yield run
-        run.skip(2**63)  # to the end, should its reader have stopped before
+        run.skip(2**63)  # to the end, in case its reader stopped before
         member = run.next_member
 
 

@@ -1,9 +1,9 @@
 """Very large pages, reduced to the few tags that ``extract`` reads before the native parser sees them.
 
-A tree builder asks at every block tag which elements are open, so a page of n open tags costs n² steps: 200,000
+A tree builder checks all open elements at every block tag, so a page of n open tags needs n² steps: 200,000
 nested ``<div>`` take lexbor 175 s. Such pages are skimmed in one linear pass by the tokenizer's rules: comments,
-raw text and templates go, the tags below stay, all other tags and text go. What is left has no depth. Only the order
-of images that stand loose in a table may differ from a browser's, which moves them out of it.
+raw text and templates are removed, the tags below stay, all else is removed. The rest is not nested. Only the order
+of images directly in a table may differ from a browser's, which moves them out of it.
 Pages below the limit (all but a few) are parsed as they are: 10,000 nested tags take 0.4 s.
 """
 
@@ -15,7 +15,7 @@ MAX_TAGS = 10_000
 
 _KEPT = frozenset({"html", "base", "meta", "img", "picture", "source", "noscript", "/picture", "/noscript"})
 
-# Possessive throughout, and every token may end with the text: no input makes it go back.
+# Possessive throughout, and every token may end with the text: no input makes it backtrack.
 _TOKEN = re.compile(
     r"""<!--(?:-?>|.*?(?:--!?>|\Z))
     |<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)(?=[\s/>]).*?(?:</(?P=raw)(?=[\s/>])|\Z)
@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 
 
 def is_too_large(text: str) -> bool:
-    """Whether a page has so many tags that their nesting could hold up the parser."""
+    """Whether a page has so many tags that their nesting could slow down the parser."""
     return text.count("<") > MAX_TAGS
 
 

@@ -1,4 +1,4 @@
-"""One input split in, rows out: the whole measurement of ``extract``, without Spark.
+"""From one input split to its rows: the whole measurement of ``extract``, without Spark.
 
 Rows with one ``candidate_id`` may come more than once (an archive that holds a capture twice): the stage adds up
 their counts.

@@ -1,6 +1,6 @@
 """``srcset`` by the parsing rules of the standard (https://html.spec.whatwg.org/, "Parse a srcset attribute").
 
-Splitting at commas is the known trap: ``data:`` URLs and many CDN paths hold commas.
+Splitting at commas is a known mistake: ``data:`` URLs and many CDN paths hold commas.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DENSITY = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)x", re.ASCII)
 
 
 class Source(NamedTuple):
-    """One image of a srcset: width in pixels (0 where not given), density in pixels a CSS pixel."""
+    """One image of a srcset: width in pixels (0 if not given), density in pixels per CSS pixel."""
 
     width: int
     density: float
@@ -34,7 +34,7 @@ def _matched(pattern: re.Pattern[str], text: str, position: int) -> re.Match[str
 
 
 def parse(srcset: str) -> Iterator[Source]:
-    """The images of a srcset in their order; those with bad descriptors are left out, as in a browser."""
+    """The images of a srcset in their order; those with bad descriptors are skipped, as in a browser."""
     position = 0
     while True:
         position = _matched(_SEPARATORS, srcset, position).end()
@@ -53,7 +53,7 @@ def parse(srcset: str) -> Iterator[Source]:
 
 
 def largest_of(sources: list[Source]) -> str | None:
-    """URL of the largest image: by width, then by density; the first of equals. None where there is none."""
+    """URL of the largest image: by width, then by density; the first in a tie. None if there is none."""
     return max(sources, key=lambda source: (source.width, source.density)).url if sources else None
 
 

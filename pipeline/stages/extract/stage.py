@@ -1,11 +1,11 @@
-"""extract: candidates (one image with its text on one page) out of pages.
+"""extract: candidates (one image with its text on one page) from pages.
 
 Reads   crawl  the kept pages' WARC records, or `extract.inputs`: WARC, WAT, HTML folders and tars, URL lists, tars of
-               images with their texts (read in place: a row says where its picture lies)
-Adds    every column of schemas/extract.py; alt_text goes no further than text
+               images with their texts (read in place: a row has the place of its image)
+Adds    every column of schemas/extract.py; alt_text is read only by text
 Source  HTML by lexbor, srcset and attributes by the WHATWG HTML standard
 
-Parts are input splits. A page or record that is lost whole is one row; equal candidates are one row with a count.
+Parts are input splits. A page or record that is lost completely is one row; equal candidates are one row with a count.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from schemas.fields import OK
 
 ROWS_FOLDER = "extract/parts/rows"
 LISTED = ("listed_sha256s", "boxes")
-WITH_FIELDS = ("urls", "webdataset")  # formats of rows that may say something of their pictures
+WITH_FIELDS = ("urls", "webdataset")  # formats whose rows may have sha256 or boxes of their images
 
 
 class Extract(Stage[Config]):
-    """One part an input split; resumable; parts of unchanged inputs are reused."""
+    """One part per input split; resumable; parts of unchanged inputs are reused."""
 
     name = "extract"
     unit, key = "candidate", "candidate_id"
@@ -52,7 +52,7 @@ class Extract(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
-        """The archives that the kept pages lie in."""
+        """The archives of the kept pages."""
         return LooksAt(files=("crawl.warc",))
 
     def check(self, context: Context[Config]) -> None:
@@ -62,7 +62,7 @@ class Extract(Stage[Config]):
             context.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
 
     def contents(self, config: Config) -> Mapping[str, str]:
-        """Of the bytes of all inputs, in any order, under any path; of tars that are read in place, the path too."""
+        """The bytes of all inputs, whatever their order and paths; for tars that are read in place, also the path."""
         splits = _splits(config)
         if not splits:
             return {}
@@ -78,7 +78,7 @@ class Extract(Stage[Config]):
         with context.bar(parts=to_come):
             pages = _crawled_splits(context.kept("crawl"))
             crawled = pages.rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
-            names = set(crawled.map(work).collect())  # a name a WARC
+            names = set(crawled.map(work).collect())  # one name per WARC
             if splits:
                 names |= set(spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
         parts = [part for part in committed(storage, self.name) if part.name in names]
@@ -93,7 +93,7 @@ class Extract(Stage[Config]):
         return Measured(_merged(found), measured=measured, facts=facts)
 
     def rules(self, config: Config) -> list[Rule]:
-        """What is no candidate says so itself."""
+        """A row that is not a candidate has its reason as outcome."""
         return outcome_rules(Reason)
 
 
@@ -106,22 +106,22 @@ class Crawled:
 
     @property
     def fingerprint(self) -> str:
-        """Names what is read: the file is never rewritten, so its name and the offsets say it all."""
+        """Identifies what is read: the file is never rewritten, so its name and the offsets are enough."""
         return key_of(self.path, *map(str, self.offsets))
 
 
 def input_formats(config: Config) -> set[str]:
-    """What the inputs are; empty where the crawl is read."""
+    """The formats of the inputs; empty if the crawl is read."""
     return {split.format for split in _splits(config)}
 
 
 def shards_of(splits: Iterable[Split]) -> dict[str, str]:
-    """Where the tars lie that are read in place: path by fingerprint (column ``image_shard``)."""
+    """Paths of the tars that are read in place: path by fingerprint (column ``image_shard``)."""
     return {split.fingerprint: str(Path(split.path).absolute()) for split in splits if split.format == "webdataset"}
 
 
 def _require_fields(config: Config) -> None:
-    """What is to be blurred, and what is to be checked, is named by lists and samples alone."""
+    """InputError for a column of boxes or sha256 if an input is neither a list nor samples."""
     formats = {split.format for split in _splits(config)} or {"the crawl"}
     if (config.sha256_column or config.boxes_column) and (others := formats.difference(WITH_FIELDS)):
         name = "boxes_column" if config.boxes_column else "sha256_column"
@@ -130,7 +130,7 @@ def _require_fields(config: Config) -> None:
 
 
 def _splits(config: Config) -> tuple[Split, ...]:
-    """The input splits; each input's bytes are hashed once a process."""
+    """The input splits; each input's bytes are hashed once per process."""
     return _found(tuple(config.inputs), config.format, config.columns)
 
 
@@ -140,13 +140,13 @@ def _found(inputs: tuple[str, ...], format_: str, columns: Columns) -> tuple[Spl
 
 
 def _crawled_splits(pages: DataFrame) -> DataFrame:
-    """One row a WARC file of the crawl, with the offsets of the kept pages."""
+    """One row per WARC file of the crawl, with the offsets of the kept pages."""
     offsets = F.sort_array(F.collect_list("warc_offset")).alias("offsets")
     return pages.groupBy(F.col("warc_file").alias("path")).agg(offsets)
 
 
 def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[Split | Crawled], str]:
-    """A task: measures one split and commits it, unless that was done before; returns the part's name."""
+    """A task: measures one split and commits it, unless it is already committed; returns the part's name."""
 
     def work(split: Split | Crawled) -> str:
         name = part_name(measure_key, split.fingerprint)
@@ -174,8 +174,8 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
 
 
 def _merged(rows: DataFrame) -> DataFrame:
-    """Equal candidates become one row with the sum of their counts and all that lists say of the picture; where they
-    differ in anything else, the smallest row stands."""
+    """Equal candidates become one row with the sum of their counts and all that lists say about the image; if they
+    differ in anything else, the smallest row is kept."""
     others = [name for name in ADDS.names if name not in ("candidate_id", "count", *LISTED)]
     first = F.min(F.struct(*others)).alias("first")
     listed = [F.flatten(each_once(name)).alias(name) for name in LISTED]

@@ -28,14 +28,14 @@ URL_NAMES = ("url", "image_url", "img_url", "src")  # in this order, whatever th
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
 _NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
 
-_ALSO = {"sha256": ("null",), "boxes": (BOXES, "null")}  # kinds of columns beside text
+_ALSO = {"sha256": ("null",), "boxes": (BOXES, "null")}  # allowed types of columns besides text
 
 BATCH_ROWS = 4096
 MAX_LINE_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _Values = dict[str, Any]  # by the column's name
 _Opened = gzip.GzipFile | io.BufferedReader
-_Numbered = tuple[int, _Values | ValueError]  # number of the line or row from 1; what it holds, or why nobody knows
+_Numbered = tuple[int, _Values | ValueError]  # number of the line or row from 1; its values, or why they cannot be read
 
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -58,7 +58,7 @@ def columns_of(path: str | Path, container: str) -> dict[str, str]:
 
 
 def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Columns:
-    """The columns to read. Raises InputError ``input_schema``, which names those that exist."""
+    """The columns to read. Raises InputError ``input_schema``, which lists the existing columns."""
     chosen = {}
     there = ", ".join(columns)[:200] or "none"
     for what, names in _NAMES.items():
@@ -85,7 +85,7 @@ def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Colum
 def read_url_list(
     path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config
 ) -> Iterator[Row]:
-    """A row for each row of the list; those that cannot be read say their line (parquet: row) from 1."""
+    """One row per row of the list; the detail of an unreadable row has its line (parquet: row), from 1."""
     name = Path(path).name
     read = {"parquet": _parquet, "jsonl": _jsonl}.get(container, _csv)
     try:
@@ -102,7 +102,7 @@ def read_url_list(
 
 
 def _row_of(values: _Values | ValueError, columns: Columns, config: Config, where: str) -> Row:
-    """ValueError for what cannot be read: half a row is none."""
+    """ValueError for what cannot be read: a row must be complete."""
     if isinstance(values, ValueError):
         raise values
     url, caption = values.get(columns.url), values.get(columns.caption)
@@ -126,7 +126,7 @@ def _parquet(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Parquet does not promise that text is UTF-8: it is read as bytes, so that one bad value costs one row."""
+    """Text in Parquet may be invalid UTF-8: it is read as bytes, so that one bad value loses only one row."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     values: list[Any] = (column.cast(pa.large_binary()) if _is_text(column.type) else column).to_pylist()
@@ -172,7 +172,7 @@ def _jsonl(path: str | Path, _: str, _names: list[str]) -> Iterator[_Numbered]:
 
 
 def _lines(file: _Opened) -> Iterator[bytes]:
-    """Lines, each cut where it is longer than any row can be."""
+    """Lines, each cut if it is longer than any row can be."""
     while line := file.readline(MAX_LINE_BYTES):
         yield line
         while line and not line.endswith(b"\n"):
@@ -205,13 +205,13 @@ def _fault_of(values: dict[str, str]) -> ValueError | None:
     text = "".join(values.values())
     try:
         text.encode()
-    except UnicodeEncodeError:  # a byte that was no UTF-8 stands as a lone surrogate
+    except UnicodeEncodeError:  # an invalid UTF-8 byte became a lone surrogate
         return ValueError("invalid UTF-8")
     return ValueError("NUL") if "\0" in text else None
 
 
 def _csv_rows(file: _Opened, container: str) -> Any:
-    """A csv.reader; bytes that are no UTF-8 come out as lone surrogates."""
+    """A csv.reader; invalid UTF-8 bytes become lone surrogates."""
     lines: Iterable[str] = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     if container == "tsv":
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -41,7 +41,7 @@ def read_warc(
     """Rows of all pages of a file: responses with status 200 that hold HTML.
 
     The other records are counted in one summary row. With ``offsets`` only the records there are read (the pages
-    that a crawl kept), nothing else is counted, and an offset without a record is a row. ``opened`` opens the file.
+    that a crawl kept), nothing else is counted, and an offset without a record gives a row. ``opened`` opens the file.
     """
     name = Path(path).name
     n_no_page = 0
@@ -66,7 +66,7 @@ def read_warc(
 
 
 def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row] | None:
-    """Rows of one record; None for one that is no page."""
+    """Rows of one record; None if it is not a page."""
     try:
         record = WarcRecord.from_bytes(item.data)
         if record.record_type != WarcRecordType.response or not record.is_http:
@@ -93,7 +93,7 @@ def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config, p
 
 
 def text_of(headers: HeaderMap, name: bytes) -> str:
-    """A header's value, whatever its bytes: UTF-8, else latin-1. Empty where the header is not there."""
+    """A header's value, decoded as UTF-8, else latin-1. Empty if the header is missing."""
     value = headers.get_bytes(name) or b""
     with suppress(UnicodeDecodeError):
         return value.decode().strip()
@@ -103,8 +103,8 @@ def text_of(headers: HeaderMap, name: bytes) -> str:
 def body_of(stored: bytes, headers: HeaderMap, max_bytes: int) -> bytes:
     """The body as the page's author wrote it: chunks joined, codings undone, within ``max_bytes``.
 
-    Many archives hold the plain body under the headers of the coded one, so what does not decode from its first
-    byte on is taken as it stands; what breaks later is used as far as it goes. Raises BodyTooLarge.
+    Many archives hold the plain body under the headers of the coded one, so a body that does not decode from its first
+    byte on is taken as it is; one that breaks later is used up to the fault. Raises BodyTooLarge.
     """
     if b"chunked" in (headers.get_bytes(b"Transfer-Encoding") or b"").lower():
         stored = _joined_chunks(stored)
@@ -124,7 +124,7 @@ def body_of(stored: bytes, headers: HeaderMap, max_bytes: int) -> bytes:
 
 
 def _joined_chunks(stored: bytes) -> bytes:
-    """The chunks of RFC 9112, section 7.1; ``stored`` itself where it does not begin with one."""
+    """The chunks of RFC 9112, section 7.1; ``stored`` itself if it does not begin with one."""
     pieces, position = [], 0
     while match := _CHUNK_SIZE.match(stored, position):
         size = int(match[1], 16)

@@ -1,7 +1,7 @@
 """WAT files of Common Crawl: the links of each page as JSON, written by ia-web-commons, without the pages.
 
-They hold less than the page: only ``src`` (no ``srcset``, lazy attributes, ``<picture>`` or language), and no sign
-of what stood in a comment or template.
+They have less than the page: only ``src`` (no ``srcset``, lazy attributes, ``<picture>`` or language), and no sign
+of what was in a comment or template.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Link(msgspec.Struct):
 
 
 class _Path(msgspec.Struct):
-    """A link that may be broken in what does not matter: only its path is read."""
+    """A link of which only the path is read; the rest may be broken."""
 
     path: str = ""
 
@@ -94,7 +94,7 @@ _BROKEN = (msgspec.DecodeError, UnicodeError)
 
 
 def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
-    """Rows of all pages of a file; its other records are counted in one summary row."""
+    """Rows of all pages of a file; all other records are counted in one summary row."""
     name = Path(path).name
     max_block_bytes = MAX_JSON_BYTES_A_PAGE_BYTE * config.max_page_bytes + MAX_HEADER_BYTES
     n_no_page = 0
@@ -112,7 +112,7 @@ def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row
 
 
 def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Row] | None:
-    """Rows of one record; None for one that describes no page."""
+    """Rows of one record; None if it does not describe a page."""
     where = f"{name} at byte {item.offset}"
     try:
         record = WarcRecord.from_bytes(item.data)
@@ -173,7 +173,7 @@ def _raw_headers(headers: _Headers) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
-    """What concerns the page but no single link: a part that is broken counts as not there."""
+    """A part about the page, not about a single link; a broken part counts as missing."""
     try:
         return decoder.decode(raw) if raw else None
     except _BROKEN:

@@ -1,15 +1,15 @@
-"""Tars of images with their texts that somebody owns: img2dataset's output, or any other tar in WebDataset layout.
+"""Tars of images with their texts on disk: img2dataset's output, or any other tar in WebDataset layout.
 
-A tar is read in place. Its headers say where each picture lies, and (shard, offset, length) goes into the row; of the
-members only texts and JSON are read, and the bytes of a picture where nothing else names it.
+A tar is read in place. Its headers give the place of each image, and (shard, offset, length) goes into the row. Of the
+members only texts and JSON are read, and the bytes of an image if it has no other name.
 
-    picture   the member KEY.jpg (or another ending of a picture)
+    image     the member KEY.jpg (or another image ending)
     text      KEY.txt, else a field of KEY.json; with ``extract.caption_column`` that field. A list gives several texts
-    URL       a field of KEY.json; where there is none that can be used, ``urn:sha256:`` and the sha256 of the picture
+    URL       a field of KEY.json; if it is missing or unusable, ``urn:sha256:`` and the sha256 of the image
     listed    sha256 and boxes to blur: the fields that the settings name
 
-Neighbours of one key are a sample, as WebDataset has it. Members of a key that lie apart (``tar cf x.tar *.jpg *.txt``)
-are brought together where there is no doubt what belongs to what: each ending once. A tar that is cut off gives the
+Neighbours of one key are a sample, as WebDataset has it. Members of a key that are apart (``tar cf x.tar *.jpg *.txt``)
+are joined if there is no doubt what belongs together: each ending once. A tar that is cut off gives the
 samples before the cut, and one row for the rest.
 """
 
@@ -32,13 +32,13 @@ from pipeline.stages.extract.picture_columns import with_listed
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.url_lists import CAPTION_NAMES, URL_NAMES
 
-MAX_TEXT_BYTES = 2**24  # of a text or JSON member; no caption is that long, and it is held in memory
+MAX_TEXT_BYTES = 2**24  # of a text or JSON member; it is held in memory, and no caption is that long
 CHUNK_BYTES = 2**20
 TEXT, JSON = "txt", "json"
 
 
 class Member(NamedTuple):
-    """Where the bytes of a file lie in a tar."""
+    """The place of a file's bytes in a tar."""
 
     offset: int
     size: int
@@ -57,24 +57,24 @@ class Sample:
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is a picture and something that may hold its text."""
+        """Whether there is an image and a member that may have its text."""
         return self.picture is not None and not self.members.keys().isdisjoint((TEXT, JSON))
 
 
 class _Broken(Exception):
-    """Where a tar can be read no further, and why; in which member where its header was whole, "" past the last one."""
+    """Where a tar cannot be read further, and why; ``member`` if its header was valid, "" after the last one."""
 
     def __init__(self, reason: Reason, offset: int, why: str, member: str | None = None) -> None:
         super().__init__(reason, offset, why, member)
         self.reason, self.offset, self.why, self.member = reason, offset, why, member
 
     def is_past(self, sample: Sample) -> bool:
-        """Whether no member of ``sample`` can have been lost."""
+        """Whether no member of ``sample`` may be lost."""
         return self.member is not None and not self.member.removeprefix("./").startswith(f"{sample.key}.")
 
 
 def read_webdataset(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
-    """Rows of all samples of a plain tar; one that has no picture or broken JSON is lost whole."""
+    """Rows of all samples of a plain tar; one without an image or with broken JSON is lost completely."""
     shard = Path(path)
     with shard.open("rb", buffering=0) as file:
         try:
@@ -102,14 +102,14 @@ def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, conf
     sha256 = None
     for text in texts:
         row = candidate(NO_PAGE, None, url, text, config)
-        if row["url_id"] is None:  # nobody will request it, so an unusable URL costs no picture
+        if row["url_id"] is None:  # it is never requested, so an unusable URL loses no image
             sha256 = sha256 or _sha256(file, picture)
             row = candidate_without_url(sha256, text)
         yield with_listed(row, values, config.columns, Reason.RECORD_MALFORMED, where) | named | place
 
 
 def _json_of(sample: Sample, file: BinaryIO) -> dict[str, Any]:
-    """What KEY.json says; empty where there is none, ValueError for broken JSON."""
+    """The object in KEY.json; empty if there is none, ValueError for broken JSON."""
     values = json.loads(_read(file, sample.members[JSON])) if JSON in sample.members else {}
     if not isinstance(values, dict):
         raise ValueError(f"its JSON is a {type(values).__name__}, no object")
@@ -119,7 +119,7 @@ def _json_of(sample: Sample, file: BinaryIO) -> dict[str, Any]:
 def _url_and_texts(
     sample: Sample, values: dict[str, Any], file: BinaryIO, config: Config
 ) -> tuple[str, list[str | None]]:
-    """The sample's URL, empty where it has none, and its texts; [None]: it has none."""
+    """The sample's URL, empty if it has none, and its texts; [None]: it has none."""
     if TEXT in sample.members and not config.caption_column:
         text: Any = _read(file, sample.members[TEXT]).decode("utf-8-sig", "replace")
     else:
@@ -138,9 +138,9 @@ def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...]) -> Any:
 
 
 def _samples(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
-    """Whole samples as they come; then what is left of keys whose members lie apart, and of no whole sample at all.
+    """Whole samples in order; then samples of keys whose members are apart, and incomplete samples.
 
-    Raises _Broken once everything before the break is given.
+    Raises _Broken after everything before the break.
     """
     rest: dict[str, list[Sample]] = defaultdict(list)
     broken = None
@@ -163,9 +163,9 @@ def _samples(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
 
 
 def _neighbours(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
-    """Members of one key that follow one another. An ending that was there already begins another sample.
+    """Members of one key that follow one another. An ending that occurs again begins another sample.
 
-    Where the tar breaks off, the sample that may go on there is lost with the rest.
+    If the tar is cut, the sample that may continue there is lost with the rest.
     """
     sample, broken = Sample("", {}), None
     try:
@@ -190,7 +190,7 @@ def _neighbours(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
 def _members(file: BinaryIO) -> Iterator[tuple[str, Member]]:
     """Name and place of every plain file, in order. Links, folders and sparse files have no bytes of their own.
 
-    tarfile ends in silence where a header is cut or broken; _Broken says so.
+    tarfile stops without an error at a cut or broken header; this raises _Broken.
     """
     size = os.fstat(file.fileno()).st_size
     offset = 0
@@ -198,7 +198,7 @@ def _members(file: BinaryIO) -> Iterator[tuple[str, Member]]:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 met: list[tarfile.TarInfo] = vars(tar)["members"]
-                met.clear()  # tarfile keeps all it has met: gigabytes for a large tar
+                met.clear()  # tarfile keeps all members it has read: gigabytes for a large tar
                 if member.size < 0:
                     raise _Broken(Reason.ARCHIVE_MALFORMED, member.offset, "a member of negative size")
                 if member.offset_data + member.size > size:
@@ -214,7 +214,7 @@ def _members(file: BinaryIO) -> Iterator[tuple[str, Member]]:
 
 
 def _require_end(file: BinaryIO, offset: int) -> None:
-    """_Broken unless a block of zeros stands at ``offset``, where members end, and nothing but zeros after it."""
+    """_Broken unless a block of zeros is at ``offset``, where members end, and nothing but zeros after it."""
     block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
     if len(block) < tarfile.BLOCKSIZE:
         raise _Broken(Reason.ARCHIVE_TRUNCATED, offset, "the file ends without the mark of a tar's end")
@@ -240,5 +240,5 @@ def _sha256(file: BinaryIO, member: Member) -> str:
 
 
 def _well_formed(text: str) -> str:
-    """The text with U+FFFD for lone surrogates, which no table takes."""
+    """The text with U+FFFD for lone surrogates, which no table accepts."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

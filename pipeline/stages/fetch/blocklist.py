@@ -1,8 +1,8 @@
-"""Pictures that must not be kept: lists of sha256, md5 and PDQ hashes, as hotlines and platforms exchange them.
+"""Images that must not be kept: lists of sha256, md5 and PDQ hashes, as hotlines and platforms exchange them.
 
 A match is found in the task that received the bytes, before anything of it is written. What remains is the reason and
-a keyed hash (HMAC-SHA256 of the sha256, under the operator's own key): the same picture can be recognised again by
-whoever holds the key, and nobody else learns from the ledger what it was. docs/safety.md says what to find out first.
+a keyed hash (HMAC-SHA256 of the sha256, under the operator's own key). Whoever holds the key can recognise the same
+image again, and nobody else learns from the ledger what it was. docs/safety.md says what to find out first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SEPARATORS = re.compile(r"[\s,;]")
 
 @dataclass(frozen=True)
 class Blocklist:
-    """Hashes in bytes; ``pdq`` is uint64 of shape (n, 4). ``digest`` names lists and key without telling them."""
+    """Hashes in bytes; ``pdq`` is uint64 of shape (n, 4). ``digest`` names lists and key, but does not reveal them."""
 
     key: bytes = b""
     sha256: frozenset[bytes] = frozenset()
@@ -47,16 +47,16 @@ class Blocklist:
         )
 
     def has_picture(self, pdq: bytes, quality: int) -> bool:
-        """Whether a listed picture looks like it; one with next to nothing to see is held to look like none."""
+        """Whether a listed image looks like it; an image with almost no detail matches none."""
         return quality >= LEAST_QUALITY and self._by_pdq.has_near(pdq)
 
     @cached_property
     def _by_pdq(self) -> Index:
-        """Made by the task that asks first; a list travels to the tasks without it."""
+        """Built by the task at first use; a list is sent to the tasks without it."""
         return Index(self.pdq, self.pdq_bits)
 
     def trace(self, sha256: str) -> str:
-        """What the ledger may keep of the picture with this sha256 (hex)."""
+        """What the ledger may keep of the image with this sha256 (hex)."""
         return "hmac-sha256 " + hmac.new(self.key, bytes.fromhex(sha256), hashlib.sha256).hexdigest()
 
 
@@ -66,7 +66,7 @@ NO_BLOCKLIST = Blocklist()
 def read_blocklist(
     sha256: Sequence[str], md5: Sequence[str], pdq: Sequence[str], pdq_bits: int, key_file: str
 ) -> Blocklist:
-    """Read what the settings name: list files, one hash in hex a line, and a file whose bytes are the key.
+    """Read what the settings name: list files, one hash in hex per line, and a file whose bytes are the key.
 
     InputError: a file cannot be used, or there are lists and no key.
     """
@@ -107,7 +107,7 @@ def _hashes(files: Collection[str], size: int) -> list[bytes]:
             except ValueError:
                 hash_ = b""
             if len(hash_) != size:
-                text = f"list {name}: a line ({line[:8]!r}...) does not begin with {2 * size} hex digits; take it out"
+                text = f"list {name}: a line ({line[:8]!r}...) does not begin with {2 * size} hex digits; remove it"
                 raise InputError(ErrorCode.RESOURCE_MISSING, text)
             found.add(hash_)
     return sorted(found)

@@ -32,10 +32,10 @@ def run_fetch_lane(
     ends_at: float | None = None,
     blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
-    """Ask for every image of ``batches`` (`pipeline.stages.fetch.spread`) and store what comes; yields their number.
+    """Request every image of ``batches`` (`pipeline.stages.fetch.spread`) and store what comes; yields their number.
 
-    ``known`` names the parts there were when the todo list was made: what has been committed since by an attempt at
-    this lane that died is not asked for again.
+    ``known`` names the parts that existed when the todo list was made: what an attempt at this lane that died has
+    committed since is not requested again.
     """
     rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
     for done in asked_since(storage, known, measure_key, rows):
@@ -67,7 +67,7 @@ async def _fetch(
 
 
 async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncGenerator[StoredRow, None]:
-    """One image at a time goes to the child, in a thread that waits for it: requests under way go on meanwhile."""
+    """One image at a time is sent to the child, by a thread that waits for it; requests continue meanwhile."""
     async for item, answer in answers:
         asked: dict[str, Any] = item.payload
         columns, picture = await asyncio.to_thread(measure_answer, answer, examiner, asked["boxes"] or ())

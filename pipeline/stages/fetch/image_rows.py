@@ -1,4 +1,4 @@
-"""From the one answer to an image URL to its row, and to the picture that is stored. Pure: no network, no Spark."""
+"""From the one answer to an image URL to its row, and to the image that is stored. Pure: no network, no Spark."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MAX_HEADER_CHARS = 256  # stored of a Content-Type
 
 
 def want(config: Config) -> Want:
-    """What is asked of an image host, and where it stops."""
+    """What to request from an image host, and the limits of a request."""
     accept = AVIF + ACCEPT if config.avif else ACCEPT
     return Want(accept, timeout_s=config.timeout_s, max_body_bytes=config.max_bytes, check_head=refuse_opted_out)
 
 
 def refuse_opted_out(head: Head) -> NetReason | None:
-    """An opt-out in the headers of any hop ends the request there: the body is not read."""
+    """An opt-out in the headers of any hop stops the request there: the body is not read."""
     return NetReason(head.optouts[0]) if head.optouts else None
 
 
 def image_settings(config: Config) -> ImageSettings:
-    """The part of the config that the measurement of bytes depends on."""
+    """The settings that the measurement of bytes depends on."""
     return ImageSettings(
         size=config.image_size,
         mode=config.resize_mode,
@@ -44,7 +44,7 @@ def image_settings(config: Config) -> ImageSettings:
 
 
 class Examiner:
-    """Measures the bytes of images in a child, and lets nothing of a blocklisted one out. A context."""
+    """Measures the bytes of images in a child, and returns nothing of a blocklisted one. A context."""
 
     def __init__(self, settings: ImageSettings, blocklist: Blocklist) -> None:
         self._child = ImageChild(replace(settings, pdq=bool(len(blocklist.pdq))))
@@ -58,7 +58,7 @@ class Examiner:
         self._child.__exit__(*error)
 
     def measure(self, data: bytes, boxes: Sequence[float] = ()) -> MeasuredImage:
-        """What the bytes of one image say, and the stored picture or None. Never raises for what is in them."""
+        """Measures of the bytes of one image, and the stored image or None. Never raises, whatever the bytes are."""
         if self._blocklist.has_bytes(data):
             return self._blocked(data)
         measured = self._child.measure(data, boxes)
@@ -73,7 +73,7 @@ class Examiner:
 def measure_answer(
     answer: Answer, examiner: Examiner, boxes: Sequence[float] = ()
 ) -> tuple[dict[str, Any], bytes | None]:
-    """Known columns of schemas/fetch.py, and the stored picture or None. Never raises for what one answer holds."""
+    """Known columns of schemas/fetch.py, and the stored image or None. Never raises, whatever the answer is."""
     row: dict[str, Any] = {"tries": answer.tries, "fetched_at": answer.fetched_at, "optouts": list(answer.optouts)}
     content_type = answer.header("content-type")
     facts = {

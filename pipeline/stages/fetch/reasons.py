@@ -1,7 +1,7 @@
-"""Why an image is not handed on: what the network says, what the bytes say, and what is judged of the picture.
+"""Why an image is not handed on: reasons of the network, of the bytes, and of the decoded image.
 
-No code is defined here. The way to the web has one set for crawl and fetch (`pipeline.web.reasons`), the bytes of an
-image theirs (`pipeline.vision.reasons`); `empty_body` stands in both and is one reason.
+No code is defined here. The network's set is shared by crawl and fetch (`pipeline.web.reasons`), the bytes of an
+image theirs (`pipeline.vision.reasons`); `empty_body` is in both and is one reason.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ JUDGED = (
     ImageReason.BLANK_IMAGE,
     ImageReason.LOW_ENTROPY,
 )
-"""Decided over columns of a picture that is there; all other reasons are outcomes of the measurement itself."""
+"""Decided from the columns of an image that was stored; all other reasons are outcomes of the measurement itself."""
 
 OUTCOMES = tuple(reason for reason in Reason if reason.value not in JUDGED)
 RETRYABLE = tuple(reason.value for reason in NetReason if reason.retryable)
-"""What `--retry-failed` asks again. The same bytes would fail again: no reason of an image is among them."""
+"""What `--retry-failed` retries. No reason of the bytes is here, because the same bytes would fail again."""

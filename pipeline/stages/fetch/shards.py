@@ -1,11 +1,11 @@
-"""Engine ``shards``: pictures in tars that somebody owns, measured where they lie. Nobody is asked for anything.
+"""Engine ``shards``: images in local tars, measured in place. Nothing is requested.
 
 A plain JPEG (no EXIF turn, no colour profile, no CMYK) stays in its tar whatever its size: the row of fetch/rows names
-the tar, and clip and export read it there. What no reader of a corpus would show as it is meant (PNG, WebP, GIF,
-a turned JPEG) is encoded again without resizing and stored like a fetched picture.
+the tar, and clip and export read it there. Any other image (PNG, WebP, GIF,
+a turned JPEG) is encoded again without resizing and stored like a fetched image.
 
-In fetch/store the tar is named by its fingerprint, never by its path: a tar that was moved has been measured, one with
-other bytes has not.
+In fetch/store a tar is identified by its fingerprint, never by its path. A moved tar is not measured again; a tar with
+other bytes is.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ LOOKS_AT = LooksAt(rows=("extract",), facts=("extract.shards",))
 
 
 def places_of(images: DataFrame, context: Context[Config]) -> DataFrame:
-    """Where the picture of each image lies: url_id, request_url (names the place in fetch/store), and PLACE.
+    """The place of each image: url_id, request_url (names the place in fetch/store), and PLACE.
 
-    Of several samples with one URL the one in the tar of the smallest fingerprint, there the first: no path decides.
+    Of several samples with one URL the one in the tar of the smallest fingerprint, there the first: not by path.
     """
     shards: dict[str, str] = context.fact("extract.shards") or {}  # path by fingerprint
     paths = context.spark.createDataFrame(sorted(shards.items()), "image_shard string, image_file string")
@@ -51,7 +51,7 @@ def places_of(images: DataFrame, context: Context[Config]) -> DataFrame:
 
 
 def in_place(rows: DataFrame, places: DataFrame) -> DataFrame:
-    """``rows`` of the store with PLACE filled in for pictures that were left in their tars."""
+    """``rows`` of the store with PLACE filled in for images left in their tars."""
     is_there = (F.col("outcome") == OK) & F.col("image_file").isNull()
     tars = places.select("url_id", *[F.col(name).alias(f"tar_{name}") for name in PLACE])
     filled = {name: F.when(is_there, F.col(f"tar_{name}")).otherwise(F.col(name)) for name in PLACE}
@@ -88,12 +88,12 @@ def measure_in_place(
     config: Config,
     blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
-    """One task: rows in, parts committed, and how many images that were."""
+    """One task: rows in, parts committed, the number of images out."""
     rows = (row for batch in batches for row in batch.to_pylist())
     images = 0
     with Examiner(replace(image_settings(config), mode="no"), blocklist) as examiner:
         while todo := {(row["url_id"], row["try_number"]): row for row in islice(rows, config.part_images)}:
-            if is_repeated():  # of thousands of tasks each would read what all before it have written
+            if is_repeated():  # else each of thousands of tasks would read all earlier parts
                 for done in asked_since(storage, known, measure_key, todo):
                     del todo[done]
             if todo:
@@ -106,7 +106,7 @@ def measure_in_place(
 
 
 def is_repeated() -> bool:
-    """Whether an attempt before this one at the task may have committed parts; outside of Spark nobody knows.
+    """Whether an earlier attempt at this task may have committed parts; unknown outside of Spark.
 
     A task of a stage that Spark runs again counts from 0: it measures again, and its parts have the names they had.
     """
@@ -115,7 +115,7 @@ def is_repeated() -> bool:
 
 
 def _measured(rows: list[dict[str, Any]], storage: Storage, examiner: Examiner, max_bytes: int) -> Iterator[StoredRow]:
-    """Columns of each image, and its picture where that is to be stored, neither refused nor left where it is."""
+    """Columns of each image, and its image if it is to be stored: not rejected and not left in its tar."""
     nowhere = (None, None, None)
     places = [nowhere if row["image_bytes"] > max_bytes else tuple(row[name] for name in PLACE) for row in rows]
     for row, data in zip(rows, read_pictures(storage, places), strict=True):

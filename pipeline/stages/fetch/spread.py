@@ -1,11 +1,11 @@
-"""Which lane asks for which image: one host's images are in one lane, so that its limits hold over the whole run.
+"""Which lane requests which image. One host's images are in one lane, so that its limits hold over the whole run.
 
 A lane is chosen by the host's name without ``www.``, since http and https of a name, and a name with and without www,
 redirect to each other more than to any other. A host so large and allowed so fast that one lane could not keep up
-with its rate is split over k lanes; each asks with one k-th of the rate and of the connections. Where a redirect
-leads to a host of another lane, a lane asks it with one over all lanes of what the host's own lane may
-(`pipeline.web.lane`): no host sees as much as twice its rate. Connections are at least one a lane, so a host behind
-redirects may see as many as there are lanes that meet it.
+with its rate is split over k lanes; each uses 1/k of the rate and of the connections. If a redirect
+leads to a host of another lane, this lane uses at most 1/lanes of that host's rate
+(`pipeline.web.lane`): no host gets twice its rate. Each lane has at least one connection, so a host behind
+redirects may get as many connections as lanes that reach it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pipeline.web.urls import UrlError, split
 
 TO_ASK = "url_id string, request_url string, try_number int, boxes array<double>"
 LANE_IMAGES_PER_S = 50  # what a lane fetches and decodes on one core, at least
-LANE_IMAGES = 10_000  # of one host, fewer are not worth another lane
+LANE_IMAGES = 10_000  # of one host: fewer do not need another lane
 
 
 def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
-    """``todo`` (columns TO_ASK) in a partition a lane, with ``host`` and ``share``, the number of the host's lanes."""
+    """``todo`` (columns TO_ASK) in one partition per lane, with ``host`` and ``share`` (the host's number of lanes)."""
     by_host = todo.mapInArrow(_with_host, f"{TO_ASK}, host string")
     share = F.lit(1)
     most = _most_lanes(lanes, config)
@@ -39,13 +39,13 @@ def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
 
 
 def _most_lanes(lanes: int, config: Config) -> int:
-    """Lanes over which one host may be split: each has a connection to it, and could not do the host's rate alone."""
+    """Lanes over which one host may be split: each has a connection, and one alone is too slow for the rate."""
     needed = -(-config.rate_per_host // LANE_IMAGES_PER_S) if config.rate_per_host else lanes
     return int(min(lanes, config.per_host, needed))
 
 
 def _with_host(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Add the host of request_url; of URLs that are never requested, an empty one."""
+    """Add the host of request_url; empty for URLs that are never requested."""
     for batch in batches:
         hosts = pa.array([_host(url) for url in batch["request_url"].to_pylist()], pa.string())
         yield pa.RecordBatch.from_arrays([*batch.columns, hosts], names=[*batch.schema.names, "host"])

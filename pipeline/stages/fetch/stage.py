@@ -1,13 +1,13 @@
-"""fetch: the picture behind every image URL, asked for once, measured, stored.
+"""fetch: the image of every image URL, requested once, measured, stored.
 
-Reads   text  the kept pairs' images: one row per url_id, asked for at request_url
-Adds    outcome, HTTP facts, what the bytes say, and where the stored picture lies (schemas/fetch.py)
+Reads   text  the kept pairs' images: one row per url_id, requested at request_url
+Adds    outcome, HTTP facts, measures of the bytes, and the place of the stored image (schemas/fetch.py)
 Source  politeness: docs/safety.md; resize: img2dataset; filters too small, banner, blank: docs/faults.md, F38 and F39
 
-With `fetch.engine: shards` nobody is asked: pictures are measured in the tars that extract read (`shards.py`).
-Lanes: the limits of a host hold over the whole run (`pipeline/stages/fetch/spread.py`). What a lane learns goes into
-`fetch/store/`, which only grows: whoever comes back with other pairs asks for what is not there under these settings.
-A stored failure is a measurement too; only `--retry-failed` asks again, and only where asking again can help. Bytes
+With `fetch.engine: shards` nothing is requested: images are measured in the tars that extract read (`shards.py`).
+Lanes: the limits of a host hold over the whole run (`pipeline/stages/fetch/spread.py`). A lane writes its results to
+`fetch/store/`, which only grows: a later build with other pairs requests only what is missing under these settings.
+A stored failure is a measurement too. Only `--retry-failed` requests it again, if a retry can help. Bytes
 are written and read by tasks; Spark moves keys and columns.
 """
 
@@ -42,7 +42,7 @@ KEPT_OF_BLOCKLISTED = ("tries", "try_number", "fetched_at", "optouts")
 
 
 class Fetch(Stage[Config]):
-    """Asks for images, once each, on polite lanes."""
+    """Requests images, once each, on polite lanes."""
 
     name = "fetch"
     unit, key = "image", "url_id"
@@ -54,22 +54,22 @@ class Fetch(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
-        """How the web is asked; or where tars lie that are read in place, and where in them the images are."""
+        """How the web is used; or, for tars read in place, where they and their images are."""
         return shards.LOOKS_AT if config.reads_shards else LooksAt(settings=("web",))
 
     def contents(self, config: Config) -> Mapping[str, str]:
-        """One digest under the operator's key names all lists: a manifest must not tell which they are."""
+        """One digest under the operator's key names all lists, because a manifest must not reveal them."""
         blocklist = _blocklist(config)
         return {"blocklist_key": blocklist.digest} if blocklist else {}
 
     def check(self, context: Context[Config]) -> None:
-        """Nobody is asked for anything by somebody without a name."""
+        """Nothing is requested without a contact."""
         _blocklist(context.config)
         if not context.config.reads_shards:
             require_contact(context.setting("web"))
 
     def measure(self, context: Context[Config]) -> Measured:
-        """Ask for what the store does not have, then read this input's images from the store."""
+        """Request what the store does not have, then read this input's images from the store."""
         config, measure_key = context.config, context.measure_key
         before, blocklist = swept(context.storage, self.name, [FOLDER]), _blocklist(config)
         pairs = context.kept("text")
@@ -105,7 +105,7 @@ class Fetch(Stage[Config]):
         )
 
     def rules(self, config: Config) -> list[Rule]:
-        """Whether there is a picture; then whether it is one to keep."""
+        """First whether there is an image, then whether to keep it."""
         short_side, aspect, spread, entropy = col("short_side"), col("aspect"), col("spread"), col("entropy")
         return [
             *outcome_rules([*OUTCOMES, CoreReason.RULE_ERROR]),
@@ -126,8 +126,8 @@ class Fetch(Stage[Config]):
 
 
 def newest(context: Context[Config], parts: Iterable[Part], images: DataFrame) -> DataFrame:
-    """The row that counts for each url_id: of the highest try_number; of equal ones a picture before a failure, then
-    that in the smallest part. A picture in which other boxes are blurred than ``images`` wants is not there."""
+    """The row that counts for each url_id: of the highest try_number; among equal ones an image before a failure, then
+    that in the smallest part. An image with other boxes blurred than ``images`` wants does not count."""
     rows = read_table(context.spark, context.storage, files_of(parts, "rows"), STORE)
     wanted = images.where("boxes is not null").select("url_id", F.col("boxes").alias("wanted"))  # few, mostly none
     is_picture = F.col("outcome") == OK
@@ -137,13 +137,13 @@ def newest(context: Context[Config], parts: Iterable[Part], images: DataFrame) -
 
 
 def as_listed(rows: DataFrame) -> DataFrame:
-    """``rows`` with ``expected_sha256`` where what came is none of ``listed``, their inputs' sha256s."""
+    """``rows`` with ``expected_sha256`` if its sha256 is not in ``listed``, the sha256s of its inputs."""
     is_other = F.col("sha256").isNotNull() & ~F.array_contains("listed", F.col("sha256"))
     return rows.withColumn("expected_sha256", F.when(is_other, F.element_at("listed", 1)))
 
 
 def hidden(rows: DataFrame, blocklist: Blocklist) -> DataFrame:
-    """``rows`` as if the lists had been there from the first: of a picture whose sha256 is listed nothing is told."""
+    """``rows`` as if the lists had always been set: of an image whose sha256 is listed nothing is shown."""
     listed = [(sha256, blocklist.trace(sha256)) for sha256 in sorted(digest.hex() for digest in blocklist.sha256)]
     traces = rows.sparkSession.createDataFrame(listed, "sha256 string, trace string")
     met = F.col("trace").isNotNull()
@@ -154,9 +154,9 @@ def hidden(rows: DataFrame, blocklist: Blocklist) -> DataFrame:
 
 
 def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: bool = False) -> DataFrame:
-    """Images to ask for, with the number of this try: those never measured and, on demand, those worth another try.
+    """Images to request, with the number of this try: those never measured and, on demand, those worth a retry.
 
-    With ``by_place`` request_url names a place, and what was measured at another one counts for nothing.
+    With ``by_place`` request_url names a place, and an image measured at another place does not count.
     """
     known = stored.select("url_id", "outcome", F.col("try_number").alias("tried"), F.col("request_url").alias("asked"))
     unmeasured = F.col("tried").isNull()
@@ -169,7 +169,7 @@ def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: 
 
 
 def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config]) -> None:
-    """Ask for all images of ``todo``; when this returns, each has a row in a committed part."""
+    """Request all images of ``todo``; when this returns, each has a row in a committed part."""
     config = context.config
     lanes = config.lanes or context.spark.sparkContext.defaultParallelism
     ends_at = time.time() + 3600 * config.max_hours if config.max_hours else None
@@ -189,13 +189,13 @@ def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config])
         total = by_host.count()
         if total:
             with context.bar(total):
-                by_host.mapInArrow(fetch, "images long").collect()  # one row a lane
+                by_host.mapInArrow(fetch, "images long").collect()  # one row per lane
     finally:
         by_host.unpersist()
 
 
 def _blocklist(config: Config) -> Blocklist:
-    """The lists that the settings name; read once a process."""
+    """The lists that the settings name; read once per process."""
     lists = (tuple(files) for files in (config.blocked_sha256, config.blocked_md5, config.blocked_pdq))
     return _read(*lists, config.pdq_bits, config.blocklist_key)
 

@@ -1,8 +1,8 @@
-"""fetch/store: every image ever fetched. Append-only: one Parquet of rows and one file of pictures a part.
+"""fetch/store: every image ever fetched. Append-only: one Parquet of rows and one file of images per part.
 
 A part is committed like all parts (`pipeline.core.parts`) and never changed afterwards, so whoever knows
-(image_file, image_offset, image_bytes) reads the picture in place, for as long as the run exists. A part that is not
-committed is nothing: its files are orphans, removed at the start of the next build.
+(image_file, image_offset, image_bytes) reads the image in place, for as long as the run exists. A part that is not
+committed does not count: its files are orphans, removed at the start of the next build.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from schemas.fields import OK
 
 T = TypeVar("T")
 StoredRow = tuple[dict[str, Any], bytes | None]
-"""Columns of one image, and its picture where there is one."""
+"""Columns of one image, and its bytes if it is stored."""
 
 STAGE = "fetch"
 FOLDER = f"{STAGE}/store"
 
 
 Try = tuple[str, int]
-"""url_id and try_number: what is asked for once."""
+"""url_id and try_number: each is requested once."""
 
 
 def asked_since(
     storage: Storage, known: Collection[str], measure_key: str, todo: Mapping[Try, Mapping[str, Any]]
 ) -> set[Try]:
-    """What of ``todo`` an attempt at a task that died has committed since ``known`` parts were listed.
+    """What of ``todo`` an attempt at a task that died has committed after ``known`` parts were listed.
 
-    A picture in which other boxes are blurred is of another build's task, and none of ours.
+    An image with other boxes blurred belongs to the task of another build and does not count.
     """
     found: set[Try] = set()
     since = [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key]
@@ -51,14 +51,14 @@ def asked_since(
 
 
 class ImagePart(OpenPart):
-    """The part that a lane is filling: pictures go to disk as they come, rows when it is closed."""
+    """The part that a lane is filling: images go to disk as they come, rows when it is closed."""
 
     def __init__(self, storage: Storage, measure_key: str) -> None:
         super().__init__(storage, STAGE, measure_key)
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: dict[str, Any], picture: bytes | None) -> None:
-        """Append one image: its columns, and the stored picture if there is one."""
+        """Append one image: its columns, and the stored image if there is one."""
         if picture is not None:
             images = self.stream("images", FOLDER, ".images")
             place = {"image_file": images.path, "image_offset": images.tell()}
@@ -81,7 +81,7 @@ class ImagePart(OpenPart):
 
 
 def _name_of(row: dict[str, Any]) -> str:
-    """What a row measures. Most have no boxes."""
+    """The name of what a row measures. Most have no boxes."""
     boxes = row.get("blurred_boxes")
     return f"{row['url_id']} {row['try_number']}" + (f" {boxes}" if boxes else "")
 
@@ -94,7 +94,7 @@ class Arrivals(Generic[T]):
         self._next: asyncio.Future[T] | None = None
 
     async def another(self, within_s: float | None = None) -> bool:
-        """Whether an item is there for `take`; False where none came in time, or none will come."""
+        """Whether an item is there for `take`; False if none came in time, or none will come."""
         if within_s is not None and within_s <= 0:
             return False
         if self._next is None:
@@ -103,13 +103,13 @@ class Arrivals(Generic[T]):
         return bool(done) and not isinstance(self._next.exception(), StopAsyncIteration)
 
     def take(self) -> T:
-        """The item that `another` found. Raises what the source raised instead of giving one."""
+        """The item that `another` found. Raises the source's error if it gave none."""
         found, self._next = self._next, None
         assert found is not None
         return found.result()
 
     async def aclose(self) -> None:
-        """Give up the item that is waited for, and wait until the source has noticed."""
+        """Stop waiting for the next item, and wait until the source has stopped."""
         if self._next is not None:
             self._next.cancel()
             await asyncio.gather(self._next, return_exceptions=True)

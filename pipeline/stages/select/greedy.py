@@ -1,10 +1,10 @@
-"""Which pair of a duplicate cluster stays, and which goes with it: best first, each against those that stay.
+"""Which pair of a duplicate cluster stays, and which is dropped: best first, each compared with those that stay.
 
-A cluster is what copies connect, and a chain of copies may end far from where it began. So a pair goes only if its
-image is a copy of one that stays, or has its bytes. The first that does not becomes a representative itself.
+Copies connect a cluster, and a chain of copies may end far from where it began. So a pair is dropped only if its
+image is a copy of one that stays, or has its bytes. Any other pair becomes a representative itself.
 
-Rows come sorted by cluster, the best first, in batches that may end anywhere. What is remembered is the
-representatives of one cluster and the captions that stay beside them.
+Rows come sorted by cluster, the best first, in batches that may end anywhere. Only these are kept in memory: the
+representatives of one cluster and their captions that stay.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Choice(NamedTuple):
 
     limits: CopyLimits
     captions_per_image: int
-    whole_cluster: bool  # one representative a cluster, however far the others are from it
+    whole_cluster: bool  # one representative per cluster, however far the others are from it
 
 
 class Rows:
-    """A batch of N rows, as the choice looks at it."""
+    """A batch of N rows, as the choice reads it."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         names = ("pair_id", "url_id", "cluster_id", "caption_id", "sha256")
@@ -44,7 +44,7 @@ class Rows:
 
 
 class Representative(NamedTuple):
-    """A pair that stays, and whose picture is packed. ``captions``: those that stay beside it, and their rank."""
+    """A pair that stays, and whose image is packed. ``captions``: those that stay with it, and their rank."""
 
     pair_id: str
     url_id: str
@@ -92,13 +92,13 @@ class Cluster:
         }
 
     def _goes_with(self, rows: Rows, i: int) -> Representative | None:
-        """The first representative that row ``i`` is a copy of; equal bytes are one picture whatever the hashes say."""
+        """The first representative that row ``i`` is a copy of; equal bytes are one image, whatever the hashes say."""
         if self._choice.whole_cluster and self._representatives:
             return self._representatives[0]
         same_bytes = self._by_sha256.get(rows.sha256[i])
         if same_bytes is not None or self._kept is None or not rows.is_hashed[i]:
             return same_bytes
-        from pipeline.copies.kernel import first_copy_kernel  # numba, where there is something to compare
+        from pipeline.copies.kernel import first_copy_kernel  # numba, only if there is something to compare
 
         place = first_copy_kernel()(self._kept, len(self._hashed), rows.signatures, i, self._choice.limits)
         return self._hashed[place] if place >= 0 else None

@@ -1,6 +1,6 @@
-"""The cap of the balance over the pairs that are left: their draws, and how the queries stand before and after.
+"""The cap of the balance over the pairs that are left: their draws, and the counts of the queries before and after.
 
-All on Spark. The driver sees the cap, where that is derived, and four sums. Counts and decisions are written before
+All on Spark. The driver gets only a derived cap and four sums. Counts and decisions are written before
 they are read, since each is read more than once.
 """
 

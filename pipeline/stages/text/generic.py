@@ -1,7 +1,7 @@
 """Whole captions that name no more than "a picture" or a button, by language, in lower case (see boilerplate.py).
 
-Ours: the stock phrases of shop, blog and wiki software. Words that may name what is seen (star, arrow, play) are
-boilerplate only when they stand alone.
+Ours: the stock phrases of shop, blog and wiki software. Words that may name what an image shows (star, arrow, play) are
+boilerplate only when they are the whole caption.
 """
 
 from __future__ import annotations
@@ -191,9 +191,9 @@ PRICE_WORDS = PRICE_MARKS | frozenset((
     "incluido", "envío", "gratis", "oferta", "por", "apenas", "r", "da", "inclusa", "offerta", "sconto",
     "nu", "van", "voor", "от", "за", "шт", "仅", "起", "現在", "送料無料",
 ))  # fmt: skip
-"""Words that may stand beside a number in a price, in lower case; one of the marks, % or a currency must be there."""
+"""Words that may come with a number in a price, in lower case; a price also needs a mark, % or a currency sign."""
 
 GENERIC_CAPTIONS = frozenset(
     " ".join(phrase.split()).casefold() for phrases in _PHRASES_OF.values() for phrase in phrases.split(";")
 )
-"""Case folded, white space single, no punctuation around."""
+"""Case folded, with single spaces and no punctuation at the ends."""

@@ -1,8 +1,9 @@
-"""What a caption names of a list of queries, and the cap that may stand before fetch: stage text's side of the balance.
+"""Which queries of a list a caption names, and the optional cap before fetch: the balance in stage text.
 
-Every caption is matched with the whole list (`pipeline.balance`), whatever becomes of it. The cap itself is a choice
-among pairs and belongs to select; here only pairs that name nothing may be dropped, and, to save requests, pairs that
-the cap would hardly keep: ``text.balance_prefetch_factor`` times ``select.balance_t``, on all pairs that entered.
+Every caption is matched with the whole list (`pipeline.balance`), also if it is dropped. The cap itself belongs to
+select, because it chooses among pairs. Here only two kinds of pairs may be dropped: those that name no query and, to
+save requests, those that the cap would hardly keep (``text.balance_prefetch_factor`` times ``select.balance_t``, over
+all pairs that entered).
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ CHOICE_COLUMNS = ("queries", "query_matches")
 QUERY_SCHEMA = pa.schema([ADDS.field(name) for name in CHOICE_COLUMNS])
 
 IndexFile = tuple[Storage, FileRecord]
-"""What travels to the workers, who open the file themselves."""
+"""What is sent to the workers, which open the file themselves."""
 
 
 def measure_queries(captions: pa.Array, index: Index | None) -> pa.RecordBatch:
-    """QUERY_SCHEMA for each caption; null for null, and for all without a list. <email> and the like name nothing."""
+    """QUERY_SCHEMA for each caption; null for null, and for all without a list. <email> and the like name no query."""
     if index is None:
         columns = [pa.nulls(len(captions), kind) for kind in QUERY_SCHEMA.types]
     else:
@@ -43,12 +44,12 @@ def measure_queries(captions: pa.Array, index: Index | None) -> pa.RecordBatch:
 
 
 def measure_file(captions: pa.Array, file: IndexFile | None) -> pa.RecordBatch:
-    """The same in a task: the index is opened once a process."""
+    """The same in a task: the index is opened once per process."""
     return measure_queries(captions, open_index(*file) if file else None)
 
 
 def require_list(context: Context[Config]) -> None:
-    """InputError for a list that cannot be read, and for settings that need one or another that is not there."""
+    """InputError for an unreadable list, and for a setting that needs a list or another setting that is not set."""
     config = context.config
     if _list(config) is None:
         for name in ("balance_unmatched", "balance_prefetch_factor"):
@@ -68,7 +69,7 @@ def require_list(context: Context[Config]) -> None:
 
 
 def digest_of(config: Config) -> str:
-    """Names the entries of the list; "" without one."""
+    """Digest of the entries of the list; "" without one."""
     listed = _list(config)
     return listed.digest if listed else ""
 
@@ -84,7 +85,7 @@ def write_file(config: Config, storage: Storage) -> IndexFile | None:
 
 
 def with_first_cap(rows: DataFrame, context: Context[Config]) -> DataFrame:
-    """Add query_shares and is_let_through, equal in all rows of a pair; null where no cap stands before fetch."""
+    """Add query_shares and is_let_through, equal in all rows of a pair; null if there is no cap before fetch."""
     if not context.config.balance_prefetch_factor:
         nothing = {"query_shares": F.lit(None).cast("array<double>"), "is_let_through": F.lit(None).cast("boolean")}
         return rows.withColumns(nothing)
@@ -95,7 +96,7 @@ def with_first_cap(rows: DataFrame, context: Context[Config]) -> DataFrame:
 
 
 def rules(config: Config) -> list[Rule]:
-    """They stand after all that judges the caption alone."""
+    """They come after all rules that judge the caption alone."""
     found, matches = [], col("query_matches")
     if config.balance_unmatched == "drop":
         found.append(Rule(Reason.NO_QUERY_MATCH, when=matches == 0, value=matches, threshold=0))

@@ -1,12 +1,12 @@
 """Phone and card numbers among the numbers of a caption.
 
-A number is some groups of digits with little between them ("+49 (30) 901-820"). From every group on the longest that
-is a card or a phone number is looked for, so that another number in front of it, or behind, hides none.
+A number is some groups of digits with little between them ("+49 (30) 901-820"). From each group on, the longest
+card or phone number is searched, so one number does not hide another before or after it.
 
     card    one group, or groups as printed on it (4 4 4 4; American Express 4 6 5), with the prefix of a card and a
             valid check digit (ISO/IEC 7812-1)
-    phone   after + or 00: what phonenumbers calls valid. Behind a word that says so (Tel., 电话): 7 to 15 digits;
-            behind one that may (call, mobile): 10 to 15. Else: a valid number of one of ``regions``, in its groups.
+    phone   after + or 00: valid by phonenumbers. After a word that says so (Tel., 电话): 7 to 15 digits;
+            after one that may (call, mobile): 10 to 15. Else: a valid number of one of ``regions``, in its groups.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CARD, PHONE = "<card>", "<phone>"
 MOST_GROUPS = 8
 MOST_DIGITS = 19
 MOST_QUESTIONS = 100
-"""To phonenumbers, about a text. One with so many numbers is a table, and none of it is looked up any more."""
+"""Calls to phonenumbers per text. A text with so many numbers is a table: the rest of it is not looked up."""
 
 _SEPARATORS = " \u00a0()./\\-\u2010-\u2015\u2212\uff0d\u30fc\u30fb"
 MAY_HOLD = re.compile(rf"\d(?:[{_SEPARATORS}]{{0,4}}\d){{6}}")
-"""Seven digits with little between them: what has none holds no number of either kind."""
+"""Seven digits with little between them: a text without a match has no number of either kind."""
 _GROUP = re.compile(r"\d+")
 _GAP = re.compile(rf"[{_SEPARATORS}]{{1,4}}")
 _SIGN = re.compile(rf"[{_SEPARATORS}]")
@@ -45,7 +45,7 @@ _CUE = re.compile(
 )
 _CUE_WINDOW = 24
 _PART_OF = re.compile(r"[A-Za-z0-9_$€£#]$|[A-Za-z0-9_][./\\-]$")
-"""What a national number does not follow: "B2210-555-1234", "$5,750,000"."""
+"""A national number does not follow these: "B2210-555-1234", "$5,750,000"."""
 _DATE = re.compile(r"(?:19|20)\d\d\D\d{1,2}\D\d{1,2}\b|\d{1,2}\D\d{1,2}\D(?:19|20)\d\d$")
 _PLUS = re.compile(r"[+\uff0b][ (]{0,2}\Z")
 _GOES_ON = re.compile(r"[A-Za-z0-9_]|[.-]\w")
@@ -56,7 +56,7 @@ Groups = list[tuple[int, int]]
 
 
 class Found(NamedTuple):
-    """A number: its token, where it begins and ends, and the first group behind it."""
+    """A number: its token, where it begins and ends, and the first group after it."""
 
     token: str
     start: int
@@ -65,7 +65,7 @@ class Found(NamedTuple):
 
 
 def redact_numbers(text: str, regions: Sequence[str]) -> tuple[str, int, int]:
-    """``text`` with tokens in place of its numbers, how many cards, how many phones."""
+    """``text`` with tokens in place of its numbers, the number of cards and of phones."""
     search = _Search(text, regions)
     pieces: list[str] = []
     done = group = 0
@@ -79,7 +79,7 @@ def redact_numbers(text: str, regions: Sequence[str]) -> tuple[str, int, int]:
 
 
 class _Search:
-    """Through the numbers of one text."""
+    """Searches the numbers of one text."""
 
     def __init__(self, text: str, regions: Sequence[str]) -> None:
         self.text = text
@@ -108,7 +108,7 @@ class _Search:
         return Found(token, start, end, last + 1)
 
     def _reach(self, first: int) -> int:
-        """One behind the last group that may belong to a number from ``first`` on."""
+        """The index after the last group that may belong to a number from ``first`` on."""
         digits, place = 0, first
         while place < min(len(self.groups), first + MOST_GROUPS):
             start, end = self.groups[place]
@@ -120,7 +120,7 @@ class _Search:
         return place
 
     def _phone_begins(self, first: int) -> Callable[[Groups], bool] | None:
-        """How a phone number that begins here must be judged; None where none can begin."""
+        """The test for a phone number that begins here; None if none can begin here."""
         start = self.groups[first][0]
         before = self.text[max(0, start - _CUE_WINDOW) : start]
         opened = before.removesuffix("(")
@@ -135,7 +135,7 @@ class _Search:
         return None if _PART_OF.search(opened) else self._is_national
 
     def _ends(self, last: int) -> bool:
-        """Whether a phone number can end with this group: "-A" or ".8" behind it make it a part number."""
+        """Whether a phone number can end with this group: "-A" or ".8" after it make it a part number."""
         behind = self.text[self.groups[last][1] :][:8]
         return not _GOES_ON.match(behind) or _EXTENSION.match(behind) is not None
 
@@ -161,7 +161,7 @@ class _Search:
         return any(self._is_in_groups(groups, region) for region in self.regions)
 
     def _is_in_groups(self, groups: Groups, region: str) -> bool:
-        """A valid number of ``region``, its digits grouped as they are there: not "2125 550 123"."""
+        """Whether it is valid in ``region`` and has the digit groups used there: not "2125 550 123"."""
         written = [self.text[start:end] for start, end in groups]
         number = self._valid(" ".join(written), region)
         if number is None:

@@ -1,12 +1,12 @@
-"""Personal data in captions, replaced by what it was: <email>, <phone>, <ip>, <card>. No raw match leaves this file.
+"""Personal data in captions, replaced by its kind: <email>, <phone>, <ip>, <card>. No raw match leaves this file.
 
     email         a mail address with a domain that could exist (not "logo@2x.png", not "@handle")
     phone, card   see numbers.py
-    ip            a public IPv4 or IPv6 address: behind a word that says so (IP, server, ping), or with groups too long
-                  for a version or a section ("1.2.3.4" is one, 192.168.1.1 is everybody's)
+    ip            a public IPv4 or IPv6 address after a word such as IP, server or ping, or with groups too long
+                  for a version or a section number ("1.2.3.4" may be one; 192.168.1.1 is not public)
 
-A caption is no letterhead: a number that may as well be a part number, a date or an ISBN stays (docs/faults.md, T10).
-Every pattern is linear: what repeats is bounded, or cannot begin inside itself.
+A number that may also be a part number, a date or an ISBN stays (docs/faults.md, T10).
+Every pattern is linear: a repetition is bounded, or cannot begin inside itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pipeline.stages.text.numbers import MAY_HOLD, redact_numbers
 
 TOKEN = re.compile("<(?:email|phone|ip|card)>")
 NO_WORD = "<>"
-"""What stands in place of a token where words are counted or looked up."""
+"""Replaces a token where words are counted or looked up."""
 
-# Letters of alphabets in which addresses exist. Han, kana and Hangul are none: they stand beside addresses as words.
+# Letters of alphabets used in addresses. Not Han, kana and Hangul: they are words next to an address.
 _LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
 _MAIL = re.compile(
     rf"(?<![{_LETTERS}0-9._%+'-])[{_LETTERS}0-9._%+'-]{{1,64}}@"
@@ -50,7 +50,7 @@ def require_regions(regions: Sequence[str]) -> None:
     """InputError `config_invalid` for a country that phonenumbers does not know."""
     unknown = [region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS]
     if unknown:
-        what = f"text.phone_regions: {unknown[0]!r} is no country that phonenumbers knows"
+        what = f"text.phone_regions: {unknown[0]!r} is not a country that phonenumbers knows"
         raise InputError(ErrorCode.CONFIG_INVALID, f"{what}; write ISO 3166-1 codes such as US or GB")
 
 

@@ -1,7 +1,7 @@
-"""Why a candidate does not become a pair: the closed set of stage text, in the order in which its rules stand.
+"""Why a candidate does not become a pair: the closed set of stage text, in the order of its rules.
 
-Their faults are rows of docs/faults.md: Opt-outs O4, O5, O12; Text T1, T2, T6 to T9, T11 to T14; for the lists of what
-is blocked T16. The opt-outs come first: what an owner forbids is not judged by any taste of ours.
+Their faults are rows of docs/faults.md: Opt-outs O4, O5, O12; Text T1, T2, T6 to T9, T11 to T14; for the
+block lists T16. The opt-outs come first: what an owner forbids is decided before our own rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Reason(StrEnum):
     OPTOUT_TDM = "optout_tdm"
     OPTOUT_XROBOTS = "optout_xrobots"
 
-    # What an operator never requests.
+    # Blocked by the operator: never requested.
     URL_BLOCKED = "url_blocked"
     DOMAIN_BLOCKED = "domain_blocked"
 
@@ -31,14 +31,14 @@ class Reason(StrEnum):
     TEXT_REPETITION = "text_repetition"
     TEXT_REPEATED = "text_repeated"
 
-    # Its language: no answer at all; an answer too unsure to count; a sure answer that nobody asked for.
-    LANG_UNKNOWN = "lang_unknown"
-    LANG_UNSURE = "lang_unsure"
-    LANG_NOT_WANTED = "lang_not_wanted"
+    # Its language.
+    LANG_UNKNOWN = "lang_unknown"  # the detector gives no language
+    LANG_UNSURE = "lang_unsure"  # the detected language is too unsure
+    LANG_NOT_WANTED = "lang_not_wanted"  # a sure language that is not wanted
 
-    # The balance: it names nothing of the list of queries; the cap before fetch, which saves requests.
-    NO_QUERY_MATCH = "no_query_match"
-    BALANCE_CAP = "balance_cap"
+    # The balance.
+    NO_QUERY_MATCH = "no_query_match"  # names no query of the list
+    BALANCE_CAP = "balance_cap"  # over the cap before fetch, which saves requests
 
     # The same image and alt text again.
     DUPLICATE_PAIR = "duplicate_pair"

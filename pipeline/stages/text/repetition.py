@@ -1,7 +1,7 @@
-"""How much a caption repeats itself, lists keywords or draws with signs (docs/faults.md, T12). Numbers; rules judge.
+"""How much a caption repeats itself, lists keywords or draws with signs (docs/faults.md, T12). Rules judge.
 
-Only words of LONG_WORD letters and more can repeat: "a man in a hat on a horse in a field" is honest prose. Where a
-script has no spaces a text is one word, and says nothing here.
+Only words of LONG_WORD or more letters can repeat: "a man in a hat on a horse in a field" is normal. In a
+script without spaces a text is one word, and nothing repeats.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections import Counter
 from typing import NamedTuple
 
 LONG_WORD = 4
-"""Letters of the shortest word that can be said too often."""
+"""Letters of the shortest word that can count as repeated."""
 LEAST_WORDS = 6
-"""Words below which a share of words says nothing."""
+"""Fewest words for which a share of words is meaningful."""
 LEAST_LONG_WORDS = 7
-"""Long words below which a share of them says nothing: "Love Comes Softly (Love Comes Softly, #1)" has six."""
+"""Fewest long words for which a share is meaningful: "Love Comes Softly (Love Comes Softly, #1)" has six."""
 TIMES = 3
-"""How often a word must occur to be counted as said too often."""
+"""How often a word must occur to count as repeated too often."""
 KEYWORD_WORDS = 3
-"""Words that the items of a list of keywords have on average at most."""
+"""Most words per item, on average, in a list of keywords."""
 
 COMMAS = ",\u3001\uff0c\u060c"
 _EDGES = ".,:;!?\"'()[]|#*-–—/&+«»“”„…"
@@ -31,10 +31,10 @@ _SIGN_CATEGORIES = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "S
 class Repetition(NamedTuple):
     """What a caption repeats.
 
-    ``top_word_share``: of all words, the most frequent long one (0 where it occurs less than TIMES).
-    ``repeated_share``: of the long words, those that were there before.
-    ``symbol_share``: of all code points, punctuation and signs (no letter, number, emoji or space).
-    ``keywords``: items of a list between commas or behind "Tags:", else 0.
+    ``top_word_share``: share of the most frequent long word among all words (0 if it occurs fewer than TIMES times).
+    ``repeated_share``: share of the long words that occurred before, among the long words.
+    ``symbol_share``: share of punctuation and signs (no letter, number, emoji or space), among the code points.
+    ``keywords``: items of a list between commas or after "Tags:", else 0.
     """
 
     top_word_share: float

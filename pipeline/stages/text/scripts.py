@@ -1,7 +1,7 @@
-"""The script a caption is written in, and which languages are written so: what a detector's answer must fit.
+"""The script a caption is written in, and which languages are written in it: a detector's answer must fit.
 
-langdetect takes Chinese for Korean, whose profile holds Han characters, and Armenian and Georgian, which it does not
-know, for Estonian. Neither length nor probability tells; the script does (docs/languages.md).
+langdetect mistakes Chinese for Korean, whose profile has Han characters. It mistakes Armenian and Georgian, which it
+does not know, for Estonian. Neither length nor probability shows this; the script does (docs/languages.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LATIN, CYRILLIC, GREEK, ARABIC, DEVANAGARI, HAN, KANA, HANGUL = (
 )  # fmt: skip
 OTHER = "other"
 
-# First code points of runs of one script; letters of common languages only. What lies between is OTHER.
+# First code points of runs of one script; letters of common languages only. All others are OTHER.
 _RUNS = (
     (0x0041, LATIN), (0x0250, OTHER), (0x0370, GREEK), (0x0400, CYRILLIC), (0x0530, OTHER), (0x0590, "Hebrew"),
     (0x0600, ARABIC), (0x0700, OTHER), (0x0750, ARABIC), (0x0780, OTHER), (0x08A0, ARABIC),
@@ -41,7 +41,7 @@ _IN_LATIN = (
     "pl", "pt", "ro", "sk", "sl", "so", "sq", "sv", "sw", "tl", "tr", "vi",
 )  # fmt: skip
 SCRIPTS_OF = {**_NOT_IN_LATIN, **{language: {LATIN} for language in _IN_LATIN}}
-"""Of each language that langdetect knows; a language that is not here is held to no script."""
+"""Of each language that langdetect knows; a language that is not listed may have any script."""
 
 MANY_LANGUAGES = frozenset({LATIN, CYRILLIC})
 """Scripts whose short words exist in many languages."""
@@ -50,7 +50,7 @@ SOME_LANGUAGES = frozenset({ARABIC, DEVANAGARI})
 
 
 def script_of(text: str) -> str | None:
-    """The script of most letters in ``text`` (of equally many, the one met first); None without a letter.
+    """The script of most letters in ``text`` (of equally many, the first); None without a letter.
 
     >>> script_of("Red fox"), script_of("赤い狐のred"), script_of("2024")
     ('Latin', 'Han', None)

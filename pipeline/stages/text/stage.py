@@ -1,13 +1,14 @@
-"""text: a clean caption and its language for every candidate; what it keeps are pairs.
+"""text: a clean caption and its language for every candidate; the kept candidates are pairs.
 
-Reads   extract  alt_text (raw; goes no further), image and page columns
-Adds    caption and what was measured on it; counts over all candidates that entered
+Reads   extract  alt_text (raw; not handed on), image and page columns
+Adds    caption and its measurements; counts over all candidates that entered
 Source  length rule: LAION-400M (Schuhmann et al., 2021); langdetect with seed 0
 
-All candidates of one pair get the same verdict: the rules read only what is equal for them or united over the rows
-that entered; `duplicate_pair` stands last and keeps one. Which one goes by page URL and image URL, and by candidate_id
-only among equal ones: that depends on the capture date, and another crawl of the same pages must give the same corpus.
-An opt-out on any page that shows an image counts for every pair of that image, and is judged before any request for it.
+All candidates of one pair get the same verdict, because the rules read only values that are equal for them or united
+over all rows that entered. The last rule, `duplicate_pair`, keeps one. It is chosen by page URL and image URL, and only
+among equal ones by candidate_id: that depends on the capture date, and another crawl of the same pages must give the
+same corpus. An opt-out on any page that shows an image counts for every pair of that image. It is checked before the
+image is requested.
 """
 
 from __future__ import annotations
@@ -61,17 +62,17 @@ class Text(Stage[Config]):
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
-        """Opt-outs on every page that shows an image and on the way to it, and the cap of select that stands here."""
+        """Opt-outs on every page that shows an image and on redirects to it, and the cap of select, used early here."""
         cap = ("select.balance_t", "select.balance_seed") if config.balance_prefetch_factor else ()
         return LooksAt(rows=("crawl", "extract"), settings=cap)
 
     def contents(self, config: Config) -> Mapping[str, str]:
-        """The lists by what they say, whatever the layout of their files."""
+        """The entries of the lists, whatever the layout of their files."""
         lists, queries = _lists(config), named_queries.digest_of(config)
         return {"adult_terms": lists.digest} | ({"balance_queries": queries} if queries else {})
 
     def check(self, context: Context[Config]) -> None:
-        """Languages, countries and lists that are none are refused before any work starts."""
+        """Reject unknown languages and countries and unreadable lists before any work starts."""
         config = context.config
         require_languages(config.languages, config.detector)
         require_regions(config.phone_regions)
@@ -79,21 +80,21 @@ class Text(Stage[Config]):
         named_queries.require_list(context)
 
     def measure(self, context: Context[Config]) -> Measured:
-        """One row a candidate: first what its own text says, then what all rows that entered say together."""
+        """One row per candidate: first the measures of its own text, then the counts over all rows that entered."""
         schema, storage, config = context.schema, context.storage, context.config
         names = (*self.carries, *COLUMNS, *URL_COLUMNS, *CHOICE_COLUMNS)
         captioned_schema = pa.schema([schema.field(name) for name in names])
         entered = context.kept("extract").select(*self.carries, "alt_text")
         captioner = _captioner(captioned_schema, config, _lists(config), named_queries.write_file(config, storage))
         captioned = entered.mapInArrow(captioner, spark_schema(captioned_schema))
-        # Written before it is counted: several counts read it, and Spark would detect every language once for each.
+        # Written before it is counted: several counts read it, and Spark would detect every language again for each.
         captioned, _ = rewritten(captioned, storage, CAPTIONS_FOLDER, captioned_schema)
         counted = _with_counts(captioned, _signals(context), _listed(context))
         capped = named_queries.with_first_cap(counted, context)
         return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER))
 
     def rules(self, config: Config) -> list[Rule]:
-        """What an owner forbids comes before any taste of ours."""
+        """What an owner forbids comes before our own rules."""
         signals = col("image_optouts")
         rules = [Rule(reason, when=signals.contains(reason.value), value=None) for reason in OPTOUTS]
         rules += [
@@ -134,7 +135,7 @@ class Text(Stage[Config]):
 
 
 def _repetition_rules(config: Config) -> list[Rule]:
-    """Within a caption, then of a caption."""
+    """Repetition within a caption, then of a caption."""
     within = {
         "top_word_share": config.max_word_share,
         "repeated_share": config.max_repeated_share,
@@ -182,7 +183,7 @@ def _lists(config: Config) -> Lists:
 def _captioner(
     schema: pa.Schema, config: Config, lists: Lists, index: IndexFile | None
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What a row's own text says, beside the columns that go on."""
+    """The measures of a row's own text, beside the columns that are handed on."""
 
     def caption(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -195,9 +196,9 @@ def _captioner(
 
 
 def _signals(context: Context[Config]) -> DataFrame:
-    """url_id, signal: what any page that shows an image says, whether or not that page has a usable text for it.
+    """url_id, signal: the signals of every page that shows an image, also of pages without a usable text for it.
 
-    Headers of redirects on the way to a page are no part of its WARC record; the crawl's rows have them.
+    Headers of redirects on the way to a page are not in its WARC record; the crawl's rows have them.
     """
     shown = context.rows("extract").where(F.col("url_id").isNotNull()).select("url_id", "page_id", "page_optouts")
     hops = context.rows("crawl").select(F.col("final_page_id").alias("page_id"), F.explode("optouts").alias("signal"))
@@ -206,7 +207,7 @@ def _signals(context: Context[Config]) -> DataFrame:
 
 
 def _listed(context: Context[Config]) -> DataFrame:
-    """url_id, image_sha256s, image_boxes: what lists say of a picture, in rows without a usable text too."""
+    """url_id, image_sha256s, image_boxes: what lists say about an image, also in rows without a usable text."""
     said = context.rows("extract").where("url_id is not null and (listed_sha256s is not null or boxes is not null)")
     return said.groupBy("url_id").agg(
         F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
@@ -215,7 +216,7 @@ def _listed(context: Context[Config]) -> DataFrame:
 
 
 def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) -> DataFrame:
-    """Counts and unions over all rows that entered: measurements, never moved by what survives."""
+    """Counts and unions over all rows that entered; they do not depend on which rows are kept."""
     images = (
         captioned.select("caption_id", "url_id")
         .distinct()

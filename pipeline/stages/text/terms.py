@@ -1,4 +1,4 @@
-"""Lists by which a pair is refused before anything of it is requested: adult terms, domains, URLs.
+"""Lists that reject a pair before its image is requested: adult terms, domains, URLs.
 
 Each is a list file (pipeline.core.list_files).
 """
@@ -22,7 +22,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Lists:
-    """What the three lists say, ready to be sent to workers. ``digest`` names their content."""
+    """The three lists, ready to be sent to workers. ``digest`` identifies their content."""
 
     terms: Mapping[str, tuple[str, ...]]  # by the first word: whole terms, their words joined by single spaces
     domains: frozenset[str]
@@ -30,7 +30,7 @@ class Lists:
     digest: str
 
     def adult_term(self, caption: str) -> str | None:
-        """The first listed term among the words of ``caption``, in any case; None where there is none."""
+        """The first listed term among the words of ``caption``, in upper or lower case; None if there is none."""
         if not self.terms:
             return None
         words = _WORD.findall(caption.casefold())
@@ -41,7 +41,7 @@ class Lists:
         return None
 
     def domain(self, host: str) -> str | None:
-        """The listed domain that ``host`` is or lies in."""
+        """The listed domain that is ``host`` or contains it."""
         host = host.rstrip(".")
         while self.domains and host:
             if host in self.domains:
@@ -82,14 +82,14 @@ def _terms(listed: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _domain(line: str, name: str) -> str:
-    """The name as hosts have it: in ASCII, lower case, without a dot at its end."""
+    """The name in the form of host names: ASCII, lower case, no dot at its end."""
     try:
         host = split(f"http://{line.strip('.')}/").host
     except UrlError:
         host = ""
     if not host or set(line) & set("/*:?@\\ \t"):
-        what = f"list {name}: {redact(line)[:100]!r} is no domain"
-        raise InputError(ErrorCode.RESOURCE_MISSING, f"{what}; write one a line, as shop.example")
+        what = f"list {name}: {redact(line)[:100]!r} is not a domain"
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"{what}; write one per line, such as shop.example")
     return host
 
 
@@ -98,5 +98,5 @@ def _url_key(line: str, name: str) -> str:
         return url_id(line)
     except UrlError as error:
         raise InputError(
-            ErrorCode.RESOURCE_MISSING, f"list {name}: {redact(line)[:100]!r} is no URL ({error})"
+            ErrorCode.RESOURCE_MISSING, f"list {name}: {redact(line)[:100]!r} is not a URL ({error})"
         ) from None

@@ -129,7 +129,7 @@ def test_a_language_that_the_detector_never_names_is_refused(detector: str, lang
         require_languages(["en", language], detector)
     assert caught.value.code == "config_invalid"
     said = str(caught.value)
-    assert f"text.languages: {language!r} is no language of {detector}; " in said
+    assert f"text.languages: {language!r} is not a language of {detector}; " in said
     assert remedy in said
     assert "\n" not in said
 

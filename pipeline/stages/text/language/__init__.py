@@ -1,18 +1,18 @@
 """The language of a text, as langdetect finds it with seed 0, at a small part of its cost.
 
-The answers are langdetect's own, label and probability, bit for bit: ``reference`` is langdetect, and the tests hold
-the two against each other. What makes it fast (benchmarks/language.py) is that nothing is repeated for each text:
+The answers are langdetect's own, label and probability, bit for bit: ``reference`` is langdetect, and the tests
+compare the two. What makes it fast (benchmarks/language.py) is that nothing is repeated for each text:
 
-    tables     the 55 profiles and the alphabet of langdetect as arrays, made of its own files at the first use
+    tables     the 55 profiles and the alphabet of langdetect as arrays, made from its own files at the first use
     stream     with seed 0 the random numbers are the same for every text: drawn once, kept as an array
     kernel     n-grams and random walks of a whole batch in one call of machine code, on one core
     compiled   numba makes that code at the first use and keeps it for the next process
 
-The first answer of a process costs one second of processor time where the machine code is kept, three where it is not;
-its tables are 46 MB. Neither order nor repetition of texts changes an answer. docs/languages.md says how often the
+The first answer of a process takes one second of CPU time if the machine code is kept, three if it is not. The tables
+take 46 MB. Neither order nor repetition of texts changes an answer. docs/languages.md says how often the
 answers are right.
 
-``fasttext`` is the second detector; it shares nothing with the above but the shape of its answers.
+``fasttext`` is the second detector; only the type of its answers is the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from langdetect.utils.ngram import NGram
 from pipeline.stages.text.language.tables import LONGEST_TEXT, Alphabet, Profiles
 
 Answer = tuple[str, float] | None
-"""Language and probability (0..1); None where a detector finds nothing to judge by."""
+"""Language and probability (0..1); None if a detector finds no features."""
 
 _MARK = re.compile(f"[{NGram.DMARK_CLASS}]")
 
@@ -38,7 +38,7 @@ def detect(texts: Iterable[str]) -> list[Answer]:
     """Language (ISO 639-1, or zh-cn, zh-tw) and probability of each text, in order.
 
     None where langdetect raises ("No features in text": digits, emoji or a URL only) or finds nothing likelier than
-    0.1. Any string will do, lone surrogates included.
+    0.1. Any string is valid, lone surrogates included.
 
     >>> [answer and answer[0] for answer in detect(["Ein kleines Mädchen klettert in ein Spielhaus", "12345"])]
     ['de', None]
@@ -47,9 +47,9 @@ def detect(texts: Iterable[str]) -> list[Answer]:
 
 
 def _prepared(text: str) -> str:
-    """What langdetect judges of ``text``: without URLs and addresses, Vietnamese composed, cut.
+    """The part of ``text`` that langdetect judges: without URLs and addresses, Vietnamese composed, cut.
 
-    Its three regular expressions are asked only where they can match: each needs a character that few texts have.
+    Its three regular expressions are used only if they can match: each needs a character that few texts have.
     """
     if "://" in text:
         text = Detector.URL_RE.sub(" ", text)
@@ -62,7 +62,7 @@ def _prepared(text: str) -> str:
 
 @cache
 def _detector() -> Callable[[list[str]], list[Answer]]:
-    """One a process. The imports wait for the first text: most processes that import this judge none."""
+    """One per process. Imported at the first text, because most processes that import this module judge none."""
     from pipeline.core.compiled import compiled
     from pipeline.stages.text.language.kernel import detect_batch
     from pipeline.stages.text.language.stream import Stream

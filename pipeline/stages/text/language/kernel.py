@@ -1,11 +1,11 @@
 """langdetect's algorithm over a batch of texts, for numba.
 
-A text becomes a bag of n-grams (one to three characters, those that occur in any profile). Then seven walks: each
-starts with all languages alike, draws n-grams from the bag, multiplies in how frequent each is in every language, and
-ends when one language holds nearly everything or after 1,000 draws. The answer is the mean of the seven ends.
+A text becomes a bag of n-grams (one to three characters, those that occur in any profile). Then come seven walks. Each
+starts with all languages equal, draws n-grams from the bag, multiplies in how frequent each is in every language, and
+ends when one language has nearly all the probability or after 1,000 draws. The answer is the mean of the seven ends.
 
-To give langdetect's bits, every sum and product here is done in langdetect's order, sums from left to right as
-Python did them up to 3.11 (from 3.12 on ``sum`` compensates rounding, and langdetect's own last bits change with it).
+To give exactly langdetect's bits, every sum and product here is done in langdetect's order, sums from left to right as
+Python did up to 3.11 (from 3.12 on ``sum`` compensates rounding, and langdetect's own last bits change with it).
 Nothing may be reordered or contracted: no fastmath.
 """
 
@@ -44,7 +44,7 @@ BIT = np.uint64(1)
 
 @inlined
 def row_of(ngram: np.uint64, profiles: Profiles) -> int:
-    """The row of an n-gram, or NONE where no language has it."""
+    """The row of an n-gram, or NONE if no language has it."""
     bucket = np.int64(ngram * MULTIPLIER >> TOP_BITS)
     for row in range(profiles.buckets[bucket], profiles.buckets[bucket + 1]):
         if profiles.ngrams[row] == ngram:
@@ -66,9 +66,9 @@ def is_mostly_other_script(text: npt.NDArray[np.uint32]) -> bool:
 
 @inlined
 def extract(text: npt.NDArray[np.uint32], alphabet: Alphabet, profiles: Profiles, rows: npt.NDArray[np.uint32]) -> int:
-    """Write the rows of all n-grams of ``text`` into ``rows``; how many.
+    """Write the rows of all n-grams of ``text`` into ``rows``; returns their number.
 
-    A word from its second capital letter in a row on is an abbreviation to langdetect: no n-gram ends there.
+    langdetect takes a word as an abbreviation from its second capital letter in a row on: no n-gram ends there.
     """
     skips_latin = is_mostly_other_script(text)
     count = 0
@@ -117,7 +117,7 @@ def walk(
     place: int,
     probability: npt.NDArray[np.float64],
 ) -> int:
-    """One trial: leaves its end in ``probability`` (WIDTH); the next place in the stream."""
+    """One trial: writes its end to ``probability`` (WIDTH); returns the next place in the stream."""
     shift = np.uint32(32)
     while len(rows) >> (np.uint32(32) - shift):
         shift -= np.uint32(1)
@@ -161,7 +161,7 @@ def mean_of_walks(
     probability: npt.NDArray[np.float64],
     mean: npt.NDArray[np.float64],
 ) -> None:
-    """Leave in ``mean`` (WIDTH) the probabilities of all languages; ``probability`` is scratch."""
+    """Write the mean probabilities of all languages to ``mean`` (WIDTH); ``probability`` is scratch."""
     mean[:] = 0.0
     place = 0
     next_weight = 0.0
@@ -185,7 +185,7 @@ def detect_batch(
     found: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
 ) -> None:
-    """Judge T texts that lie one after the other in ``characters`` (uint32), each up to its place in ``ends`` (T).
+    """Judge T texts, stored one after another in ``characters`` (uint32); each ends at its place in ``ends`` (T).
 
     Writes the column of each text's language, or NONE, to ``found`` and its probability to ``probabilities``. No text
     is longer than LONGEST_TEXT.

@@ -1,4 +1,4 @@
-"""What each detector calls a language: a name that it never gives would drop every caption whose language is sure."""
+"""The language names of each detector: a name that it never gives would drop every caption of a sure language."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.text.language.tables import profile_names
 
 _CODE = re.compile("[a-z]{2,3}")
-"""ISO 639-1, or 639-3 where that has none. The labels of lid.176 are known only to the model, which is not loaded."""
+"""ISO 639-1, or 639-3 if there is none. The labels of lid.176 are known only to the model, which is not loaded."""
 
 
 def require_languages(languages: Sequence[str], detector: str) -> None:
-    """InputError `config_invalid` for a language in ``text.languages`` that ``text.detector`` does not name so."""
+    """InputError `config_invalid` for a language in ``text.languages`` that ``text.detector`` does not know."""
     if detector == "langdetect":
         known = profile_names()
         unknown = [language for language in languages if language not in known]
@@ -23,5 +23,5 @@ def require_languages(languages: Sequence[str], detector: str) -> None:
         remedy = "write zh" if unknown and unknown[0].startswith("zh-") else "write codes such as en, de or ceb"
     if unknown:
         raise InputError(
-            ErrorCode.CONFIG_INVALID, f"text.languages: {unknown[0]!r} is no language of {detector}; {remedy}"
+            ErrorCode.CONFIG_INVALID, f"text.languages: {unknown[0]!r} is not a language of {detector}; {remedy}"
         )

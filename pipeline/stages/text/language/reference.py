@@ -1,10 +1,10 @@
-"""langdetect itself, with one truth on every machine and every Python: what the kernel is held against.
+"""langdetect itself, with the same answers on every machine and every Python: the kernel is compared with it.
 
-- Profiles are loaded in the order of their names, not as ``os.listdir`` has them.
+- Profiles are loaded in the order of their names, not in the order of ``os.listdir``.
 - Probabilities are summed from left to right, as ``sum`` did up to Python 3.11. From 3.12 on it compensates rounding,
   and langdetect's last bits change with it.
 
-About 4 ms a text. No stage uses it.
+About 4 ms per text. No stage uses it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _detect_one(text: str) -> Answer:
 
 @cache
 def factory() -> DetectorFactory:
-    """One a process: 55 profiles, about 1 s to load and 60 MB."""
+    """One per process: 55 profiles, about 1 s to load and 60 MB."""
     factory = _Factory()
     factory.load_json_profile(profile_texts())
     factory.set_seed(SEED)

@@ -1,7 +1,7 @@
 """The random numbers of langdetect: with one seed, the same for every text.
 
-langdetect seeds Python's Mersenne Twister anew for each text. Seven times it draws a Gaussian number and then up to
-1,001 n-grams of the text. How many outputs of the generator that takes depends on the text; their order does not.
+langdetect seeds Python's Mersenne Twister again for each text. Seven times it draws a Gaussian number and then up to
+1,001 n-grams of the text. The text decides how many outputs of the generator are used, but not their order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_DRAWS = Detector.ITERATION_LIMIT + 1
 """N-grams drawn in a trial that does not converge."""
 
 OUTPUTS_OF_GAUSS = 4
-"""``Random.gauss`` makes two numbers of four outputs and keeps the second for the next call."""
+"""``Random.gauss`` makes two numbers from four outputs and keeps the second for the next call."""
 
 
 class Stream(NamedTuple):
@@ -35,9 +35,9 @@ class Stream(NamedTuple):
     def of_seed(cls, seed: int) -> Self:
         """The stream of a seed.
 
-        Its end is never reached. A draw from n asks for the top bits of an output, as many as n has, and takes the next
-        output where they make n or more; an output whose top bit is clear is less than any n. So a text is through
-        when, beside those that Gaussian numbers took, TRIALS × MOST_DRAWS such outputs have passed.
+        Its end is never reached. A draw from n reads as many top bits of an output as n has, and takes the next output
+        if they are n or more. An output whose top bit is 0 is always less than n. So a text is done once TRIALS ×
+        MOST_DRAWS such outputs have passed, besides those used for Gaussian numbers.
         """
         needed = TRIALS * MOST_DRAWS + (TRIALS + 1) // 2 * OUTPUTS_OF_GAUSS
         random, outputs = Random(seed), []

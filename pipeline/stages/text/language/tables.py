@@ -22,7 +22,7 @@ CHARACTER_BITS = 21
 """An n-gram is a number: its last character in the lowest 21 bits, the one before in the next. No character is 0."""
 
 LONGEST_TEXT = 10_000
-"""langdetect reads no further; code points, after URLs and addresses are taken out."""
+"""langdetect reads only so many code points, after URLs and addresses are taken out."""
 
 BUCKET_BITS = 17
 HASH = 0x9E37_79B9_7F4A_7C15
@@ -37,13 +37,13 @@ class Alphabet(NamedTuple):
     """How langdetect reads each code point (0 to 0x10FFFF)."""
 
     normal: npt.NDArray[np.uint32]
-    """uint32: the code point that stands for it; for all that is no letter, the space."""
+    """uint32: the code point that replaces it; for everything that is not a letter, the space."""
     capital: npt.NDArray[np.bool_]
     """bool: whether it is a capital letter."""
 
     @classmethod
     def of_langdetect(cls) -> Self:
-        """NGram.normalize and str.isupper, asked once for each code point that they can concern."""
+        """NGram.normalize and str.isupper, called once for each code point that they can change."""
         normal = np.arange(_CODE_POINTS, dtype=np.uint32)
         normal[: _LAST_NORMALISED + 1] = [ord(NGram.normalize(chr(code))) for code in range(_LAST_NORMALISED + 1)]
         capital = np.zeros(_CODE_POINTS, np.bool_)
@@ -62,7 +62,7 @@ class Profiles(NamedTuple):
     ngrams: npt.NDArray[np.uint64]
     """uint64, G: each as CHARACTER_BITS says."""
     frequencies: npt.NDArray[np.float64]
-    """float64, G × WIDTH: of the n-gram among all of its length, by language."""
+    """float64, G × WIDTH: frequency of the n-gram among all of its length, by language."""
 
     @classmethod
     def of_langdetect(cls) -> tuple[list[str], Self]:
@@ -91,7 +91,7 @@ class Profiles(NamedTuple):
 def profile_texts() -> list[str]:
     """The JSON of each profile, in the order of their names.
 
-    langdetect itself takes them as ``os.listdir`` has them, which moves the last bits of its probabilities.
+    langdetect itself takes them in the order of ``os.listdir``, which changes the last bits of its probabilities.
     """
     return [Path(PROFILES_DIRECTORY, name).read_text(encoding="utf-8") for name in profile_names()]
 
