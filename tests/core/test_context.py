@@ -169,7 +169,7 @@ def test_the_check_compares_what_was_looked_at(spark, tmp_path) -> None:
     with open_for_writing(run):
         run_stage(run.stages["pages"], run)
     told = [str(finding) for finding in funnel_table(run).broken]
-    assert any("what it looked at of pages has other rows or verdicts now" in text for text in told), told
+    assert any("rows or verdicts of pages changed after this stage read them" in text for text in told), told
 
 
 def test_a_file_that_a_setting_names_counts_by_its_content(spark, tmp_path) -> None:
