@@ -120,7 +120,7 @@ def build(folder: Path, stage: Text, **sections: object) -> tuple[Run, Manifest]
     ],
 )
 def test_a_stage_that_looks_at_more_than_it_declares_fails_at_once(spark, tmp_path, look, what) -> None:
-    with pytest.raises(UndeclaredRead, match=f"^text looks at {what}, which it does not declare$"):
+    with pytest.raises(UndeclaredRead, match=f"^text reads {what}, which it does not declare$"):
         build(tmp_path, Text(look=look))
 
 
