@@ -46,7 +46,7 @@ class Station:
     value: str | None = None
     threshold: str | None = None
     detail: str | None = None
-    at: str | None = None  # when it was fetched (UTC, ISO 8601), where the stage fetches
+    at: str | None = None  # when it was fetched (UTC, ISO 8601), if the stage fetches
 
     @property
     def full_name(self) -> str:

@@ -44,7 +44,7 @@ ALIGNMENT = 64
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that its powers have inverses modulo 2^64
 SPREAD = np.uint64(0xD6E8FEB86659FD93)
 SLOTS_PER_KEY = 2  # at least; a power of two is taken
-LETTERS_AT_ONCE = 1 << 20  # compared, with some 30 bytes each for a moment; an Arrow string array holds 2 GB at most
+LETTERS_AT_ONCE = 1 << 20  # compared at once, about 30 bytes each; an Arrow string array has at most 2 GB
 MATCHED = pa.list_(pa.string())
 
 

@@ -239,7 +239,7 @@ def _borrowed(run: Run, looks_at: LooksAt) -> list[str]:
 
 
 def _seen(run: Run, looks_at: LooksAt) -> dict[str, Any]:
-    """Further parts of the input fingerprint, beside the rows that are read; empty if the stage sees nothing else."""
+    """Parts of the input fingerprint other than the rows that are read; empty if the stage sees nothing else."""
     seen: dict[str, Any] = {f"rows {name}": run.manifest(name).as_looked_at().model_dump() for name in looks_at.rows}
     for name in looks_at.facts:
         stage, _, fact = name.partition(".")

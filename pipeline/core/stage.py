@@ -125,4 +125,4 @@ def _declared(column: str, sources: list[pa.Schema], stage: Stage[Any]) -> pa.Fi
     for schema in sources:
         if column in schema.names:
             return schema.field(column)
-    raise TypeError(f"{stage.name} carries {column}, which none of {stage.reads} hands on")
+    raise TypeError(f"{stage.name} carries {column}, but none of {stage.reads} hands it on")

@@ -30,7 +30,7 @@ class Cut:
     threshold: float
     right_kept: float  # share of the right captions
     wrong_dropped: float  # share of the wrong ones
-    precision: float | None  # of what it drops, the share that is wrong; None where it drops nothing
+    precision: float | None  # of what it drops, the share that is wrong; None if it drops nothing
 
 
 @dataclass(frozen=True)

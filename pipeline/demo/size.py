@@ -33,7 +33,7 @@ class Size:
     concepts: int
     held_out: int  # scenes that are on no page
     steps: int  # of each training
-    batch_size: int  # pairs; fewer where a corpus is smaller
+    batch_size: int  # pairs; fewer if a corpus is smaller
     settings: Mapping[str, Any] = field(default_factory=dict)  # of both runs, in addition to the preset
 
     def spec(self, seed: int = 0) -> SiteSpec:
@@ -50,7 +50,7 @@ class Size:
 
 
 def _with_wrong(quarter: Quarter) -> Quarter:
-    """The same, English alone, with ``WRONG_SHARE`` of the captions of pictures of their own wrong."""
+    """The same quarter, English only; ``WRONG_SHARE`` of its captions of non-copied images are wrong."""
     honest = quarter.scenes + 3 * quarter.defects_each + quarter.rate_limited  # redirects, twins, copies are honest too
     wrong = round(honest * WRONG_SHARE / (1 - WRONG_SHARE))
     return replace(quarter, wrong_captions=wrong, english_share=1.0)

@@ -54,7 +54,7 @@ def test_a_site_is_built_once_and_belongs_to_its_spec(tmp_path: Path, quiet: Rep
     built_at = (site / "truth.jsonl").stat().st_mtime_ns
     assert require_site(tmp_path / "web", TINY, quiet) == site
     assert (site / "truth.jsonl").stat().st_mtime_ns == built_at
-    with pytest.raises(InputError, match="site of other settings"):
+    with pytest.raises(InputError, match="was made with other settings"):
         require_site(tmp_path / "web", SiteSpec((FEW,), concepts=11), quiet)
 
 
