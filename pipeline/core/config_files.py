@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse_set(setting: str) -> dict[str, Any]:
     dotted, equals, text = setting.partition("=")
     if not equals or not dotted:
-        raise InputError(ErrorCode.CONFIG_INVALID, f"--set {setting}: write it as KEY=VALUE, as in text.min_chars=8")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"--set {setting}: write KEY=VALUE, such as text.min_chars=8")
     *sections, name = dotted.split(".")
     nested: dict[str, Any] = {name: _yaml(text, f"--set {setting}")}
     for section in reversed(sections):
