@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Java that Spark starts on (17 or newer): the one that is there, else the system's package where that is allowed.
+# Find a Java for Spark (17 or newer): the installed one, else the system's package if this user may install it.
 set -u
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 major=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)

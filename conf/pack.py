@@ -1,19 +1,19 @@
 """Pack the environment of a Spark task into one archive: `make dist`.
 
-Workers of a cluster have a bare Python. `--archives env.tar.gz#env` unpacks there what this writes: a virtual
-environment with the wheel of pairmill and everything it asks for, exactly as installed in the environment that runs
-this file. Nothing is downloaded, and the tools of development stay behind.
+Workers of a cluster have only Python itself. This writes a virtual environment with the wheel of pairmill and all
+packages that it requires, exactly as installed in the environment that runs this file; `--archives env.tar.gz#env`
+unpacks it on the workers. Nothing is downloaded, and development tools are left out.
 
     bin/python                        a link to the worker's own interpreter, of the minor version of ours
     lib/python3.11/site-packages/
 
-The interpreter itself is not in it, as with venv-pack (which is not used: no release since 2018, and it refuses
-editable installs). What no task needs is left out: Spark's Python part, since each Spark brings the one that fits it
-and so one archive serves Spark 3.5 and 4; extras, such as the pictures of the demo; headers and tests. Bytecode goes
-along, marked as never to be held against its source (PEP 552): no executor compiles thousands of files before its
-first task, whatever unpacking does to times. So does the machine code of our kernels, for processors of the kind that
-packs; others compile it themselves (pipeline/core/compiled.py). But for that code the same environment gives the same
-bytes.
+The interpreter itself is not in it, as with venv-pack (which is not used: no release since 2018, and it rejects
+editable installs). Files that no task needs are left out: Spark's Python part, because each Spark has its own (so one
+archive works for Spark 3.5 and 4); extras, such as the emoji of the demo; headers and tests. Bytecode is included and
+marked as never checked against its source (PEP 552), so no executor compiles thousands of files before its first task,
+even if unpacking changes file times. The machine code of the kernels is included too, for the kind of processor that
+packs; others compile it themselves (pipeline/core/compiled.py). Except for that code, the same environment gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
         with zipfile.ZipFile(given.wheel) as wheel:
             wheel.extractall(unpacked)  # noqa: S202 - our own wheel; zipfile leaves no member outside
         compile_kernels(Path(unpacked))
-        ours = metadata.Distribution.at(next(Path(unpacked).glob("*.dist-info")))  # what is installed may be older
+        ours = metadata.Distribution.at(next(Path(unpacked).glob("*.dist-info")))  # the installed one may be older
         files = {name: path for found in closure(ours) for name, path in files_of(found)}
         files |= {path.relative_to(unpacked).as_posix(): path for path in Path(unpacked).rglob("*") if path.is_file()}
         write(given.output, files, given.worker_python)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def closure(distribution: metadata.Distribution) -> list[metadata.Distribution]:
-    """Everything that a distribution asks for, as installed here, without itself; sorted by name."""
+    """All requirements of a distribution, as installed here, without itself; sorted by name."""
     found: dict[str, metadata.Distribution] = {}
     wanted = _asked_for(distribution)
     while wanted:
@@ -98,7 +98,7 @@ def _asked_for(distribution: metadata.Distribution) -> list[str]:
 
 
 def compile_kernels(site_packages: Path) -> None:
-    """Let the pairmill in ``site_packages`` judge a text and a picture; that leaves machine code beside its source."""
+    """Let the pairmill in ``site_packages`` measure a text and an image: this writes machine code beside its source."""
     first_text = "from pipeline.stages.text.language import detect; detect([''])"
     first_picture = "from pipeline.vision.image import ImageSettings, warm_up; warm_up(ImageSettings())"
     env = {**os.environ, "NUMBA_CACHE_DIR": "", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -106,7 +106,7 @@ def compile_kernels(site_packages: Path) -> None:
 
 
 def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
-    """(name below site-packages, path) of the files that pip installed there and a task may need."""
+    """(name below site-packages, path) of the installed files that a task may need."""
     for file in distribution.files or ():
         name, path = file.as_posix(), Path(str(file.locate()))
         if not name.startswith("../") and not any(fnmatch(name, pattern) for pattern in UNUSED) and path.is_file():
@@ -114,7 +114,7 @@ def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
 
 
 def write(archive: Path, files: Mapping[str, Path], worker_python: Path) -> None:
-    """Write the environment: equal files give equal bytes, whenever and wherever they were installed."""
+    """Write the environment: equal files give equal bytes, independent of time and place of installation."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     aside = archive.with_name(f".{archive.name}")
     with (
@@ -133,14 +133,14 @@ def write(archive: Path, files: Mapping[str, Path], worker_python: Path) -> None
 
 
 def add(tar: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
-    """One file without time and owner."""
+    """Add one file, without time and owner."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(data), mode
     tar.addfile(entry, io.BytesIO(data))
 
 
 def unchecked(pyc: Path) -> bytes:
-    """Bytecode with the header of a hash-based file that is never checked (PEP 552) instead of its source's time."""
+    """Bytecode with the header of a hash-based, never checked file (PEP 552) instead of the time of its source."""
     data = pyc.read_bytes()
     source = Path(importlib.util.source_from_cache(str(pyc))).read_bytes()
     return data[:4] + (1).to_bytes(4, "little") + importlib.util.source_hash(source) + data[PYC_HEADER_BYTES:]

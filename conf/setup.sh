@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install everything into a virtual environment, one group of packages after the other, each with its seconds.
-# constraints.txt pins what each group brings along, so the groups change no version; they are here to be seen.
+# Install everything into a virtual environment, one group of packages after the other, and print the seconds of each.
+# constraints.txt pins all versions, so the groups do not change them; they only show the progress.
 #
 #   conf/setup.sh PYTHON
 set -euo pipefail
@@ -13,7 +13,7 @@ install() {
     echo "$((SECONDS - begun)) s"
 }
 
-install '1/4 torch (a CPU build has about 200 MB, one with CUDA several GB)' torch torchvision
+install '1/4 torch (about 200 MB for a CPU build, several GB with CUDA)' torch torchvision
 install '2/4 Spark and Arrow (about 500 MB)' pyspark pyarrow
-install '3/4 pictures, languages and numbers (about 200 MB)' img2dataset clip-anytorch imagehash langdetect numba scipy
-install '4/4 pairmill, the rest of its packages, the demo and the tools of its tests' --editable '.[demo,dev]'
+install '3/4 images, languages and numbers (about 200 MB)' img2dataset clip-anytorch imagehash langdetect numba scipy
+install '4/4 pairmill, its other packages, the demo and the test tools' --editable '.[demo,dev]'

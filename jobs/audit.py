@@ -1,4 +1,4 @@
-"""`pairmill audit`: what became of every row."""
+"""`pairmill audit`: what happened to every row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def audit(
     log: Log = "text",
     debug: Debug = False,
 ) -> None:
-    """Show what became of every row. Prints a funnel and writes a report as one HTML page."""
+    """Show what happened to every row. Prints a funnel and writes a report as one HTML page."""
     from pipeline import audit as auditing
     from pipeline import funnel
 
@@ -44,7 +44,7 @@ def audit(
     if not as_json:
         print(f"report: {report}")
         if check and not findings:
-            print("check: every file, every verdict and every hand-over agree")
+            print("check: all files, verdicts and counts agree")
     for finding in (*findings, *account.broken):
         raise finding.error()
 

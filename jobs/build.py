@@ -1,4 +1,4 @@
-"""`pairmill build`: a run, brought up to date."""
+"""`pairmill build`: create a run or bring it up to date."""
 
 from __future__ import annotations
 

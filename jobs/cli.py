@@ -1,4 +1,4 @@
-"""The command line `pairmill`: all jobs of this folder as its commands. Each is also a script of its own."""
+"""The command line `pairmill`: all jobs of this folder as its commands. Each can also run as a script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobs.why import why
 app = new_app(
     completion=True,
     name=NAME,
-    help="Build an image-text corpus from the web, with a record of what became of every pair.",
+    help="Build an image-text corpus from the web, with a record of what happened to every pair.",
     epilog="Try: pairmill demo. Documentation: README.md and docs/.",
 )
 for job in (build, audit, why, stages, train, evaluate, predict, demo):

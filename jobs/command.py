@@ -1,4 +1,4 @@
-"""Runs a command line: an error is one line on stderr and an exit code, and a signal ends it in order.
+"""Runs a command line: an error gives one line on stderr and an exit code; a signal ends it cleanly.
 
 Exit codes: 0 done, 1 a stage failed or an audit found something, 2 invalid input, 130 / 143 ended by a signal.
 Progress goes to stderr, results to stdout.
@@ -31,7 +31,7 @@ def new_app(completion: bool = False, **options: Any) -> typer.Typer:
 
 
 def new_group(name: str, help: str) -> typer.Typer:
-    """A command that has commands of its own, and shows its help when none is given."""
+    """A command with subcommands; it shows its help if none is given."""
     group = new_app(name=name, help=help)
 
     @group.callback(invoke_without_command=True)
@@ -43,7 +43,7 @@ def new_group(name: str, help: str) -> typer.Typer:
 
 
 def examples(*lines: str) -> Callable[[Job], Job]:
-    """Gives a command lines that show how it is called; its help ends with them."""
+    """Add example calls to a command; they are shown at the end of its help."""
 
     def keep(job: Job) -> Job:
         job.examples = lines  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def run_job(job: Job | typer.Typer) -> NoReturn:
 
 
 def run(app: typer.Typer, name: str = NAME) -> NoReturn:
-    """Run a command line with the arguments of this process and end the process; ``name`` is for the help."""
+    """Run a command line with the arguments of this process, then end the process; ``name`` is for the help."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     signals = StopSignals()
@@ -86,7 +86,7 @@ def run(app: typer.Typer, name: str = NAME) -> NoReturn:
         code = request.exit_code
     except typer.BadParameter as error:
         code = _fail(ErrorCode.CONFIG_INVALID, error.format_message(), 2, debug)
-    except Exception as error:  # after a signal: from cleaning up while the JVM was ending too
+    except Exception as error:  # after a signal: clean-up failed because the JVM was ending too
         code = _fail_stopped(signals.number, debug) if signals.number else _fail_inside(error, debug)
     sys.stdout.flush()
     sys.exit(code)
@@ -113,7 +113,7 @@ def _fail_stopped(number: int, debug: bool) -> int:
 
 
 def _fail_inside(error: Exception, debug: bool) -> int:
-    """An error of ours that crossed Spark comes back as text; anything else is a bug or a failure of the machine."""
+    """pairmill's own errors return from Spark as text; any other error is a bug or a failure of the machine."""
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors
         return _fail(ErrorCode.CONFIG_INVALID, " ".join(usage().split()), 2, debug)

@@ -1,4 +1,4 @@
-"""`pairmill demo`: the closed loop on a small web."""
+"""`pairmill demo`: the whole pipeline on a small local web."""
 
 from __future__ import annotations
 

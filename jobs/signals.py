@@ -1,7 +1,7 @@
 """SIGINT and SIGTERM end a command: the first lets it clean up, a second ends it at once.
 
-Ctrl-C reaches every process of the terminal's group. Spark's JVM ignores it and ends when this process has ended; its
-Python workers are in a group of their own and end with the JVM.
+Ctrl-C reaches every process of the terminal's group. Spark's JVM ignores it and ends after this process; its Python
+workers are in a group of their own and end with the JVM.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`pairmill stages`: the stages, from the code itself."""
+"""`pairmill stages`: a description of the stages, generated from the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pairmill train`: a CLIP model; a script, as torchrun wants one."""
+"""`pairmill train`: train a CLIP model; also a script, because torchrun needs one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pairmill why`: what became of one row."""
+"""`pairmill why`: what happened to one row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def why(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Id, sha256 or URL of a pair, image or page.")],
     debug: Debug = False,
 ) -> None:
-    """Show what became of one pair, image or page."""
+    """Show what happened to one pair, image or page."""
     from pipeline import audit as auditing
     from pipeline import funnel
 

@@ -1,4 +1,4 @@
-"""The funnel: the stages in order, the one config tree, and `build`, which brings them up to date one after another."""
+"""The funnel: the stages in order, the config of all, and `build`, which brings them up to date one after another."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 
 
 class Config(StageConfig):
-    """The whole config: a section a stage, the way to the web, Spark, and the user's own rules."""
+    """The whole config: one section per stage, web access, Spark, and the user's own rules."""
 
     crawl: Operate[CrawlConfig] = Field(default_factory=CrawlConfig)
     extract: Operate[ExtractConfig] = Field(default_factory=ExtractConfig)
@@ -80,7 +80,7 @@ def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bo
 
 
 def build(run: Run, until: str | None = None) -> list[Manifest]:
-    """Bring the stages up to date, in order, up to and including ``until``. Bad input is found before work starts."""
+    """Bring the stages up to date, in order, up to ``until``. Invalid input is rejected before work starts."""
     if until is not None and until not in BY_NAME:
         raise InputError(ErrorCode.CONFIG_INVALID, unknown("stage", until, BY_NAME))
     if not run.config_of("crawl").seeds and not run.config_of("extract").inputs:
@@ -101,52 +101,52 @@ def build(run: Run, until: str | None = None) -> list[Manifest]:
         for stage in wanted:
             if not run.is_off(stage.name):
                 stage.check(run.context(stage.name))
-        _ = run.user_rules  # parsed, or refused, before anything runs
+        _ = run.user_rules  # parsed, or rejected, before anything runs
 
     with open_for_writing(run, check):
         return [run_stage(stage, run) for stage in wanted]
 
 
 def require_fitting_engine(config: Config) -> None:
-    """InputError `config_invalid` unless pictures lie where `fetch.engine` looks for them."""
+    """InputError `config_invalid` unless `fetch.engine` fits the kind of input."""
     formats = input_formats(config.extract)
     if config.fetch.reads_shards and formats != {"webdataset"}:
         found = ", ".join(sorted(formats - {"webdataset"})) or "no inputs"
         raise InputError(
             ErrorCode.CONFIG_INVALID,
-            f"fetch.engine is shards, which reads tars of images, and extract has {found}; "
-            "give tars alone, or another engine",
+            f"fetch.engine is shards, which reads tars of images, but extract has {found}; "
+            "give only tars, or choose another engine",
         )
     if "webdataset" in formats and not config.fetch.reads_shards:
         raise InputError(
             ErrorCode.CONFIG_INVALID,
-            f"fetch.engine is {config.fetch.engine}, and extract.inputs has tars of images, which are read in place; "
+            f"fetch.engine is {config.fetch.engine}, but extract.inputs has tars of images, which are read in place; "
             "set fetch.engine=shards",
         )
 
 
 def require_comparable_hashes(config: Config) -> None:
-    """InputError `config_invalid` where stored pictures are cropped or padded, and those of a list are whole."""
+    """InputError `config_invalid` if stored images are cropped or padded and a list has hashes of whole images."""
     if config.dedup.eval_hashes and config.fetch.resize_mode in ("center_crop", "border"):
         raise InputError(
             ErrorCode.CONFIG_INVALID,
-            f"fetch.resize_mode is {config.fetch.resize_mode}, and dedup.eval_hashes lists hashes of whole pictures, "
-            "which such copies do not have; set keep_ratio_largest or keep_ratio",
+            f"fetch.resize_mode is {config.fetch.resize_mode}, but dedup.eval_hashes lists hashes of whole images, "
+            "which cannot match cropped or padded ones; set fetch.resize_mode to keep_ratio_largest or keep_ratio",
         )
 
 
 def require_queries(config: Config) -> None:
     """InputError `config_invalid` for a cap over queries without a list of queries."""
     if is_capped(config.select) and not config.text.balance_queries:
-        raise InputError(ErrorCode.CONFIG_INVALID, "select.balance_t needs text.balance_queries, the list: set it")
+        raise InputError(ErrorCode.CONFIG_INVALID, "select.balance_t needs a list of queries; set text.balance_queries")
 
 
 def open_existing(location: str, reporter: Reporter) -> Run:
-    """A run as it was last built, with the config it was built with; InputError where there is none."""
+    """An existing run with the config of its last build; InputError if it is not a run."""
     storage = open_storage(location)
     if not storage.exists("config.yaml"):
         raise InputError(
-            ErrorCode.INPUT_MISSING, f"{location} is no run: it has no config.yaml; run pairmill build first"
+            ErrorCode.INPUT_MISSING, f"{location} is not a run: config.yaml is missing; run pairmill build first"
         )
     config = load_config(Config, saved=_saved_config(storage))
     return Run(storage, config, BY_NAME, reporter)

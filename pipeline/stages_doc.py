@@ -1,10 +1,10 @@
-"""What every stage is, read off the code: `pairmill stages`, docs/stages.md and docs/settings.md.
+"""The reference of all stages, generated from the code: `pairmill stages`, docs/stages.md and docs/settings.md.
 
-Nothing here describes a stage. Its sentences are the docstring of its module, its columns the Arrow schema, its
-settings the pydantic model, its reasons the enum with the comments that stand there, and what drops a row are the
-rules themselves under the default settings.
+No stage is described here. Its text comes from the docstring of its module, its columns from the Arrow schema, its
+settings from the pydantic model, its reasons from the enum and the comments in it, and what drops a row from the
+rules under the default settings.
 
-    python -m pipeline.stages_doc docs      writes docs/stages.md and docs/settings.md anew
+    python -m pipeline.stages_doc docs      writes docs/stages.md and docs/settings.md
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from schemas.export import CORPUS
 from schemas.fields import description, unit
 from schemas.ledger import LEDGER
 
-GENERATED = "Generated from the code by `python -m pipeline.stages_doc docs`; a test holds the two equal."
+GENERATED = "Generated from the code by `python -m pipeline.stages_doc docs`; a test checks that the two agree."
 CODE_COLUMNS = frozenset({"column", "type", "key", "default", "code", "dropped when", "stage"})
-READING = """The stages in the order in which they run. What drops a row is shown as the rules stand under the default
-settings; where nothing is shown, no rule gives that reason by default (`not_measured` comes with every rule that reads
-a null). The first rule that matches decides. A retryable reason is asked again by `--retry-failed`."""
-KINDS = """A **measure** setting changes measured values: what was measured under another value is measured again.
-A **decide** setting changes verdicts only: the rules are applied again to the stored rows, nothing is measured.
-An **operate** setting changes how the work is done and enters no key: nothing is done again.
-A **content** setting names files. Their content counts, not their path: with other content the rows are measured again
-(**content, measure**), or the stage takes them as other input and keeps every measurement it has (**content, input**).
+READING = """The stages in the order in which they run. The column "dropped when" shows the rules under the default
+settings. If it is empty, no rule gives that reason by default; `not_measured` is given when a rule reads a null. The
+first rule that matches decides. `--retry-failed` tries rows with a retryable reason again."""
+KINDS = """A **measure** setting affects measured values: after a change, rows are measured again.
+A **decide** setting affects only verdicts: after a change, the rules are applied again to the stored rows.
+An **operate** setting affects how the work is done: after a change, nothing is done again.
+A **content** setting names files. Their content counts, not their path: if it changes, the rows are measured again
+(**content, measure**), or the stage reads it as new input and keeps its measurements (**content, input**).
 
 Set one with `--set KEY=VALUE` (VALUE is YAML) or in a YAML file given with `--config`."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a head; empty cells are allowed, an empty table is not shown."""
+    """Rows of text under a header; cells may be empty; an empty table is not shown."""
 
     title: str
     head: tuple[str, ...]
@@ -88,7 +88,7 @@ def markdown() -> str:
             [Table("", COLUMN_HEAD, _columns(CORPUS))],
         ),
         Chapter(
-            "The ledger", ["One row for each row that a stage dropped."], [], [Table("", COLUMN_HEAD, _columns(LEDGER))]
+            "The ledger", ["One row per row that a stage dropped."], [], [Table("", COLUMN_HEAD, _columns(LEDGER))]
         ),
     ]
     top = Chapter("", [READING, GENERATED], [], [overview])
@@ -114,16 +114,16 @@ SETTING_HEAD = ("key", "kind", "default", "values", "what")
 
 
 def stage_chapters() -> Iterator[Chapter]:
-    """One chapter a stage, in funnel order."""
+    """One chapter per stage, in funnel order."""
     for stage in STAGES:
         module = sys.modules[type(stage).__module__]
         summary, *more = _paragraphs(module)
         facts = [
             ("measures", f"{stage.unit}s, by {stage.key}"),
             ("hands on", f"{stage.keeps[0]}s, by {stage.keeps[1]}"),
-            ("reads", ", ".join(stage.reads) or "what it is given"),
+            ("reads", ", ".join(stage.reads) or "the input of the run"),
             ("looks at", _looks_at(stage)),
-            ("carries", ", ".join(stage.carries) or "nothing: it makes its rows itself"),
+            ("carries", ", ".join(stage.carries) or "nothing (it makes its own rows)"),
             ("source", " ".join(match[1].split()) if (match := SOURCE.search("\n\n".join(more))) else ""),
             ("code", module.__name__.replace(".", "/") + ".py"),
         ]
@@ -149,7 +149,7 @@ def _looks_at(stage: Stage[Any]) -> str:
     )
 
 
-CONTRACT = re.compile(r"(Reads|Adds|Source)  ")  # the table in a stage's docstring, said here from the code
+CONTRACT = re.compile(r"(Reads|Adds|Source)  ")  # the table in a stage's docstring; here it comes from the code
 SOURCE = re.compile(r"^Source  +(.*(?:\n +.*)*)", re.MULTILINE)
 
 
@@ -196,7 +196,7 @@ TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "
 
 
 def _values(schema: Mapping[str, Any]) -> str:
-    """What a setting accepts, said from its JSON schema."""
+    """What a setting accepts, according to its JSON schema."""
     if "enum" in schema or "const" in schema:
         return " or ".join(schema.get("enum", [schema.get("const")]))
     if "anyOf" in schema:
@@ -210,7 +210,7 @@ def _values(schema: Mapping[str, Any]) -> str:
 
 
 def _reasons(stage: Stage[Any]) -> list[tuple[str, ...]]:
-    """The closed set: what the default rules give first, in their order; the core's last."""
+    """The closed set: first the reasons of the default rules, in their order; last those of the core."""
     schema = rows_schema(stage, BY_NAME)
     conditions: dict[str, list[str]] = {}
     for rule in stage.rules(stage.Config()):
@@ -224,14 +224,14 @@ def _reasons(stage: Stage[Any]) -> list[tuple[str, ...]]:
 
 
 def _readable(sql: str) -> str:
-    """SQL without what only makes dialects agree (`pipeline.core.rules`)."""
+    """SQL without the parts that only make dialects agree (`pipeline.core.rules`)."""
     sql = re.sub(r"nullif\((\w+), CAST\('NaN' AS DOUBLE\)\)", r"\1", sql)
     sql = re.sub(r"CAST\((-?[\d.e+-]+) AS DOUBLE\)", r"\1", sql)
     return sql[1:-1] if sql.startswith("(") and sql.endswith(")") else sql
 
 
 def _about(stage: Stage[Any], code: str) -> str:
-    """What stands beside the reason where it is defined: a stage's set may be put together from other enums."""
+    """The comment at the definition of the reason; the set of a stage may be built from other enums."""
     module = sys.modules[stage.Reason.__module__]
     enums = [enum for enum in vars(module).values() if isinstance(enum, type) and issubclass(enum, StrEnum)]
     comments = (_comments(enum) for enum in (*enums, CoreReason))
@@ -243,10 +243,10 @@ MEMBER = re.compile(r"    ([A-Z][A-Z0-9_]*) = .*?(?:  # (.*))?")
 
 @cache
 def _comments(enum: type[StrEnum]) -> dict[str, str]:
-    """By value: the comment in a member's line, else the one above its group, else what the enum says of itself."""
+    """By value: the comment on a member's line, else the one above its group, else the docstring of the enum."""
     try:
         lines = inspect.getsource(enum).splitlines()
-    except (OSError, TypeError):  # put together by a call: no source of its own
+    except (OSError, TypeError):  # built by a call: without source of its own
         return {}
     found: dict[str, str] = {}
     group = ""
@@ -313,7 +313,7 @@ def _plain(chapter: Chapter) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Rows as lines of a table, their cells below one another."""
+    """Rows as lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""Audit: what was filtered and why, read back from manifests, rows and ledgers. It changes nothing but RUN/audit."""
+"""Audit: what was filtered and why, from manifests, rows and ledgers. It writes only to RUN/audit."""
 
 from pipeline.audit.counts import Finding, FindingCode, Funnel, as_json, funnel_table
 from pipeline.audit.fate import Why, why

@@ -1,7 +1,7 @@
 """The corpus as its own manifest describes it, and a contact sheet of what was kept.
 
-The sheet shows the samples with the smallest hash of their key: the same ones whenever the same corpus is looked at,
-and no choice of ours. Its pictures are decoded and encoded anew, so that no byte of the web reaches the report.
+The sheet shows the samples with the smallest hash of their key, so the same corpus always gives the same sheet.
+Its images are decoded and encoded again, so that no byte from the web reaches the report.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_PIXELS = 100_000_000
 
 @dataclass(frozen=True)
 class Kept:
-    """A sample of the corpus with a small picture of it (JPEG as a data: URI)."""
+    """A sample of the corpus with its thumbnail (JPEG as a data: URI)."""
 
     key: str
     caption: str
@@ -42,7 +42,7 @@ class Kept:
 
 
 def corpus_shards(run: Run) -> list[Shard]:
-    """The shards in order; none where there is no corpus. InputError `input_unreadable` for a broken manifest."""
+    """The shards in order; empty without a corpus. InputError `input_unreadable` for a broken manifest."""
     if not run.storage.exists(MANIFEST):
         return []
     return parse(run.storage.read(MANIFEST), run.storage.where(MANIFEST)).shards
@@ -76,7 +76,7 @@ def kept_samples(run: Run, number: int) -> list[Kept]:
 
 
 def thumbnail(data: bytes) -> str | None:
-    """A JPEG of at most `THUMBNAIL_BYTES` as a data: URI; None for bytes that are no picture."""
+    """A JPEG of at most `THUMBNAIL_BYTES` as a data: URI; None for bytes that are not an image."""
     with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -93,13 +93,13 @@ def thumbnail(data: bytes) -> str | None:
 
 
 def _pictures(run: Run, shards: list[Shard], keys: set[str]) -> dict[str, str]:
-    """Thumbnails by key, out of the tars; a sample whose picture cannot be read has none."""
+    """Thumbnails by key, from the tars; a sample whose image cannot be read has none."""
     found = {}
     for shard in shards:
         wanted = {f"{key}.jpg": key for key in keys if shard.holds(key)}
         with contextlib.suppress(
             OSError, tarfile.TarError
-        ):  # a broken shard is for `check` to find; the report goes on
+        ):  # `check` reports a broken shard; the report continues without it
             if wanted:
                 path = shard.record("tar").path
                 with run.storage.open(path, STREAM_AHEAD_BYTES) as file, tarfile.open(fileobj=file, mode="r:") as tar:

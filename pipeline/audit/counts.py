@@ -1,9 +1,9 @@
-"""The funnel: what entered each stage, what it kept, and what it dropped why. From the manifests alone, without Spark.
+"""The funnel: what entered each stage, what it kept, what it dropped and why. Reads only manifests, without Spark.
 
-A stage is counted in its own unit (pages, candidates, images, pairs). What it hands on may be another one: `text`
-judges candidates and keeps pairs. Every row is accounted for when three sums hold: ``rows_in == kept + Σ dropped``
-in each stage; what a stage keeps is what each of its readers read, by count and by digest of the keys; and every
-reason is one of the stage's closed set. What does not hold is a `Finding`, never a silent "other".
+A stage is counted in its own unit (pages, candidates, images, pairs). It may hand on another unit: `text` judges
+candidates and keeps pairs. Every row is accounted for when three conditions are true: ``rows_in == kept + Σ dropped``
+in each stage; every reader of a stage read what that stage kept, by count and by digest of the keys; and every
+reason is in the stage's closed set. A condition that is false is a `Finding`, never a silent "other".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FindingCode(StrEnum):
     """What a finding is about; the error of a finding has the code of that name."""
 
     LEDGER_MISMATCH = "ledger_mismatch"  # numbers, files or verdicts that do not agree
-    LEDGER_INVALID = "ledger_invalid"  # a reason that is none of the stage's, or not exactly one for a row
+    LEDGER_INVALID = "ledger_invalid"  # a reason that is not in the stage's set, or not exactly one per row
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Finding:
 
     @classmethod
     def invalid(cls, stage: str, text: str) -> Finding:
-        """A reason that is none of the stage's, or not exactly one for a row."""
+        """A reason that is not in the stage's set, or not exactly one per row."""
         return cls(FindingCode.LEDGER_INVALID, stage, text)
 
     def error(self) -> StageError:
@@ -74,7 +74,7 @@ class StageCount:
 
     @property
     def kept_share(self) -> float | None:
-        """0..1; None where nothing entered."""
+        """0..1; None if nothing entered."""
         return self.kept / self.rows_in if self.rows_in else None
 
     @property
@@ -95,7 +95,7 @@ class Incomplete:
 
 @dataclass(frozen=True)
 class Funnel:
-    """The stages that have happened, in order; those that have not; and what does not add up."""
+    """The stages that have run, in order; those that have not; and what does not add up."""
 
     stages: tuple[StageCount, ...]
     incomplete: tuple[Incomplete, ...]
@@ -112,9 +112,9 @@ class Funnel:
 
 
 def published(run: Run) -> dict[str, Manifest]:
-    """The manifests there are, by stage, in funnel order.
+    """The existing manifests by stage, in funnel order.
 
-    InputError `input_missing` where no stage has one, `input_unreadable` where one is no manifest.
+    InputError `input_missing` if no stage has one, `input_unreadable` if one is not a manifest.
     """
     found = {name: read_manifest(run.storage, name) for name in run.stages}
     manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
@@ -127,7 +127,7 @@ def published(run: Run) -> dict[str, Manifest]:
 
 
 def funnel_table(run: Run) -> Funnel:
-    """The funnel as the manifests tell it. Raises what `published` raises."""
+    """The funnel according to the manifests. Raises what `published` raises."""
     manifests = published(run)
     return Funnel(
         stages=tuple(_count_of(manifest) for manifest in manifests.values()),
@@ -183,7 +183,7 @@ def _count_of(manifest: Manifest) -> StageCount:
 
 
 def _findings(run: Run, stage: Stage[Any], manifest: Manifest, manifests: dict[str, Manifest]) -> Iterator[Finding]:
-    """What one manifest contradicts: itself, its sources, its closed set."""
+    """Contradictions between one manifest and itself, its sources or its closed set."""
     name, unit = stage.name, stage.unit
     dropped = sum(manifest.dropped.values())
     if manifest.rows_in != manifest.kept + dropped:
@@ -203,18 +203,24 @@ def _findings(run: Run, stage: Stage[Any], manifest: Manifest, manifests: dict[s
     if first is not None and not stage.fans_out and first.unit == unit and first.rows != manifest.rows_in:
         yield Finding.mismatch(name, f"{first.rows:,} {unit}s read of {first.stage}, {manifest.rows_in:,} counted in")
     for reason in sorted(set(manifest.dropped) - closed_set(run, name)):
-        yield Finding.invalid(name, f"{manifest.dropped[reason]:,} rows have {reason!r}, no reason of this stage")
+        yield Finding.invalid(
+            name, f"{manifest.dropped[reason]:,} rows have {reason!r}, which is not a reason of this stage"
+        )
 
 
 def _looked_at_others(
     run: Run, stage: Stage[Any], manifest: Manifest, manifests: dict[str, Manifest]
 ) -> Iterator[Finding]:
-    """What a stage saw of others' rows and verdicts, against what these are now."""
+    """Compare the rows and verdicts that a stage read from others with the present ones."""
     wanted = () if manifest.off else stage.looks_at(run.config_of(stage.name)).rows
     seen = {looked.stage: looked for looked in manifest.looked_at}
     for name in wanted:
         source = manifests.get(name)
         if source is not None and seen.get(name) != source.as_looked_at():
-            what = "has other rows or verdicts now" if name in seen else "is not recorded: an older version made this"
-            text = f"what it looked at of {name} {what}; pairmill build brings it up to date"
+            what = (
+                f"rows or verdicts of {name} changed after this stage read them"
+                if name in seen
+                else f"the version of {name} that this stage read is not recorded (result of an older pairmill)"
+            )
+            text = f"{what}; pairmill build brings it up to date"
             yield Finding.mismatch(stage.name, text)

@@ -1,8 +1,8 @@
-"""`why`: what became of one thing. From a page, candidate, pair, image or URL to its place in the corpus.
+"""`why`: what happened to one page, candidate, pair, image or URL, up to its place in the corpus.
 
-An identifier names rows directly, and through them their kin: a page its candidates, a candidate its pair, a pair its
-image, an image its pairs. Each stage is then asked, by its own key, what it decided about them: its rows/ say what
-it saw, its ledger/ what it dropped (`check` proves that the two agree). Reads Parquet in place, without Spark.
+An identifier selects rows, and these select related rows: a page its candidates, a candidate its pair, a pair its
+image, an image its pairs. Then each stage is searched by its own key: its rows/ show what it saw, its ledger/ what
+it dropped (`check` proves that the two agree). Reads Parquet in place, without Spark.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from schemas.ledger import LEDGER
 
 ID_COLUMNS = ("page_id", "candidate_id", "pair_id", "url_id", "sha256")
 TIME_COLUMN = "fetched_at"
-MAX_ROWS = 1_000  # rows followed a stage: a page or picture with more is answered for these
+MAX_ROWS = 1_000  # rows followed per stage: for a page or image with more, the answer covers these
 
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
 
@@ -46,7 +46,7 @@ class Station:
     value: str | None = None
     threshold: str | None = None
     detail: str | None = None
-    at: str | None = None  # when it was fetched (UTC, ISO 8601), where the stage fetches
+    at: str | None = None  # when it was fetched (UTC, ISO 8601), if the stage fetches
 
     @property
     def full_name(self) -> str:
@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Why:
-    """The way of what was asked for through the stages, in funnel order, and where it lies in the corpus."""
+    """The way of one key through the stages, in funnel order, and its place in the corpus."""
 
     asked: str
     stations: tuple[Station, ...]
@@ -72,7 +72,7 @@ class Why:
 
     @property
     def answer(self) -> str:
-        """One line: kept with shard and key, or the last drop, or that nobody has seen it."""
+        """One line: kept (with shard and key), dropped (with the last reason), or not seen."""
         if not self.stations:
             return f"{self.asked}: no stage of this run has seen it"
         if self.samples:
@@ -90,9 +90,9 @@ class Why:
 
 
 def why(run: Run, key: str) -> Why:
-    """What became of ``key``: a pair_id, url_id, candidate_id, page_id, sha256, or the URL of a page or image.
+    """What happened to ``key``: a pair_id, url_id, candidate_id, page_id, sha256, or the URL of a page or image.
 
-    Something unknown is an answer too (no stations). Raises what `published` raises.
+    An unknown key gives an answer without stations. Raises what `published` raises.
     """
     manifests = published(run)
     named = _identifier(key)
@@ -107,7 +107,7 @@ def why(run: Run, key: str) -> Why:
 
 
 def _identifier(text: str) -> str | None:
-    """The id that ``text`` is, or that its URL or URN has; None for what can be none."""
+    """``text`` itself if it is an id, else the id of the URL or URN; None if it cannot have one."""
     text = text.strip()
     if _ID.fullmatch(text.lower()):
         return text.lower()
@@ -120,7 +120,7 @@ def _identifier(text: str) -> str | None:
 
 
 def _kin(run: Run, manifests: Mapping[str, Manifest], named: str) -> dict[str, set[str]]:
-    """Every id that stands in a row with the id asked for, by column. An image's bytes first lead to its URLs."""
+    """Every id in the same row as the requested id, by column. A sha256 first leads to the URLs of the image."""
     kin = _beside(run, manifests, {column: {named} for column in ID_COLUMNS})
     if named in kin.get("sha256", set()):
         kin = _beside(run, manifests, {"url_id": kin["url_id"]})
@@ -140,7 +140,7 @@ def _beside(run: Run, manifests: Mapping[str, Manifest], ids: Mapping[str, set[s
 
 
 def _stations(run: Run, name: str, manifest: Manifest, kin: Mapping[str, set[str]]) -> Iterator[Station]:
-    """What one stage decided about its rows among the kin."""
+    """What one stage decided about the related rows."""
     stage, schema = run.stages[name], run.schema(name)
     keys = kin.get(stage.key, set())
     columns = [stage.key, *[TIME_COLUMN for _ in range(TIME_COLUMN in schema.names)]]
@@ -166,7 +166,7 @@ def _stations(run: Run, name: str, manifest: Manifest, kin: Mapping[str, set[str
 
 
 def _samples(run: Run, pair_ids: set[str]) -> Iterator[Sample]:
-    """Where the corpus has these pairs: the manifest says which shards can, their Parquet which do."""
+    """Where these pairs are in the corpus: the manifest gives the possible shards, their Parquet the actual ones."""
     for shard in corpus_shards(run):
         within = {key for key in pair_ids if shard.holds(key)}
         for row in _rows(run, [shard.record("parquet")], CORPUS, ["key"], {"key": within}):
@@ -176,7 +176,7 @@ def _samples(run: Run, pair_ids: set[str]) -> Iterator[Sample]:
 def _rows(
     run: Run, files: list[FileRecord], schema: pa.Schema, columns: list[str], ids: Mapping[str, set[str]]
 ) -> list[dict[str, Any]]:
-    """The rows in which one of the columns holds one of its ids; at most `MAX_ROWS`."""
+    """The rows where a column has one of its ids; at most `MAX_ROWS`."""
     wanted = [
         pc.field(column).isin(sorted(values)) for column, values in ids.items() if values and column in schema.names
     ]
@@ -194,7 +194,7 @@ def _rows(
     try:
         rows: list[dict[str, Any]] = pa.concat_tables(run.storage.each(found, filled)).slice(0, MAX_ROWS).to_pylist()
     except FileNotFoundError as error:
-        raise InputError(ErrorCode.INPUT_MISSING, f"a file that a manifest lists is gone: {error}") from error
+        raise InputError(ErrorCode.INPUT_MISSING, f"a file that a manifest lists is missing: {error}") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(ErrorCode.INPUT_UNREADABLE, f"{files[0].path}: {error}; run pairmill audit --check") from error
     return rows

@@ -1,4 +1,4 @@
-"""The ledgers as they lie on disk: counted, and sampled by hash of the key. Spark counts, the driver sees samples."""
+"""The ledgers on disk: counted, and sampled by hash of the key. Spark counts; the driver gets only samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNREADABLE = (PySparkException, Py4JJavaError)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a ledger, and what it is about: the first texts that its stage's rows have."""
+    """One row of a ledger, with its subjects: the first text columns of the stage's row."""
 
     key: str
     value: str | None
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """One reason as the ledger has it. ``lowest`` and ``highest`` are null where values are no numbers."""
+    """One reason as the ledger has it. ``lowest`` and ``highest`` are null if the values are not numbers."""
 
     reason: str | None
     rows: int
@@ -45,7 +45,7 @@ class ReasonCount:
 
 
 def require_tables(run: Run, manifests: Mapping[str, Manifest]) -> None:
-    """InputError `input_missing` unless rows and ledger of every stage are there: without them nothing is proved."""
+    """InputError `input_missing` if rows or ledger of a stage are missing: without them nothing can be proved."""
     for name, manifest in manifests.items():
         for role in ("rows", "ledger"):
             files = manifest.files.get(role)
@@ -55,7 +55,7 @@ def require_tables(run: Run, manifests: Mapping[str, Manifest]) -> None:
                 )
             for file in files:
                 if not run.storage.exists(file.path):
-                    raise InputError(ErrorCode.INPUT_MISSING, f"{file.path} is gone; run pairmill build again")
+                    raise InputError(ErrorCode.INPUT_MISSING, f"{file.path} is missing; run pairmill build again")
 
 
 def recorded(run: Run, manifest: Manifest) -> DataFrame:
@@ -72,13 +72,15 @@ def counts_by_reason(ledger: DataFrame) -> dict[str | None, int]:
 
 
 def ledger_findings(run: Run, manifest: Manifest, counts: Mapping[str | None, int]) -> Iterator[Finding]:
-    """Where a ledger has no reason, a foreign one, or another number of rows for one than its manifest says."""
+    """Ledger rows without a reason or with an unknown one, and counts per reason that differ from the manifest."""
     stage, known = manifest.stage, closed_set(run, manifest.stage)
     for reason, rows in sorted(counts.items(), key=lambda item: str(item[0])):
         if reason is None:
             yield Finding.invalid(stage, f"{rows:,} rows of the ledger have no reason")
         elif reason not in known:
-            yield Finding.invalid(stage, f"{rows:,} rows of the ledger have {reason!r}, no reason of this stage")
+            yield Finding.invalid(
+                stage, f"{rows:,} rows of the ledger have {reason!r}, which is not a reason of this stage"
+            )
     for reason in sorted({reason for reason in counts if reason is not None} | set(manifest.dropped)):
         found, listed = counts.get(reason, 0), manifest.dropped.get(reason, 0)
         if found != listed:
@@ -129,7 +131,7 @@ def _reasons_of(run: Run, manifest: Manifest, samples: int) -> list[ReasonCount]
 
 
 def _subjects(run: Run, manifest: Manifest, keys: set[str]) -> dict[str, tuple[str, ...]]:
-    """Caption and URL of the rows with these keys, as far as their stage has them."""
+    """Caption and URL of the rows with these keys, if the stage has these columns."""
     stage, schema = run.stages[manifest.stage], run.schema(manifest.stage)
     columns = [name for name in SUBJECT_COLUMNS if name in schema.names][:2]
     if not keys or not columns:

@@ -1,8 +1,8 @@
 """How text from the web is shown to a person: masked, harmless, and short enough to read.
 
-Nothing from the web is trusted to be one line of visible text. Passwords in URLs, e-mail addresses and telephone
-numbers are masked; bidirectional overrides (which make a line read backwards; Boucher and Anderson, "Trojan Source",
-2021) and control characters stand as escapes; long texts are cut. HTML is escaped by the template, not here.
+Text from the web may have several lines and invisible characters. Passwords in URLs, e-mail addresses and telephone
+numbers are masked. Control characters and bidirectional overrides (which make a line read backwards; Boucher and
+Anderson, "Trojan Source", 2021) are shown as escapes. Long texts are cut. The template escapes HTML, not this module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 MAX_CHARS = 300
 
-# Every pattern takes time linear in the text: a caption may have 100,000 characters and no space.
+# Every pattern runs in linear time: a caption may have 100,000 characters and no space.
 _CREDENTIALS = re.compile(r"([/\\]{2})[^\s/\\?#]*@")
 _SECRET_PARAMETER = re.compile(
     r"([?&;](?:password|passwd|pwd|secret|token|access_token|api_?key|auth|sig|signature|x-amz-(?:signature|credential|security-token))=)"

@@ -1,12 +1,12 @@
-"""`audit --check`: proves from disk that every row has its one answer.
+"""`audit --check`: proves from disk that every row has exactly one verdict.
 
-Nothing a stage wrote about itself is believed. Every file a manifest names is hashed again; every verdict is derived
-again from rows/ and rules, and held against the ledger as a multiset; what is kept is counted and digested again and
-held against what the manifest says and what the readers read; the corpus is held against its own manifest and against
-the pairs that are kept. A row taken out of any Parquet file, an edited reason or a flipped byte contradicts at least
-one of these, even where a manifest was edited along with it.
+No stage's own account is trusted. Every file that a manifest lists is hashed again. Every verdict is derived again
+from rows/ and rules, and compared with the ledger as a multiset. Kept rows are counted and digested again, and
+compared with the manifest and with what the readers read. The corpus is compared with its own manifest and with the
+kept pairs. A row removed from a Parquet file, an edited reason or a flipped byte contradicts at least one of these,
+even if a manifest was edited too.
 
-Spark does the work (hashing included); the driver sees one row a reason and one example a finding.
+Spark does the work (also the hashing); the driver gets one row per reason and one example per finding.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from schemas.ledger import LEDGER
 def check(run: Run) -> list[Finding]:
     """Everything that does not add up; an empty list is the proof.
 
-    InputError `input_missing` where no stage has a manifest or the rows or ledger of one are gone,
-    `input_unreadable` for a manifest that is none.
+    InputError `input_missing` if no stage has a manifest or if rows or ledger of a stage are missing,
+    `input_unreadable` for an invalid manifest.
     """
     manifests = published(run)
     require_tables(run, manifests)
     findings = [*funnel_table(run).broken, *_changed_files(run, manifests)]
     for name, manifest in manifests.items():
         try:
-            findings.extend(_contradictions(run, name, manifest))  # what is found before the exception stays
+            findings.extend(_contradictions(run, name, manifest))  # findings before the exception are kept
         except UNREADABLE as error:
             findings.append(Finding.mismatch(name, f"its rows or ledger cannot be read ({type(error).__name__})"))
     return list(dict.fromkeys(findings))
@@ -59,7 +59,7 @@ class _Claim:
 
 
 def _changed_files(run: Run, manifests: Mapping[str, Manifest]) -> list[Finding]:
-    """Files that are not what manifest or commit record says, by size and sha256; files in the corpus nobody listed."""
+    """Files whose size or sha256 differs from manifest or commit record, and files of the corpus not listed."""
     listed_by_parts = [(name, file) for name in manifests for file in part_files(run.storage, name)]
     listed_by_manifests = [(name, file) for name, manifest in manifests.items() for file in manifest.all_files]
     claims = [_Claim(name, file) for name, file in dict.fromkeys([*listed_by_manifests, *listed_by_parts])]
@@ -77,7 +77,7 @@ def _changed_files(run: Run, manifests: Mapping[str, Manifest]) -> list[Finding]
     if packer is not None:
         listed = {claim.file.path for claim in claims} | {MANIFEST}
         strangers = [f"corpus/{name}" for name in storage.names("corpus") if f"corpus/{name}" not in listed]
-        findings += [Finding.mismatch(packer, f"{path} is in no manifest") for path in strangers]
+        findings += [Finding.mismatch(packer, f"{path} is not listed in any manifest") for path in strangers]
     return findings
 
 
@@ -98,10 +98,10 @@ def _examined(storage: Storage, claim: _Claim) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
-    """What rows, rules, ledger and manifest of one stage say against one another."""
+    """Contradictions between rows, rules, ledger and manifest of one stage."""
     schema = run.schema(name)
     if [rule.describe(schema) for rule in run.rules(name)] != manifest.rules:
-        yield Finding.mismatch(name, "decided by other rules than this config gives; run pairmill build")
+        yield Finding.mismatch(name, "its rules differ from those of this config; run pairmill build")
         return
     ledger = recorded(run, manifest)
     counts = counts_by_reason(ledger)
@@ -123,7 +123,7 @@ def _doubled(name: str, ledger: DataFrame) -> Iterator[Finding]:
 
 
 def _other_verdicts(run: Run, name: str, ledger: DataFrame) -> Iterator[Finding]:
-    """The ledger against the verdicts derived again: both as multisets, in one shuffle (`exceptAll` both ways)."""
+    """Compare the ledger with the verdicts derived again: both as multisets, in one shuffle (`exceptAll` both ways)."""
     derived = verdict.ledger(run.judged(name), run.stages[name].key)
     signed = derived.withColumn("entries", F.lit(1)).unionByName(ledger.withColumn("entries", F.lit(-1)))
     balance = signed.groupBy(*LEDGER.names).agg(F.sum("entries").alias("entries")).where("entries <> 0")
@@ -138,7 +138,7 @@ def _other_verdicts(run: Run, name: str, ledger: DataFrame) -> Iterator[Finding]
 
 
 def _other_counts(run: Run, name: str, manifest: Manifest, dropped: int) -> Iterator[Finding]:
-    """The manifest's numbers against those of the rows, and of the ledger (``dropped`` rows)."""
+    """Compare the numbers of the manifest with those of the rows and of the ledger (``dropped`` rows)."""
     unit = run.stages[name].unit
     derived, keeps = count_verdicts(run.stages[name], run.judged(name))
     kept = derived.pop(None, 0)
@@ -156,7 +156,7 @@ def _other_counts(run: Run, name: str, manifest: Manifest, dropped: int) -> Iter
 
 
 def _other_corpus(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
-    """The samples of the corpus against the kept pairs: count and digest of their keys."""
+    """Compare the samples of the corpus with the kept pairs: count and digest of their keys."""
     files = [shard.record("parquet") for shard in corpus_shards(run)]
     samples = read_table(run.spark, run.storage, files, CORPUS).withColumn(verdict.REASON, F.lit(None).cast("string"))
     _, packed = count_verdicts(run.stages[name], samples)

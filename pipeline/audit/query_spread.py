@@ -1,5 +1,5 @@
-"""How a corpus is spread over the list of queries, before and after the cap of select. Spark counts, the driver sees
-some dozen rows."""
+"""How a corpus is spread over the list of queries, before and after the cap of select. Spark counts; the driver gets
+a few dozen rows."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ HEAD_QUERIES = 10
 
 @dataclass(frozen=True)
 class Decade:
-    """The queries that ``lowest`` to ten times as many pairs name before the cap."""
+    """The queries that have between ``lowest`` and ten times as many pairs before the cap."""
 
     lowest: int
     queries: int
-    before: int  # matches: pairs, counted once for each of these queries that they name
+    before: int  # matches: each pair counts once per query that it names
     after: int
 
 
 @dataclass(frozen=True)
 class Balance:
-    """``head``: (query, pairs before, pairs after), the most common first. The tail is what lies below the cap."""
+    """``head``: (query, pairs before, pairs after), the most common first. The tail is the queries below the cap."""
 
     cap: int
     decades: tuple[Decade, ...]
     head: tuple[tuple[str, int, int], ...]
-    tail_before: float | None  # shares of all matches, 0..1; None where nothing matches
+    tail_before: float | None  # shares of all matches, 0..1; None without a match
     tail_after: float | None
 
 
 def balance_of(run: Run, manifest: Manifest) -> Balance | None:
-    """What select says of the balance; None where it capped nothing. InputError for a table that cannot be read."""
+    """The balance as select recorded it; None without a cap. InputError for a table that cannot be read."""
     files = manifest.files.get("queries")
     if not files:
         return None

@@ -2,11 +2,11 @@
 
     RUN/audit/report.html             the page: no script, no link, nothing loaded (its content policy says so)
     RUN/audit/stats.json              counts under paths: <stage>/kept, <stage>/dropped/<reason>
-    RUN/audit/tables/*.parquet        funnel and reasons; balance, where a cap on queries is set
+    RUN/audit/tables/*.parquet        funnel and reasons; balance, if a cap on queries is set
 
-Every text on the page goes through `masking.shown` and is then escaped, whatever its source: the template cannot
-forget it. No clock, host or order of tasks enters the page: the same ledgers give the same bytes. Each file is
-replaced in one step, the page last, so the old one stands until the new one is whole.
+Every text on the page goes through `masking.shown` and is then escaped, so the template cannot forget either. The page
+does not depend on clock, host or order of tasks: the same ledgers give the same bytes. Each file is replaced in one
+step, the page last, so the old page exists until the new one is complete.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from schemas.audit import BALANCE, FUNNEL, REASONS
 FOLDER = "audit"
 SAMPLES_PER_REASON = 10
 KEPT_SAMPLES = 24
-DROP_SHADES = 4  # reasons of a bar that are drawn apart; the rest of the bar is "n more"
+DROP_SHADES = 4  # reasons with their own segment of the bar; the rest of the bar is "n more"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """Stages in a row that count the same unit, drawn to one scale: the full width is ``full`` rows."""
+    """Consecutive stages with the same unit, drawn to one scale: the full width is ``full`` rows."""
 
     unit: str
     full: int
@@ -93,11 +93,11 @@ class Chart:
 
 
 def write_report(run: Run, funnel: Funnel, findings: Sequence[Finding] = ()) -> str:
-    """Write the report of a run, with what `check` found; returns the place of the page.
+    """Write the report of a run, with what `check` found; returns the location of the page.
 
-    Raises InputError `input_missing` or `input_unreadable`, and writes nothing, where there is no ledger to count
-    (one that is known to be broken by ``findings`` is left out instead). Where the ledgers contradict the manifests,
-    and nobody knew, the report is written, marked BROKEN, and StageError raised then.
+    Raises InputError `input_missing` or `input_unreadable`, and writes nothing, if a ledger cannot be counted
+    (unless ``findings`` already report it as broken: then it is left out). If the ledgers contradict the manifests in
+    a way that ``findings`` do not report, the report is written and marked BROKEN; then StageError is raised.
     """
     manifests = published(run)
     require_tables(run, manifests)
@@ -168,7 +168,7 @@ def _balance(run: Run, manifest: Manifest, known: Sequence[Finding]) -> Balance 
 
 
 def charts(stages: Sequence[StageCount]) -> list[Chart]:
-    """The funnel as bars: one chart a run of stages with the same unit. A stage that is off and empty has no bar."""
+    """The funnel as bars: one chart per group of stages with one unit. A stage that is off and empty has no bar."""
     found = []
     drawn = [count for count in stages if count.rows_in or not count.off]
     for unit, members in groupby(drawn, key=lambda count: count.unit):
@@ -211,7 +211,7 @@ def _render(run: Run, funnel: Funnel, sections: Sequence[Section], kept: Sequenc
 
 
 def _share(share: float | None) -> str:
-    """A share as people read it: never 0 % for some, never 100 % for not all."""
+    """A share for people: 0 % only for none, 100 % only for all."""
     if share is None:
         return "–"
     if 0 < share < 0.001:
@@ -222,7 +222,7 @@ def _share(share: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    """A number as people read it: thousands apart, at most four significant digits after the point."""
+    """A number for people: thousands separated; a fraction has four significant digits."""
     return f"{int(value):,}" if value == int(value) else f"{value:.4g}"
 
 

@@ -17,7 +17,7 @@ TOP_REASONS = 4
 
 
 def print_funnel(funnel: Funnel, console: Console) -> None:
-    """One line a stage, one more where what it hands on has another unit; reasons as far as the width goes."""
+    """One line per stage, and a second one if it hands on another unit; as many reasons as the width allows."""
     rows = [line for stage in funnel.stages for line in _lines(stage)]
     rows += [
         (missing.stage, "half done" if missing.half_done else "not run", *[""] * 6) for missing in funnel.incomplete
@@ -37,7 +37,7 @@ def print_funnel(funnel: Funnel, console: Console) -> None:
 
 
 def print_why(why: Why, console: Console) -> None:
-    """What became of one thing, stage by stage, and the answer."""
+    """What happened to one thing, stage by stage, and the answer."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -64,7 +64,7 @@ def _fate(station: Station) -> str:
     if station.reason is None:
         parts = ["kept"]
     elif station.threshold is not None:
-        parts = [f"{station.full_name} ({station.value} held against {station.threshold})"]
+        parts = [f"{station.full_name} ({station.value}, threshold {station.threshold})"]
     else:
         parts = [f"{station.full_name}{f' ({station.value})' if station.value not in (None, station.reason) else ''}"]
     if station.detail not in (None, station.value):

@@ -1,15 +1,15 @@
-"""A list of queries out of WordNet, numbers, the words and word pairs of a text, and titles. Counts are made on Spark.
+"""A list of queries from WordNet, numbers, words and word pairs of texts, and titles. Spark counts.
 
 WIT's list: all words that occur at least 100 times in the English Wikipedia, bi-grams of high pointwise mutual
 information, titles of articles above a search volume, WordNet's synsets; 500,000 queries (Radford et al., 2021, section
-2.2). MetaCLIP rebuilt it: 251,465 words with a count of at least 100, then the PMI (30) at which 100,000 bi-grams are
-left, the 86,654 synsets, and titles viewed at least 70 times, which fill the rest (Xu et al., 2023, table 1). Neither
-paper says how its PMI is scaled. Ours is log2(n(a b) N / (n(a) n(b))) with N words in all, and a pair must occur as
-often as a word must, or rare words win. Our default is 7 bits: in 9,970 captions of LAION "new york" has 8.3, "t shirt"
-8.2, "for sale" 6.3.
+2.2). MetaCLIP rebuilt it: 251,465 words with a count of at least 100; bi-grams with a PMI of at least 30, which leaves
+100,000; the 86,654 synsets; and titles viewed at least 70 times, which fill the rest (Xu et al., 2023, table 1).
+Neither paper says how its PMI is scaled. Here it is log2(n(a b) N / (n(a) n(b))) with N words in all. A pair must occur
+as often as a word, because otherwise pairs of rare words would have the highest PMI. The default is 7 bits: in 9,970
+captions of LAION "new york" has 8.3, "t shirt" 8.2, "for sale" 6.3.
 
-Where there are more entries than the limit allows, WordNet and the numbers go first, then words by count, pairs by
-PMI, titles by views. An entry of several origins names them all. The driver holds no more than the list, from each
+If there are more entries than the limit allows, WordNet and the numbers come first, then words by count, pairs by
+PMI, titles by views. An entry of several origins names them all. The driver holds at most ``limit`` entries per
 origin.
 """
 
@@ -37,11 +37,11 @@ NUMBERS = tuple(str(number) for number in range(100))
 WORD, LONE_LETTER, PAIR, ALL = "word", "letter", "pair", "all"
 NGRAMS = pa.schema([*((name, pa.string()) for name in ("kind", "entry", "first", "second")), ("count", pa.int64())])
 VIEWS = re.compile(r"\s*\d{1,18}\s*")  # below 2^62, the rank of titles without views
-PMI_DIGITS = 4  # rounded, since the last bits of a logarithm are the processor's own
+PMI_DIGITS = 4  # rounded, because the last bits of a logarithm differ between processors
 
 
 class Origin(StrEnum):
-    """Where an entry comes from, in the order in which they may fill the list."""
+    """Where an entry comes from, in the order in which origins fill the list."""
 
     WORDNET = "wordnet"
     NUMBER = "number"
@@ -52,7 +52,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is let into the list."""
+    """What enters the list."""
 
     min_count: int = 100
     min_pmi: float = 7.0
@@ -93,13 +93,13 @@ def build_queries(
 
 
 def by_origin(table: pa.Table) -> list[tuple[Origin, int]]:
-    """How many entries have each origin; one with two counts in both."""
+    """Number of entries per origin; an entry with two origins counts for both."""
     named = Counter(origin for origins in table["origin"].to_pylist() for origin in origins)
     return [(origin, named[origin]) for origin in Origin if named[origin]]
 
 
 def read_titles(path: Path, min_views: int) -> list[str]:
-    """Titles, the most viewed first: a line each, alone or with a tab and its views; those without views come first.
+    """Titles, one per line, with or without a tab and its views. Sorted: first those without views, then by views.
 
     InputError `resource_missing` names a bad file or line.
     """
@@ -113,7 +113,7 @@ def read_titles(path: Path, min_views: int) -> list[str]:
         title, tab, views = line.partition("\t")
         if tab and not VIEWS.fullmatch(views):
             where = f"--titles {path}, line {number}"
-            raise InputError(ErrorCode.RESOURCE_MISSING, f"{where}: {views[:40]!r} is no number of views")
+            raise InputError(ErrorCode.RESOURCE_MISSING, f"{where}: {views[:40]!r} is not a number of views")
         if not tab or int(views) >= min_views:
             titles.append((-int(views) if tab else -(1 << 62), title.replace("_", " ")))
     return [title for _, title in sorted(titles)]
@@ -158,7 +158,7 @@ def counted_ngrams(texts: Sequence[str]) -> pa.RecordBatch:
 def _counted_entries(texts: DataFrame, thresholds: Thresholds) -> Iterator[tuple[Origin, list[Entry]]]:
     """Words by count and pairs by PMI, at most ``limit`` of each."""
     common = ngrams(texts).where((F.col("count") >= thresholds.min_count) | (F.col("kind") == ALL))
-    common = common.persist(StorageLevel.DISK_ONLY)  # four questions, one count
+    common = common.persist(StorageLevel.DISK_ONLY)  # four queries of one count
     try:
         words = common.where(F.col("kind") == WORD).orderBy(F.col("count").desc(), "entry").limit(thresholds.limit)
         yield (
@@ -173,7 +173,7 @@ def _counted_entries(texts: DataFrame, thresholds: Thresholds) -> Iterator[tuple
 
 
 def _with_pmi(common: DataFrame) -> DataFrame:
-    """Pairs with their PMI. Both words of a pair that is common are common themselves, so all counts are there."""
+    """Pairs with their PMI. Both words of a common pair are common too, so no count is missing."""
     singles = common.where(F.col("kind").isin(WORD, LONE_LETTER))
     first = singles.select(F.col("entry").alias("first"), F.col("count").cast("double").alias("of_first"))
     second = singles.select(F.col("entry").alias("second"), F.col("count").cast("double").alias("of_second"))

@@ -7,11 +7,11 @@ of partitions, and a count that grows can only take pairs away.
     u(pair_id, entry, seed) = (XXH64 of "seed NUL pair_id NUL entry" in UTF-8, with XXH64's own seed 42, shifted right
                                by 11 bits) / 2^53, in [0, 1)
 
-A first, wider cap may stand before fetch, to save requests (`let_through`). Its draws are the same ones, so what it
-drops is what the last cap would drop, as long as it is wide enough. But then the draws of what is left are no longer
-uniform: of an entry that let through a share q of its pairs, only draws below q are left, and among them the last cap
-would keep more than t. So an entry counts in select, and keeps, only where its own draw let the pair through, and the
-draw is then divided by q: uniform again, and with nearly the kept set that there would be without the first cap.
+A first, wider cap before fetch saves requests (`let_through`). It uses the same draws, so it drops only pairs that the
+last cap would drop too, if it is wide enough. But then the remaining draws are no longer uniform: if an entry let
+through a share q of its pairs, only draws below q remain, and the last cap would keep more than t of them. So in select
+an entry counts, and keeps, only pairs that its own draw let through, and that draw is divided by q. Then it is uniform
+again, and nearly the same pairs are kept as without the first cap.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MANTISSA_BITS = 53
 
 
 def draw(pair_id: str, query: str, seed: int) -> Column:
-    """u of the columns so named: a double in [0, 1) with 53 random bits."""
+    """u of the columns with these names: a double in [0, 1) with 53 random bits."""
     hashed = F.xxhash64(F.concat_ws("\0", F.lit(str(seed)), pair_id, query))
     return F.shiftrightunsigned(hashed, 64 - MANTISSA_BITS).cast("double") * F.lit(2.0**-MANTISSA_BITS)
 
@@ -36,9 +36,9 @@ def keep_probability(count: str, cap: int) -> Column:
 
 
 def drawn(pairs: DataFrame, seed: int) -> DataFrame:
-    """pair_id, query, draw: a row for each matched entry that let the pair through so far, its draw uniform in [0, 1).
+    """pair_id, query, draw: one row per matched entry that let the pair through so far; draws are uniform in [0, 1).
 
-    ``pairs`` has pair_id, queries, and query_shares: what `let_through` gave, or null where nothing stood before.
+    ``pairs`` has pair_id, queries, and query_shares: the result of `let_through`, or null without a first cap.
     """
     each = F.expr("transform(queries, (query, place) -> struct(query, coalesce(query_shares[place], 1D) AS share))")
     rows = pairs.select("pair_id", F.explode(each).alias("matched")).select("pair_id", "matched.*")
@@ -47,16 +47,16 @@ def drawn(pairs: DataFrame, seed: int) -> DataFrame:
 
 
 def counted(draws: DataFrame) -> DataFrame:
-    """query, count: in how many pairs each entry has a draw."""
+    """query, count: the number of pairs in which each entry has a draw."""
     return draws.groupBy("query").agg(F.count(F.lit(1)).alias("count"))
 
 
 def decided(draws: DataFrame, counts: DataFrame, cap: int) -> DataFrame:
-    """pair_id and, of the matched entry that decides, query, query_count, query_draw, query_p.
+    """pair_id with query, query_count, query_draw and query_p of the matched entry that decides.
 
-    It is the one that comes nearest to keeping the pair (least draw / p, then the first by code point), so the pair is
-    kept if and only if query_draw < query_p. ``counts`` has a row an entry of the list and is sent to every worker:
-    entries are far from equal, and a shuffle by entry would send half of all rows to one task.
+    This is the entry with the least draw / p (if equal, the first by code point), so the pair is kept if and only if
+    query_draw < query_p. ``counts`` has one row per entry of the list and is sent to every worker: entries are very
+    unequal, and a shuffle by entry would send half of all rows to one task.
     """
     p = keep_probability("count", cap)
     held = draws.join(F.broadcast(counts), "query").withColumn("p", p)
@@ -93,8 +93,8 @@ def cap_of_tail_share(counts: DataFrame, share: float) -> int:
     """The largest cap at which the entries below it (the tail) hold at most ``share`` of all matches.
 
     MetaCLIP's cap of 20,000 leaves 6% of the matches of its 1.6e9 pairs in the tail, and so do its cap of 170,000 on
-    10.7e9 pairs (section 4) and one of 60,000 on DataComp's (appendix A.1): the same share gives a pool of another size
-    the same shape. 1 where nothing matches.
+    10.7e9 pairs (section 4) and one of 60,000 on DataComp's (appendix A.1): with the same share, a pool of another size
+    gets the same shape. 1 if nothing matches.
     """
     alike = counts.groupBy("count").agg(F.sum("count").alias("matches"))
     up_to = F.sum("matches").over(Window.orderBy("count").rowsBetween(Window.unboundedPreceding, Window.currentRow))

@@ -1,7 +1,7 @@
-"""The list file: entries and where each comes from, as Parquet or TSV; lists of others are read as they are.
+"""The list file: entries and their origins, as Parquet or TSV; lists of other projects can be read too.
 
-What counts of a list is the set of its folded entries. Their digest is what `text` keys its measurements with, so a
-list may be moved, sorted or written in another format, and nothing is measured again.
+Only the set of folded entries of a list counts. `text` uses the digest of this set in its key, so a list may be moved,
+sorted or written in another format without measuring again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Queries:
 def read_queries(path: str) -> Queries:
     """The list in a file: Parquet or TSV with a column ``entry``, or a JSON list of texts (as MetaCLIP publishes).
 
-    InputError `resource_missing` for a file that is not there, not UTF-8, none of these formats, or without entries.
+    InputError `resource_missing` for a file that is missing, not UTF-8, in another format, or without entries.
     """
     try:
         status = os.stat(path)
@@ -60,7 +60,7 @@ def _read(path: str, mtime_ns: int, size: int) -> Queries:
         ) from None
     entries = tuple(sorted({entry for entry in fold_texts(texts) if entry}))
     if not entries:
-        raise InputError(ErrorCode.RESOURCE_MISSING, f"list of queries {path} has no entry; {REMEDY}")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"list of queries {path} has no entries; {REMEDY}")
     return Queries(entries, key_of(*entries))
 
 
@@ -74,8 +74,8 @@ def _texts(path: Path) -> list[str]:
     elif suffix == ".json":
         listed = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-            raise ValueError("it is no JSON list of texts")
-        "".join(listed).encode()  # JSON can spell half a surrogate pair, which is no text: UnicodeEncodeError
+            raise ValueError("it is not a JSON list of texts")
+        "".join(listed).encode()  # JSON can contain half a surrogate pair, which is not text: UnicodeEncodeError
         return listed
     else:
         raise ValueError(f"the name ends in {suffix or 'nothing'}, not in {', '.join(FORMATS)}")
@@ -83,7 +83,7 @@ def _texts(path: Path) -> list[str]:
 
 
 def write_queries(path: Path, table: pa.Table) -> None:
-    """Write a list (schema QUERIES) as Parquet or TSV, by the name. The same table gives the same bytes."""
+    """Write a list (schema QUERIES) as Parquet or TSV, depending on the name. The same table gives the same bytes."""
     if path.suffix.lower() == ".parquet":
         stream = io.BytesIO()
         pq.write_table(table.cast(QUERIES), stream, compression="zstd")
@@ -99,15 +99,15 @@ def write_queries(path: Path, table: pa.Table) -> None:
 
 
 def require_writable_name(path: Path) -> None:
-    """InputError `config_invalid` unless a list can be written under this name, before any work for it."""
+    """InputError `config_invalid` unless a list can be written under this name; called before any work."""
     if path.suffix.lower() not in (".parquet", ".tsv"):
         raise InputError(ErrorCode.CONFIG_INVALID, f"--output {path}: the name must end in .parquet or .tsv")
     if not path.parent.is_dir():
-        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--output {path}: there is no folder {path.parent}")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--output {path}: the folder {path.parent} does not exist")
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Tab-separated lines with a header; origins parted by a space, empty for null."""
+    """Tab-separated lines with a header; origins are separated by a space; empty for null."""
     cells = [QUERIES.names]
     for row in rows:
         origin = " ".join(map(str, row["origin"]))

@@ -1,10 +1,10 @@
 """Texts as they are compared: folded, and cut at word borders. Whole batches in NumPy, no loop over characters.
 
-Folding takes case away (Unicode's full case folding, NFC), makes one space of any run of white space, and a space of a
-hyphen, apostrophe or underscore inside a word ("T-shirt" is "t shirt"); all else stays. A **segment** is a word (a run
-of letters, digits and marks), one letter of a script that is written without spaces (Han, kana, Thai, Khmer ...), or
-one other character; a combining mark belongs to what it stands on. Word borders are where segments begin and end, so
-"cat" stands in "cat's" and in "cat," but not in "catalogue", and 狐 stands in 赤い狐.
+Folding removes case (Unicode's full case folding, NFC), replaces any run of white space by one space, and replaces a
+hyphen, apostrophe or underscore inside a word by a space ("T-shirt" becomes "t shirt"); all else is kept. A **segment**
+is a word (a run of letters, digits and marks), one letter of a script that is written without spaces (Han, kana, Thai,
+Khmer ...), or one other character; a combining mark belongs to its base. Segments begin and end at word borders, so
+"cat" is found in "cat's" and in "cat," but not in "catalogue", and 狐 is found in 赤い狐.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 OTHER, SPACE, JOINER, LETTER, UNSPACED, MARK, ROW = range(7)
-"""What a character is to a border. ROW parts the texts of a batch."""
+"""The kind of a character, for word borders. ROW separates the texts of a batch."""
 
 SEPARATOR = "\n"
 JOINERS = "-_'\u2018\u2019\u02bc\u2010\u2011"
@@ -47,7 +47,7 @@ CHARS_AT_ONCE = 1 << 16  # arrays of half a megabyte stay in the processor's cac
 
 @dataclass(frozen=True)
 class Folded:
-    """Some texts, folded, one after another with a newline between them.
+    """Folded texts, one after another, with a newline between them.
 
     ``codes`` [C] are the code points; ``starts`` and ``ends`` [S] the segments in order; ``kinds`` [S]
     what each is, ROW for the newlines, which are segments of their own.
@@ -111,7 +111,7 @@ def chunks(texts: Sequence[str], chars: int = CHARS_AT_ONCE) -> Iterator[Sequenc
 
 
 def _cut(codes: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8], continues: npt.NDArray[np.bool_]) -> Folded:
-    """Segments begin where no letter goes on with a word and no mark with its base; they end there or at a space."""
+    """A segment begins where no letter continues a word and no mark follows its base; it ends there or at a space."""
     begins = kinds != SPACE
     begins[1:] &= ~((kinds[1:] == LETTER) & (kinds[:-1] == LETTER))
     begins &= ~continues | ((kinds == LETTER) & np.concatenate([[True], np.isin(kinds[:-1], (SPACE, ROW))]))
@@ -123,7 +123,7 @@ def _cut(codes: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8], continues:
 
 
 def _marks_as_their_bases(kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The kind of each character, a mark being of the kind it stands on; one that stands on nothing is a letter."""
+    """The kind of each character. A mark has the kind of its base; without a base it is a letter."""
     mark = kinds == MARK
     if not mark.any():
         return kinds

@@ -1,14 +1,13 @@
-"""All entries of a list at once: one flat file, memory-mapped by every worker of a machine, looked up in batches.
+"""All entries of a list at once: one flat file, memory-mapped by every worker of a machine, searched in batches.
 
-An entry stands in a caption where its folded text does, from a word border to a word border (see `folding`). The file
-holds an open-addressing hash table over the entries and over what they begin with (up to each of their word borders).
-A look-up begins at each segment of a caption and goes on by one segment for as long as some entry does, so it
-costs little more than one probe a word, whatever the number of entries. The hash of any span is the difference of two
-prefix sums (a polynomial over code points, modulo 2^64). A hash is only a proposal: each hit is compared with the
-entry's own text, so that there is no false match.
+A caption has an entry if it contains the entry's folded text between two word borders (see `folding`). The file is
+an open-addressing hash table of the entries and of their beginnings (up to each word border). A look-up starts at
+each segment of a caption and continues by one segment while some entry begins so. It costs little more than one probe
+per word, for any number of entries. The hash of a span is the difference of two prefix sums (a polynomial over code
+points, modulo 2^64). Each hit is compared with the text of the entry, so there is no false match.
 
-Why no Aho-Corasick automaton: it is an object of some hundred bytes a character that every worker builds or unpickles
-for itself. This file has about 60 bytes an entry, is ready as soon as it is mapped, and its pages are shared.
+Why not an Aho-Corasick automaton: it needs some hundred bytes per character, and every worker builds or unpickles its
+own. This file has about 60 bytes per entry, is ready when it is mapped, and its pages are shared.
 
 The file is little-endian: MAGIC, then three arrays as `numpy.save` writes them, each at a multiple of 64 bytes: hashes
 uint64 [slots], values uint32 [slots], offsets int32 [entries + 1]; then the entries in UTF-8, sorted by code point.
@@ -45,7 +44,7 @@ ALIGNMENT = 64
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that its powers have inverses modulo 2^64
 SPREAD = np.uint64(0xD6E8FEB86659FD93)
 SLOTS_PER_KEY = 2  # at least; a power of two is taken
-LETTERS_AT_ONCE = 1 << 20  # compared, with some 30 bytes each for a moment; an Arrow string array holds 2 GB at most
+LETTERS_AT_ONCE = 1 << 20  # compared at once, about 30 bytes each; an Arrow string array has at most 2 GB
 MATCHED = pa.list_(pa.string())
 
 
@@ -70,7 +69,7 @@ def build_index(entries: Sequence[str]) -> bytes:
 
 @dataclass(frozen=True)
 class Index:
-    """An index that is open. Nothing of it changes; threads and processes may share it."""
+    """An open index. It never changes, so threads and processes may share it."""
 
     hashes: npt.NDArray[np.uint64]  # [slots]
     values: npt.NDArray[np.uint32]  # [slots]
@@ -81,7 +80,7 @@ class Index:
         """The index in these bytes, nothing copied. InputError `input_unreadable` for anything else."""
         try:
             if bytes(buffer[: len(MAGIC)]) != MAGIC:
-                raise ValueError("it does not begin as one")
+                raise ValueError("its header is wrong")
             hashes, end = _loaded(buffer, len(MAGIC))
             values, end = _loaded(buffer, end)
             offsets, end = _loaded(buffer, end)
@@ -150,7 +149,7 @@ class Index:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """(first segment, entry) of those proposals in which the span is the entry, letter by letter.
 
-        In pieces: where entries stand within entries, their letters are far more than those of the captions.
+        In pieces: if entries contain entries, they have far more letters than the captions.
         """
         pieces = np.cumsum(ends - folded.starts[first]) // LETTERS_AT_ONCE
         cuts = np.flatnonzero(np.diff(pieces)) + 1
@@ -185,7 +184,7 @@ class _SpanHashes:
         self._sums: npt.NDArray[np.uint64] = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
 
     def of(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """[spans]: equal for equal texts, wherever they stand."""
+        """[spans]: equal for equal texts, at any position."""
         return (self._sums[ends] - self._sums[starts]) * self._inverse[starts]
 
 
@@ -202,7 +201,7 @@ def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 
 
 def _spans(entries: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
-    """(hash, value) of each distinct span: the entries, and what they begin with up to a word border."""
+    """(hash, value) of each distinct span: the entries, and their beginnings up to a word border."""
     hashes, values, done = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)], 0
     for some in chunks(entries):
         folded = fold(some)
@@ -218,7 +217,7 @@ def _spans(entries: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[
     merged = np.zeros(len(distinct), np.uint32)
     np.bitwise_or.at(merged, place, value)
     if np.count_nonzero(value > 1) != np.count_nonzero(merged > 1):
-        raise ValueError("two entries have one hash; choose another MULTIPLIER")
+        raise ValueError("two entries have the same hash; choose another MULTIPLIER")
     return distinct, merged
 
 
@@ -236,18 +235,20 @@ def write_index(storage: Storage, folder: str, entries: Sequence[str]) -> FileRe
 
 @lru_cache(maxsize=2)
 def open_index(storage: Storage, file: FileRecord) -> Index:
-    """The index, once a process. A run on a disk has it in place; of one on a store each machine keeps one copy."""
+    """The index, loaded once per process. A local run maps it in place; for a store, each machine has a copy."""
     if isinstance(storage, LocalStorage):
         return Index.mapped(storage.path(file.path))
     return Index.mapped(_local_copy(storage, file))
 
 
 def _local_copy(storage: Storage, file: FileRecord) -> Path:
-    """A copy in this user's temporary folder, fetched by the first worker that asks while the others wait for it."""
+    """A copy in this user's temporary folder. The first worker fetches it; the others wait."""
     folder = Path(tempfile.gettempdir(), f"pairmill-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
-        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{folder} is another user's; set TMPDIR to a folder of your own")
+        raise InputError(
+            ErrorCode.OUTPUT_UNWRITABLE, f"{folder} belongs to another user; set TMPDIR to a folder of your own"
+        )
     copy = folder / f"{file.sha256}.index"
     with _only_one(folder / f"{file.sha256}.lock"):
         if not _is_whole(copy, file):
@@ -256,7 +257,8 @@ def _local_copy(storage: Storage, file: FileRecord) -> Path:
                 shutil.copyfileobj(stream, target, CHUNK_BYTES)
             if not _is_whole(part, file):
                 raise InputError(
-                    ErrorCode.INPUT_UNREADABLE, f"{storage.where(file.path)} is not what was written; build again"
+                    ErrorCode.INPUT_UNREADABLE,
+                    f"{storage.where(file.path)} was changed after it was written; build again",
                 )
             part.replace(copy)
     return copy
@@ -271,7 +273,7 @@ def _is_whole(path: Path, file: FileRecord) -> bool:
 
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """One process of this machine at a time; a killed one holds nothing."""
+    """One process of this machine at a time; a killed process releases the lock."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -284,7 +286,7 @@ def _saved(array: npt.NDArray[Any]) -> bytes:
 
 
 def _loaded(buffer: bytes | mmap.mmap, begin: int) -> tuple[npt.NDArray[Any], int]:
-    """(the array that begins there, in place; where the next one does). ValueError where there is none."""
+    """(the array at ``begin``, in place; the offset of the next one). ValueError if no array is there."""
     head = io.BytesIO(buffer[begin : begin + 256])
     if np.lib.format.read_magic(head) != (1, 0):
         raise ValueError("an array is missing")

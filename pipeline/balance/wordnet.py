@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.core.errors import ErrorCode, InputError
 
 INDEX_FILES = ("index.noun", "index.verb", "index.adj", "index.adv")
-LICENCE_INDENT = "  "  # how the lines of the licence begin that stands before the lemmas
+LICENCE_INDENT = "  "  # of the lines of the licence, which precede the lemmas
 
 
 def read_lemmas(folder: Path) -> list[str]:
@@ -21,9 +21,9 @@ def read_lemmas(folder: Path) -> list[str]:
             what = getattr(error, "strerror", None) or error
             raise InputError(
                 ErrorCode.RESOURCE_MISSING,
-                f"--wordnet: {path}: {what}; name WordNet's dict folder (Debian: wordnet-base)",
+                f"--wordnet: {path}: {what}; pass WordNet's dict folder (Debian: wordnet-base)",
             ) from None
         lemmas |= {line.split(" ", 1)[0] for line in lines if line and not line.startswith(LICENCE_INDENT)}
     if not lemmas:
-        raise InputError(ErrorCode.RESOURCE_MISSING, f"--wordnet: the index files of {folder} hold no lemma")
+        raise InputError(ErrorCode.RESOURCE_MISSING, f"--wordnet: the index files of {folder} contain no lemmas")
     return sorted(lemma.replace("_", " ") for lemma in lemmas)

@@ -1,8 +1,8 @@
-"""When two pictures are copies of one another: a grey hash proposes, a finer hash and the colours decide.
+"""Whether two images are copies of each other: a grey hash finds candidates, a finer hash and the colours decide.
 
     signature   what is compared, and the limits
-    kernel      the comparison in machine code: all pairs of a bucket, and one picture with those already kept
+    kernel      the comparison in machine code: all pairs of a bucket, or one image with those already kept
 
-dedup clusters by it and select chooses by it. Neither Spark nor pictures are known here. `docs/duplicates.md` says
-how the limits were found.
+dedup uses it to cluster and select uses it to choose. This package uses neither Spark nor images. `docs/duplicates.md`
+explains how the limits were found.
 """

@@ -1,8 +1,8 @@
 """Comparing signatures, for numba.
 
-A bucket holds rows that may be copies of one another. All its pairs are compared, and what comes out is a minimum
-spanning forest: at most one edge fewer than there are rows, the same components as all edges have, and, since near
-pairs are joined first, an edge of the least distance at every row that has any.
+A bucket has rows that may be copies of each other. All its pairs are compared; the result is a minimum spanning
+forest. It has fewer edges than rows and the same components as all edges together. Near pairs are joined first, so
+every row with an edge has its edge of least distance.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def _popcount(typing_context: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
-_intrinsic: Any = intrinsic  # its type is that of the code generator; compiled functions call what is generated
+_intrinsic: Any = intrinsic  # its type is that of the code generator; compiled functions call the generated code
 popcount: Callable[[np.uint64], np.uint64] = _intrinsic(_popcount)
 """Bits set in a uint64: one instruction."""
 
 
 @inlined
 def stands(ours: Signatures, i: int, theirs: Signatures, j: int, limits: CopyLimits) -> bool:
-    """The second look at two pictures whose phash is near."""
+    """Whether two images with near phash are copies: compares phash256 and colours."""
     bits = np.uint64(0)
     for word in range(4):
         bits += popcount(ours.phash256[i, word] ^ theirs.phash256[j, word])
@@ -51,7 +51,7 @@ def stands(ours: Signatures, i: int, theirs: Signatures, j: int, limits: CopyLim
 
 @inlined
 def root(parents: npt.NDArray[np.int64], i: int) -> int:
-    """The row that stands for the tree of ``i``; the way there is halved."""
+    """The root of the tree of ``i``; the path to it is halved."""
     while parents[i] != i:
         parents[i] = parents[parents[i]]
         i = parents[i]
@@ -60,8 +60,8 @@ def root(parents: npt.NDArray[np.int64], i: int) -> int:
 
 @inlined
 def is_first_bucket(difference: np.uint64, masks: npt.NDArray[np.uint64], number: int) -> bool:
-    """Whether two rows that differ so share no bucket of a smaller number: each pair is looked at once."""
-    for before in range(number):  # noqa: SIM110  numba knows no generators in all()
+    """Whether two rows with this ``difference`` share no bucket with a smaller number: each pair is compared once."""
+    for before in range(number):  # noqa: SIM110  numba does not support generators in all()
         if difference & masks[before] == 0:
             return False
     return True
@@ -69,9 +69,9 @@ def is_first_bucket(difference: np.uint64, masks: npt.NDArray[np.uint64], number
 
 @inlined
 def distances_met(phash: npt.NDArray[np.uint64], i: int, first: int, end: int, most: int) -> np.uint64:
-    """At which distances up to ``most`` row ``i`` meets rows from ``first`` to ``end``-1: bit d for distance d.
+    """The distances up to ``most`` between row ``i`` and rows ``first`` to ``end``-1: bit d is set for distance d.
 
-    Most rows meet none, and that is found out without a branch.
+    Most rows have none; the first loop finds that out without a branch.
     """
     own, near, others = phash[i], np.int64(0), phash[first:end]
     for other in others:
@@ -94,12 +94,12 @@ def spanning_forests(
     limits: CopyLimits,
     edges: npt.NDArray[np.int64],
 ) -> int:
-    """Forests of B buckets over N rows; returns how many edges were written.
+    """Forests of B buckets over N rows; returns the number of edges written.
 
-    ``starts`` [B+1]: rows of bucket b are starts[b] to starts[b+1]-1. ``splits`` [B]: -1, or the row of
-    b before which rows are compared only with those from it on (a pair of chunks of one bucket). ``numbers`` [B]
-    int64: the mask of ``masks`` [M] uint64 whose bits all rows of b share. ``edges`` [N, 3] int64 receives the rows
-    of each edge and their distance.
+    ``starts`` [B+1]: the rows of bucket b are starts[b] to starts[b+1]-1. ``splits`` [B]: -1, or the first row of the
+    second chunk, if b is a pair of chunks of one bucket: only rows of different chunks are compared. ``numbers`` [B]
+    int64: the index in ``masks`` [M] uint64 of the bits that all rows of b share. ``edges`` [N, 3] int64 receives the
+    rows of each edge and their distance.
     """
     phash, count = signatures.phash, 0
     parents, met = np.arange(len(phash)), np.zeros(len(phash), np.uint64)
@@ -127,7 +127,7 @@ def spanning_forests(
 
 
 def first_copy(kept: Signatures, count: int, rows: Signatures, i: int, limits: CopyLimits) -> int:
-    """The first of the ``count`` kept pictures that row ``i`` is a copy of, or -1."""
+    """The first of the ``count`` kept images that row ``i`` is a copy of, or -1."""
     for k in range(count):
         if popcount(kept.phash[k] ^ rows.phash[i]) <= np.uint64(limits.phash) and stands(kept, k, rows, i, limits):
             return k
@@ -144,10 +144,11 @@ def nearest_listed(
     found: npt.NDArray[np.int64],
     between: npt.NDArray[np.int64],
 ) -> None:
-    """For each of N rows the nearest of E listed pictures that it is a copy of, the first of equally near ones.
+    """For each of N rows, the nearest of E listed images that it is a copy of; the first of equally near ones.
 
-    ``keys`` [M, E] uint64: the phash of all listed pictures under each of ``masks`` [M], sorted; ``order`` [M, E]
-    int64: whose they are. ``found`` [N] int64 receives the listed picture, or -1; ``between`` [N] the distance.
+    ``keys`` [M, E] uint64: the phash of all listed images under each of ``masks`` [M], sorted; ``order`` [M, E]
+    int64: the listed image of each key. ``found`` [N] int64 receives the listed image, or -1; ``between`` [N] the
+    distance.
     """
     for i in range(len(rows.phash)):
         best, place = np.int64(limits.phash + 1), -1

@@ -1,12 +1,12 @@
-"""Settings: one pydantic model a stage; every field says what a change of it costs.
+"""Settings: one pydantic model per stage; the mark of a field says what a change of it costs.
 
-    Measure   the measured values would change: rows are measured again
+    Measure   measured values change: rows are measured again
     Decide    only verdicts change: rules are applied again, nothing is measured
-    Operate   how the work is done (waits, deadlines, rates, tries, contact, Spark): enters no key
-    Content   names files: their content counts, not their path. MeasuredContent: other content is measured again;
-              InputContent: other content is other input, and what was measured stays measured
+    Operate   how the work is done (waits, deadlines, rates, tries, contact, Spark): not part of a key
+    Content   names files: their content counts, not their path. MeasuredContent: new content is measured again;
+              InputContent: new content is new input, and existing measurements are kept
 
-Models are strict (``"10"`` is no number), frozen, refuse unknown keys, NaN and infinity.
+Models are strict (``"10"`` is not a number) and frozen; they reject unknown keys, NaN and infinity.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class StageConfig(BaseModel):
 
 
 def kind_of(model: type[BaseModel], field: str) -> Kind:
-    """The one mark of a field; TypeError for a field that has none."""
+    """The mark of a field; TypeError unless it has exactly one."""
     marks = [mark for mark in model.model_fields[field].metadata if isinstance(mark, Kind)]
     if len(marks) != 1:
         raise TypeError(f"{model.__name__}.{field} must be marked Measure, Decide, Operate or as a Content")

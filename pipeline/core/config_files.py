@@ -40,7 +40,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes text that `_Loader` would read as another type."""
 
 
-# YAML 1.2 reads 5e-4 as a number; PyYAML, of version 1.1, would want 5.0e-4.
+# YAML 1.2 reads 5e-4 as a number; PyYAML implements 1.1, which needs 5.0e-4.
 for _side in (_Loader, _Dumper):
     _side.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
@@ -52,7 +52,7 @@ def load_config(
 ) -> M:
     """The resolved config; InputError (`config_unknown_key`, `config_invalid`, `input_missing`) names what is wrong.
 
-    ``saved`` is the text of a config that was saved with a run; all others are merged into it.
+    ``saved`` is the text of the config saved with a run; the other sources are merged into it.
     """
     tree = _mapping(saved, "config.yaml")
     if preset is not None:
@@ -88,19 +88,19 @@ def preset_names() -> list[str]:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that does not exist, with those that do and the nearest of them."""
+    """The message for an unknown name, with the known names and the nearest of them."""
     known = list(known)
     return f"unknown {what} {name}; choose from {', '.join(known)}{did_you_mean(name, known)}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest of the known names, as the end of a message; empty where none is near."""
+    """The nearest of the known names, as the end of a message; empty if none is near."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 class Dumpable(Protocol):
-    """A pydantic model, whatever its fields."""
+    """Any pydantic model."""
 
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 

@@ -11,7 +11,7 @@ from pipeline.core.errors import ErrorCode, InputError
 
 
 def digest_of(files: Iterable[str | Path]) -> str:
-    """Names the content of some files, in whatever order they are listed; "" for no file.
+    """A digest of the content of some files, independent of their order; "" for no file.
 
     InputError `resource_missing` for a file that cannot be read.
     """
@@ -20,7 +20,7 @@ def digest_of(files: Iterable[str | Path]) -> str:
 
 
 def _version(path: Path) -> tuple[str, int, int]:
-    """(path, mtime, size): another version of the file is another key of the cache."""
+    """(path, mtime, size): a changed file has another key in the cache."""
     try:
         stat = path.stat()
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What a stage sees: its own section and storage, and of the rest of the run exactly what it declares.
+"""What a stage sees: its own section and storage, and from the rest of the run only what it declares.
 
-A stage that could look at anything would sooner or later look at something that enters no fingerprint, and would then
-say "up to date" when that changed. So it is handed a `Context`, which raises `UndeclaredRead` for everything that
-neither ``Stage.reads`` nor `LooksAt` names, and `run_stage` fingerprints everything that they do name.
+If a stage read something that is not in its fingerprint, it would say "up to date" after that changed. So a stage gets
+a `Context`, which raises `UndeclaredRead` for everything that is neither in ``Stage.reads`` nor in `LooksAt`.
+`run_stage` fingerprints everything that these name.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ C = TypeVar("C")
 
 
 class UndeclaredRead(TypeError):
-    """A stage looked at something that it does not declare: a fault in the stage."""
+    """A stage read something that it does not declare: a bug in the stage."""
 
 
 @dataclass(frozen=True)
 class LooksAt:
     """What a stage sees of the rest of the run, besides the kept rows of the stages it reads.
 
-    ``rows``: stages of which it sees every measured row and its verdict. ``facts``: ``stage.name``, facts of
+    ``rows``: stages of which it sees every measured row with its verdict. ``facts``: ``stage.name``, facts of
     manifests. ``files``: ``stage.role``, further files of manifests. ``settings``: ``section.name``, or a whole
-    ``section``; those that are Measure settings enter the measure key.
+    ``section``; all but Operate settings are part of the measure key.
     """
 
     rows: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class LooksAt:
 
 
 class Whole(Protocol):
-    """The run, as far as a context needs it."""
+    """The parts of the run that a context needs."""
 
     storage: Storage
     reporter: Reporter
@@ -73,7 +73,7 @@ class Whole(Protocol):
 
 
 class Context(Generic[C]):
-    """The run as one stage sees it. ``measure_key`` is empty while the settings are only checked."""
+    """The run as one stage sees it. ``measure_key`` is empty while settings are checked."""
 
     def __init__(self, stage: str, reads: tuple[str, ...], looks_at: LooksAt, whole: Whole, measure_key: str) -> None:
         self._stage, self._reads, self._looks_at, self._whole = stage, reads, looks_at, whole
@@ -118,7 +118,7 @@ class Context(Generic[C]):
         return self._whole.judged(stage)
 
     def fact(self, name: str) -> Any:
-        """``stage.name`` of the facts in that stage's manifest; None where it has none."""
+        """``stage.name``: a fact in the manifest of that stage; None if it has no such fact."""
         self._require(name in self._looks_at.facts, f"the fact {name}")
         stage, _, fact = name.partition(".")
         return self._whole.manifest(stage).facts.get(fact)
@@ -138,4 +138,4 @@ class Context(Generic[C]):
 
     def _require(self, is_declared: bool, what: str) -> None:
         if not is_declared:
-            raise UndeclaredRead(f"{self._stage} looks at {what}, which it does not declare")
+            raise UndeclaredRead(f"{self._stage} reads {what}, which it does not declare")

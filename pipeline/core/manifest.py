@@ -1,4 +1,4 @@
-"""manifest.json: a stage that has happened. Published last, in one step; a stage without one has not happened."""
+"""manifest.json: the record of a stage that has run. Published last, in one step; without it the stage has not run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class KeptRows(BaseModel):
 
 
 class LookedAt(BaseModel):
-    """A stage all of whose rows were seen, with their verdicts: as its manifest named them at that time."""
+    """A stage whose rows and verdicts were all read, as named by its manifest at that time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +33,7 @@ class LookedAt(BaseModel):
 
 
 class Manifest(BaseModel):
-    """One stage's account of itself. ``rows_in == kept + sum(dropped.values())``, in the stage's own unit."""
+    """One stage's record of its result. ``rows_in == kept + sum(dropped.values())``, in the stage's own unit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,13 +43,13 @@ class Manifest(BaseModel):
     rows_in: int
     kept: int
     dropped: dict[str, int]
-    measured: int  # rows measured now that had never been measured under this key
+    measured: int  # rows measured for the first time under this key
     inputs: list[KeptRows]
     looked_at: list[LookedAt] = []
     keeps: KeptRows
     measure_key: str
     decide_key: str
-    input_fingerprint: str  # of what was read: enters no key
+    input_fingerprint: str  # of the rows read: not part of a key
     result: str  # names the measured rows: what readers fingerprint
     settings: dict[str, Any]  # Measure and Decide settings, so that the next run can say what changed
     contents: dict[str, str] = {}  # digests of the files that settings name
@@ -72,7 +72,7 @@ def manifest_path(stage: str) -> str:
 
 
 def read_manifest(storage: Storage, stage: str) -> Manifest | None:
-    """The stage's manifest; None where the stage has not happened; InputError where it cannot be read."""
+    """The stage's manifest; None if the stage has not run; InputError if it cannot be read."""
     path = manifest_path(stage)
     try:
         return Manifest.model_validate_json(storage.read(path))
@@ -80,7 +80,8 @@ def read_manifest(storage: Storage, stage: str) -> Manifest | None:
         return None
     except (ValidationError, ValueError, OSError) as error:
         raise InputError(
-            ErrorCode.INPUT_UNREADABLE, f"{path} is no manifest: {type(error).__name__}; remove it to redo the stage"
+            ErrorCode.INPUT_UNREADABLE,
+            f"{path} is not a valid manifest: {type(error).__name__}; remove it to rerun the stage",
         ) from error
 
 

@@ -21,7 +21,7 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Done:
-    """How far a stage is: ``rows`` done of ``total`` (None: not known yet), ``good`` of them with a result (None: not
+    """Progress of a stage: ``rows`` done of ``total`` (None: not known yet); ``good`` of them have a result (None: not
     counted)."""
 
     rows: int
@@ -52,7 +52,7 @@ class Reporter:
     def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:
         """Show ``probe()`` every half second while the block runs. Quiet when stderr is not a terminal.
 
-        A bar inside the block knows more: it replaces this one while it lasts.
+        A bar inside the block has better numbers: it replaces this one until it ends.
         """
         if self.quiet or self.json or not self.console.is_terminal:
             yield

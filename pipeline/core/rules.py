@@ -65,15 +65,15 @@ class Expr(ABC):
         raise TypeError("an expression has no truth value of its own: use & | ~, not and/or/not")
 
     def isin(self, values: Iterable[Scalar]) -> Expr:
-        """True where the value is one of ``values`` (at least one)."""
+        """True if the value is one of ``values`` (at least one)."""
         return IsIn(self, tuple(Literal(value) for value in values))
 
     def is_null(self) -> Expr:
-        """True where there is no value, or NaN. The one way to ask for nulls without being ``not_measured``."""
+        """True for null or NaN. The only way to test for nulls without the verdict ``not_measured``."""
         return IsNull(self)
 
     def contains(self, value: str) -> Expr:
-        """True where a list column holds ``value``."""
+        """True if a list column contains ``value``."""
         return Contains(self, Literal(value))
 
     @abstractmethod
@@ -115,7 +115,7 @@ class Literal(Expr):
     def __post_init__(self) -> None:
         if isinstance(self.value, str) and ("'" in self.value or "\\" in self.value):
             raise ValueError(
-                f"a rule's text may hold no quote or backslash: {self.value!r}"
+                f"a rule's text must not contain quotes or backslashes: {self.value!r}"
             )  # dialects escape differently
         if isinstance(self.value, float) and not math.isfinite(self.value):
             raise ValueError(f"a rule's number must be finite: {self.value!r}")
@@ -303,14 +303,14 @@ class Rule:
 
 
 def united(module: str, *reasons: StrEnum) -> type[StrEnum]:
-    """The enum ``Reason`` of a module, put together from members of others; equal ones are one reason."""
+    """The enum ``Reason`` of a module, built from members of others; equal members are one reason."""
     enum: Any = StrEnum
     reason: type[StrEnum] = enum("Reason", {reason.name: reason.value for reason in reasons}, module=module)
     return reason
 
 
 def outcome_rules(reasons: Iterable[StrEnum], column: str = "outcome", detail: str = "detail") -> list[Rule]:
-    """One rule per way in which a measurement can end without a result. They come first in a stage's rules."""
+    """One rule per outcome of a measurement without a result. They come first in a stage's rules."""
     return [Rule(reason, when=col(column) == reason.value, value=col(column), detail=col(detail)) for reason in reasons]
 
 

@@ -30,12 +30,12 @@ from pipeline.core.tables import read_table
 from pipeline.core.user_rules import UserRule, compile_user_rules
 
 MINIMUM_FREE_BYTES = 1 << 30
-OURS = {".lock", "config.yaml", "run.json"}  # what may lie in a folder that is about to become a run
+OURS = {".lock", "config.yaml", "run.json"}  # files allowed in a folder that becomes a run
 RECORDED_PACKAGES = ("pairmill", "pyarrow", "pillow", "imagehash", "img2dataset", "langdetect", "torch")
 
 
 class RunConfig(Dumpable, Protocol):
-    """What the config of a run has besides a section per stage."""
+    """The parts of a run's config other than one section per stage."""
 
     @property
     def spark(self) -> SparkConfig: ...
@@ -44,7 +44,7 @@ class RunConfig(Dumpable, Protocol):
 
 
 class Run:
-    """The whole run, for those who build and audit it; a stage sees a `Context` of it.
+    """The whole run, for building and auditing; a stage sees only a `Context` of it.
 
     ``stages`` is in funnel order; ``config`` has a section per stage.
     """
@@ -65,7 +65,7 @@ class Run:
 
     @cached_property
     def spark(self) -> SparkSession:
-        """The session, started when first needed: a run where nothing is to be done never starts one."""
+        """The session, started when first needed: an up-to-date run never starts one."""
         return spark_session(self.config.spark)
 
     def config_of(self, stage: str) -> Any:
@@ -89,7 +89,7 @@ class Run:
         return Context(stage, self.stages[stage].reads, looks_at, self, measure_key)
 
     def manifest(self, stage: str) -> Manifest:
-        """The published manifest; InputError where the stage has not happened."""
+        """The published manifest; InputError if the stage has not run."""
         manifest = read_manifest(self.storage, stage)
         if manifest is None:
             raise InputError(
@@ -105,7 +105,7 @@ class Run:
 
     @cached_property
     def user_rules(self) -> dict[str, list[Rule]]:
-        """The user's own rules by stage, parsed; InputError for one that cannot work."""
+        """The user's own rules by stage, parsed; InputError for an invalid one."""
         rules = self.config.rules
         if not rules:
             return {}
@@ -116,14 +116,15 @@ class Run:
                 )
             if self.is_off(rule.stage):
                 raise InputError(
-                    ErrorCode.CONFIG_INVALID, f"rules: {rule.name}: the stage {rule.stage} is off, its columns are null"
+                    ErrorCode.CONFIG_INVALID,
+                    f"rules: {rule.name}: the stage {rule.stage} is off, so its columns are null",
                 )
         return compile_user_rules(self.spark, rules, {rule.stage: self.schema(rule.stage) for rule in rules})
 
     def parts_probe(self, stage: str, total: int | None = None, parts: int | None = None) -> Callable[[], Done]:
-        """What a progress bar asks: rows in the parts committed since now, of ``total``. Reads a commit record once.
+        """A probe for a progress bar: rows in parts committed from now on, of ``total``. Reads each commit record once.
 
-        Where only the number of ``parts`` to come is known, the total is judged by the rows of those that are done.
+        If only the number of ``parts`` is known, the total is estimated from the rows of the finished ones.
         """
         seen = {part.name for part in committed(self.storage, stage)}
         new: list[Part] = []
@@ -153,9 +154,9 @@ class Run:
 
 @contextlib.contextmanager
 def open_for_writing(run: Run, check: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Check that the run's folder can be written, hold its lock, then save config.yaml and run.json in it.
+    """Check that the run's folder is writable, take its lock, then save config.yaml and run.json in it.
 
-    ``check`` raises for whatever else a person gave that cannot work: a refused command leaves the run as it was.
+    ``check`` raises for any other invalid input: a rejected command leaves the run unchanged.
     """
     storage = run.storage
     try:
@@ -172,19 +173,19 @@ def open_for_writing(run: Run, check: Callable[[], object] = lambda: None) -> It
 
 
 def require_ours(storage: Storage) -> None:
-    """Nothing is overwritten that is not a run: InputError `output_exists`."""
+    """InputError `output_exists` if the folder has files of something else: they are never overwritten."""
     if storage.exists("run.json"):
         return
     strangers = [name for name in storage.entries() if meant(name) not in OURS and not name.startswith(PROBE)]
     if strangers:
         raise InputError(
             ErrorCode.OUTPUT_EXISTS,
-            f"run {storage.root} holds files that are no run ({strangers[0]}); choose an empty folder",
+            f"{storage.root} is not empty and not a run (it contains {strangers[0]}); choose an empty folder",
         )
 
 
 def _versions() -> dict[str, Any]:
-    found = {"pyspark": pyspark.__version__}  # of a cluster's own Spark there is no metadata
+    found = {"pyspark": pyspark.__version__}  # a cluster's own Spark has no metadata
     for package in RECORDED_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

@@ -28,12 +28,12 @@ from schemas.ledger import LEDGER
 
 MOST_ERRORS_SHARE = 0.01
 LEAST_ERRORS = 10
-"""Fewer rows that raise end no stage, however small it is (docs/faults.md, T15)."""
+"""Fewer failing rows never fail a stage, however small it is (docs/faults.md, T15)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage would be measured and decided from now, and what is left of its last result."""
+    """What the stage would be measured and decided from now, and its last result if it is complete."""
 
     measure_key: str
     decide_key: str
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def rows_stand(self) -> bool:
-        """Whether the measured rows of the last result are those that measuring now would give."""
+        """Whether measuring now would give the measured rows of the last result."""
         old = self.old
         return old is not None and (old.measure_key, old.input_fingerprint) == (
             self.measure_key,
@@ -56,12 +56,12 @@ class Plan:
 
     @property
     def stands(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether the last result is up to date."""
         return self.rows_stand and self.old is not None and self.old.decide_key == self.decide_key
 
 
 def run_stage(stage: Stage[Any], run: Run) -> Manifest:
-    """Bring one stage up to date and return its manifest. StageError leaves the old result in place."""
+    """Bring one stage up to date and return its manifest. StageError keeps the old result."""
     plan = make_plan(stage, run)
     retry = run.retry_failed and bool(stage.retryable)
     _sweep(stage, run, plan.old)  # what a killed build left
@@ -71,13 +71,13 @@ def run_stage(stage: Stage[Any], run: Run) -> Manifest:
         with run.reporter.bar(stage.name, spark_probe(run.spark)):
             return _bring_up_to_date(stage, run, plan, retry)
     except BaseException:
-        _sweep(stage, run, plan.old)  # readers who list rows/ see the last result, and no other
+        _sweep(stage, run, plan.old)  # readers that list rows/ see only the last result
         raise
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Measured rows on disk. ``rows_in``: what entered; None where the rows say it. ``files`` by role."""
+    """Measured rows on disk. ``rows_in``: rows that entered; None if equal to the measured rows. ``files`` by role."""
 
     rows_in: int | None
     measured: int
@@ -87,7 +87,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Decided:
-    """What the rules make of the rows."""
+    """The result of applying the rules."""
 
     rows_in: int
     kept: int
@@ -133,13 +133,13 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
 
 
 def _stored(stage: Stage[Any], old: Manifest) -> _Rows:
-    """The rows of the last result, without what is made anew with every decision."""
+    """The rows of the last result, without the files that every decision writes again."""
     files = {role: records for role, records in old.files.items() if role not in stage_roles(stage)}
     return _Rows(old.rows_in, 0, old.facts, files)
 
 
 def _decide(stage: Stage[Any], run: Run, plan: Plan, found: _Rows) -> _Decided:
-    """Apply the rules, count and write the ledger. StageError where a row is not accounted for."""
+    """Apply the rules, count and write the ledger. StageError if a row is not accounted for."""
     rows = read_table(run.spark, run.storage, found.files["rows"], run.schema(stage.name))
     judged = verdict.with_verdict(rows, plan.rules, run.schema(stage.name))
     counts, keeps = count_verdicts(stage, judged)
@@ -155,17 +155,17 @@ def _decide(stage: Stage[Any], run: Run, plan: Plan, found: _Rows) -> _Decided:
 
 
 def _refuse_too_many_errors(stage: Stage[Any], errors: int, rows_in: int) -> None:
-    """One row that raises costs itself; many mean a fault of ours or of a library, and a corpus full of holes."""
+    """A single row that raises is dropped; many mean a bug in pairmill or a library, and many missing rows."""
     if errors >= LEAST_ERRORS and errors > MOST_ERRORS_SHARE * rows_in:
         share = f"{errors:,} of {rows_in:,} {stage.unit}s (limit {MOST_ERRORS_SHARE:.0%})"
         what = f"{stage.name}: measuring raised on {share}"
         raise StageError(
-            ErrorCode.TOO_MANY_ERRORS, f"{what}: a fault of pairmill or of a library; the last result stands"
+            ErrorCode.TOO_MANY_ERRORS, f"{what}: a bug in pairmill or in a library; the last result is kept"
         )
 
 
 def make_plan(stage: Stage[Any], run: Run) -> Plan:
-    """Keys and fingerprints of what the stage would do now, made of everything that it declares."""
+    """Keys and fingerprints of what the stage would do now, from everything that it declares."""
     config = run.config_of(stage.name)
     rules = run.rules(stage.name)
     manifests = [run.manifest(source) for source in stage.reads]
@@ -197,7 +197,7 @@ def _last_result(stage: Stage[Any], run: Run) -> Manifest | None:
     old = read_manifest(run.storage, stage.name)
     if old is None or all(run.storage.each(run.storage.intact, old.all_files)):
         return old
-    run.reporter.line(f"{stage.name}: files of its last result are gone or changed; made again")
+    run.reporter.line(f"{stage.name}: files of its last result are missing or changed; rerunning the stage")
     return None
 
 
@@ -206,8 +206,8 @@ def _measure_key(
 ) -> tuple[str, dict[str, Any]]:
     """The key of what would be measured now, and the settings in it.
 
-    A file that a setting names enters by path and by content. Under another path the same content is still what the
-    last result was measured with, and its key holds.
+    A file that a setting names enters by path and by content. If only the path changed, the last result was measured
+    with the same content, so its key is used again.
     """
 
     def key(settings: dict[str, Any]) -> str:
@@ -227,7 +227,7 @@ def _of_kind(config: StageConfig, contents: Mapping[str, str], kind: Kind) -> di
 
 
 def _borrowed(run: Run, looks_at: LooksAt) -> list[str]:
-    """Settings of other sections that measured values depend on: all that are seen but those of Operate."""
+    """Settings of other sections that measured values depend on: all that the stage sees, except Operate settings."""
     found = []
     for name in looks_at.settings:
         section, _, setting = name.partition(".")
@@ -239,7 +239,7 @@ def _borrowed(run: Run, looks_at: LooksAt) -> list[str]:
 
 
 def _seen(run: Run, looks_at: LooksAt) -> dict[str, Any]:
-    """What enters the input fingerprint besides the rows that are read; empty where a stage sees nothing else."""
+    """Parts of the input fingerprint other than the rows that are read; empty if the stage sees nothing else."""
     seen: dict[str, Any] = {f"rows {name}": run.manifest(name).as_looked_at().model_dump() for name in looks_at.rows}
     for name in looks_at.facts:
         stage, _, fact = name.partition(".")
@@ -251,7 +251,7 @@ def _seen(run: Run, looks_at: LooksAt) -> dict[str, Any]:
 
 
 def stage_roles(stage: Stage[Any]) -> tuple[str, ...]:
-    """Roles of files that are made anew with every decision."""
+    """Roles of files that every decision writes again."""
     return ("ledger", *stage.packs)
 
 
@@ -274,7 +274,7 @@ def _measure(stage: Stage[Any], run: Run, plan: Plan) -> _Rows:
 
 
 def _with_null_columns(stage: Stage[Any], run: Run) -> DataFrame:
-    """The rows of a stage that is off: what entered, its own columns null (no rows where nothing enters)."""
+    """The rows of a stage that is off: the rows that entered, with its own columns null."""
     if not stage.reads:
         return read_table(run.spark, run.storage, [], run.schema(stage.name))
     rows = run.kept(stage.reads[0])
@@ -286,7 +286,7 @@ def _with_null_columns(stage: Stage[Any], run: Run) -> DataFrame:
 
 
 def _newly_measured(stage: Stage[Any], run: Run, plan: Plan, rows: list[FileRecord]) -> int:
-    """Rows whose key the last result under the same measure key did not have."""
+    """Number of rows whose key is not in the last result under the same measure key."""
     if plan.old is None or plan.old.measure_key != plan.measure_key:
         return sum(record.rows for record in rows)
     schema = run.schema(stage.name)
@@ -304,7 +304,7 @@ def count_verdicts(stage: Stage[Any], judged: DataFrame) -> tuple[dict[str | Non
         F.count(F.lit(1)).alias("rows"),
         F.sum(leading_bits).alias("digest"),
     )
-    found = {row[verdict.REASON]: row for row in totals.collect()}  # one row a reason
+    found = {row[verdict.REASON]: row for row in totals.collect()}  # one row per reason
     counts = {reason: int(row["weight"]) for reason, row in found.items()}
     kept = found.get(None)
     rows = 0 if kept is None else int(kept["weight"] if key == stage.key else kept["rows"])
@@ -313,7 +313,7 @@ def count_verdicts(stage: Stage[Any], judged: DataFrame) -> tuple[dict[str | Non
 
 
 def _still_stands(stage: Stage[Any], run: Run, old: Manifest) -> Manifest:
-    """Nothing to do. The manifest goes on to say what the newest build measured: nothing."""
+    """Nothing to do. The manifest then says that the newest build measured nothing."""
     manifest = old if old.measured == 0 else old.model_copy(update={"measured": 0})
     if manifest is not old:
         publish(run.storage, manifest)
@@ -328,7 +328,7 @@ def _still_stands(stage: Stage[Any], run: Run, old: Manifest) -> Manifest:
 
 
 def _why(plan: Plan) -> str:
-    """What changed since the last result, in words; empty for a first one."""
+    """What changed since the last result, as text; empty for a first result."""
     old = plan.old
     if old is None:
         return ""
@@ -372,7 +372,7 @@ def _report(stage: Stage[Any], run: Run, manifest: Manifest, why: str) -> None:
 
 
 def _sweep(stage: Stage[Any], run: Run, manifest: Manifest | None) -> None:
-    """Files of rows/ and ledger/ that do not count: of the last result, of attempts that lost or were killed."""
+    """Delete files of rows/ and ledger/ that do not count: of an old result, of lost or killed attempts."""
     keep = {record.path for record in manifest.all_files} if manifest is not None else set()
     for role in ("rows", "ledger"):
         run.storage.sweep(f"{stage.name}/{role}", keep)

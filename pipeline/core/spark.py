@@ -33,7 +33,7 @@ TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)
 OURS = {  # always set, before the context starts
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "false",  # as in Spark 3.5: an impossible cast in a user's rule is null, not a failed job
+    "spark.sql.ansi.enabled": "false",  # as in Spark 3.5: an invalid cast in a rule gives null
     "spark.speculation": "false",  # lanes request from hosts: a second copy would double the load
     "spark.executorEnv.NO_ALBUMENTATIONS_UPDATE": "1",  # see pipeline.vision.img2dataset
 }
@@ -45,9 +45,9 @@ STARTUP_NOTES = (b"WARNING: Using incubator modules", b"Setting default log leve
 
 
 class SparkConfig(StageConfig):
-    """How Spark runs. No setting here enters a key: the corpus does not depend on them."""
+    """How Spark runs. No setting here is part of a key: the corpus does not depend on them."""
 
-    master: Operate[str] = Setting("", description="Spark master; empty: that of spark-submit, else local[*]")
+    master: Operate[str] = Setting("", description="Spark master; if empty, that of spark-submit, else local[*]")
     partitions: Operate[int] = Setting(0, ge=0, description="default and shuffle partitions; 0: twice the cores")
     driver_memory: Operate[str] = Setting("2g", pattern=r"^\d+[mg]$", description="memory of the JVM (local runs)")
 
@@ -168,8 +168,8 @@ def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
 def require_same_code(session: SparkSession) -> None:
     """InputError `environment_invalid` unless the workers have this package with the driver's sources.
 
-    Functions are sent to the workers by name. With other sources there (an archive packed before a change), they would
-    do something else or fail in the middle of a stage.
+    Functions are sent to the workers by name. If the workers have other sources (an archive packed before a change),
+    the functions would do something else, or fail in the middle of a stage.
     """
     ours = code_digest()
     remedy = "pack the environment again (make dist) and pass it: --archives env.tar.gz#env, PYSPARK_PYTHON"
@@ -209,7 +209,7 @@ def code_digest() -> str:
 
 
 def _cause(text: str) -> str:
-    """The line of a failed job's message that tells what happened on the worker."""
+    """The line of a failed job's message that says what happened on the worker."""
     causes = re.findall(r"(?:Error|Exception): (.+)", text)
     return next((cause for cause in causes if "Error" not in cause and "Exception" not in cause), text[:200]).strip()
 

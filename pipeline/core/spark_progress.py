@@ -12,8 +12,8 @@ from pipeline.core.progress import Done
 def spark_probe(spark: SparkSession) -> Callable[[], Done]:
     """A probe for a progress bar: tasks done of all tasks of the running Spark stages.
 
-    One of our stages is several Spark stages, and Spark does not know in advance how many. So the count is of the
-    current step and starts again with the next.
+    A stage of the funnel is several Spark stages, and Spark does not know in advance how many. So the count is for the
+    current step and starts again with the next one.
     """
     tracker = spark.sparkContext.statusTracker()
 

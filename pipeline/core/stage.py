@@ -28,10 +28,10 @@ C = TypeVar("C", bound=StageConfig)
 class Measured:
     """The rows a stage measured, to be written by `run_stage`.
 
-    ``rows_in`` is what entered, where that is not simply the kept rows of the first input (another unit).
-    ``measured`` counts the rows measured just now; None lets `run_stage` count those whose key the stage's
-    previous result did not have. ``files`` are further files the stage made, by role, listed in the manifest;
-    ``scratch`` are folders that ``rows`` reads from, emptied once the rows are written.
+    ``rows_in`` is the number of rows that entered, if that is not the kept rows of the first input (another unit).
+    ``measured`` counts the rows measured just now; if None, `run_stage` counts those whose key is not in the stage's
+    previous result. ``files`` are further files of the stage, by role, listed in the manifest;
+    ``scratch`` are folders that ``rows`` reads from, emptied after the rows are written.
     """
 
     rows: DataFrame
@@ -43,15 +43,14 @@ class Measured:
 
 
 class Stage(ABC, Generic[C]):
-    """One stage of the funnel. Subclasses are values without state: everything is in the class attributes.
+    """One stage of the funnel. Subclasses have no state: everything is in the class attributes.
 
-    ``unit`` and ``key`` name what it measures and the column that identifies a row; ``keeps`` the same for what
-    it hands on; ``reads`` the stages whose kept rows it reads, the one it judges first; ``carries`` the columns it
-    hands on unchanged; ``adds`` the columns it measures. rows/ holds carries + adds. `looks_at` says what else it sees.
-    ``measure_version`` is raised by hand when measured values would change for the same settings. A stage that
-    ``fans_out`` makes its rows itself (pages out of seeds, candidates out of pages): what enters is what it found,
-    lost things included.
-    ``retryable`` are the reasons that `--retry-failed` asks again.
+    ``unit`` and ``key``: what it measures, and the column that identifies a row. ``keeps``: the same for what it
+    hands on. ``reads``: the stages whose kept rows it reads; it judges the rows of the first. ``carries``: the columns
+    it hands on unchanged. ``adds``: the columns it measures. rows/ has carries + adds. `looks_at` says what else it
+    sees. ``measure_version`` is raised by hand when measured values change for the same settings. A stage that
+    ``fans_out`` makes its own rows (pages from seeds, candidates from pages): all that it found counts as entered, lost
+    ones included. ``retryable``: the reasons that `--retry-failed` tries again.
     """
 
     name: ClassVar[str]
@@ -76,47 +75,47 @@ class Stage(ABC, Generic[C]):
 
     @abstractmethod
     def measure(self, context: Context[C]) -> Measured:
-        """Measure what entered: the kept rows of the stages it reads. One row in, one row out, unless it fans out.
+        """Measure the kept rows of the stages it reads. One row in, one row out, unless it fans out.
 
         ``context.measure_key`` names the settings: stored rows under the same key may be reused.
         """
 
     @abstractmethod
     def rules(self, config: C) -> list[Rule]:
-        """In order; the first that matches gives the one reason."""
+        """The rules in order; the first that matches gives the reason."""
 
     def is_off(self, config: C) -> bool:
-        """Whether the config turns the stage off: its columns are null then and no rule applies."""
+        """Whether the config turns the stage off: then its columns are null and no rule applies."""
         return False
 
     def looks_at(self, config: C) -> LooksAt:
-        """What it sees of the run besides the rows it reads. All of it is fingerprinted; anything else is refused."""
+        """What it sees of the run besides the rows it reads. All of it is fingerprinted; anything else raises."""
         return LooksAt()
 
     def contents(self, config: C) -> Mapping[str, str]:
-        """Digests by Content setting, of those that name anything. By default, of the bytes of the files they name."""
+        """Digests of the files that Content settings name, by setting; settings without a file are left out."""
         named = {name: files for name, files in settings_of(config, *CONTENT).items() if files}
         lists = {name: [files] if isinstance(files, str) else files for name, files in named.items()}
         return {name: digest_of(files) for name, files in lists.items() if isinstance(files, list)}
 
     def check(self, context: Context[C]) -> None:
-        """Raise InputError for input that cannot work. Called for all stages before anything runs."""
+        """Raise InputError for invalid input. Called for all stages before anything runs."""
 
     def pack(self, context: Context[C], manifest: Manifest) -> Mapping[str, list[FileRecord]]:
-        """export alone: write what people take away, from the rows that ``manifest`` (about to be published) keeps.
+        """Only for export: write the corpus from the rows that ``manifest`` (about to be published) keeps.
 
-        Returns its files by role; the roles stand in ``packs``.
+        Returns its files by role; ``packs`` lists the roles.
         """
         return {}
 
     @property
     def reasons(self) -> list[str]:
-        """The stage's closed set of reasons, the core's included; the user's own rules come on top."""
+        """The stage's closed set of reasons, with those of the core; the user's own rules are not in it."""
         return [reason.value for reason in (*self.Reason, *CoreReason)]
 
 
 def rows_schema(stage: Stage[Any], stages: Mapping[str, Stage[Any]]) -> pa.Schema:
-    """The schema of a stage's rows/: its carried columns as declared where they were measured, then its own."""
+    """The schema of a stage's rows/: the carried columns as their own stage declares them, then the added ones."""
     sources = [rows_schema(stages[name], stages) for name in stage.reads] if stage.carries else []
     carried = [_declared(column, sources, stage) for column in stage.carries]
     return pa.schema([*carried, *stage.adds], metadata=stage.adds.metadata)
@@ -126,4 +125,4 @@ def _declared(column: str, sources: list[pa.Schema], stage: Stage[Any]) -> pa.Fi
     for schema in sources:
         if column in schema.names:
             return schema.field(column)
-    raise TypeError(f"{stage.name} carries {column}, which none of {stage.reads} hands on")
+    raise TypeError(f"{stage.name} carries {column}, but none of {stage.reads} hands it on")

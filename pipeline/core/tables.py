@@ -1,8 +1,8 @@
 """Reads and writes tables of a run as DataFrames: Parquet files that a manifest lists.
 
 Tasks write files themselves, under names unique to the attempt, and report what they wrote. Readers get a list of
-files, never a directory, so a repeated or zombie task leaves an orphan, not duplicate rows. Spark reads local files
-itself; our own tasks read files on a store, so that no connector is needed.
+files, never a directory, so a repeated or zombie task leaves an unused file, not duplicate rows. Spark reads local
+files itself; pairmill's own tasks read files on a store, so no connector is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def conform(batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def with_columns(batch: pa.RecordBatch, schema: pa.Schema, found: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """``batch`` with further or other columns, in the order of ``schema`` and with no column beside it."""
+    """``batch`` with added or replaced columns: exactly the columns of ``schema``, in its order."""
     columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | dict(found)
     return pa.RecordBatch.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
@@ -92,9 +92,9 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
 
 
 def rewritten(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> tuple[DataFrame, list[FileRecord]]:
-    """Write a frame once and read it back, for several readers: Spark would compute it anew for each.
+    """Write a frame once and read it back, for several readers: Spark would compute it again for each.
 
-    Nothing else stays in ``folder``.
+    Every other file in ``folder`` is deleted.
     """
     files = write_table(frame, storage, folder, schema)
     storage.sweep(folder, {record.path for record in files})
@@ -112,7 +112,7 @@ def scan(
 
 
 def read_file(storage: Storage, file: FileRecord, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of one small table in this process."""
+    """Read some columns of a small table into this process."""
     with storage.open(file.path) as stream:
         return pq.read_table(stream, columns=list(columns))
 

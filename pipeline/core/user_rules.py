@@ -30,7 +30,7 @@ class UserRule(StageConfig):
     name: Decide[str] = Setting(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="a name for its reason")
     drop_when: Decide[str] = Setting(min_length=1, description="Spark SQL, true for a row to drop")
     nulls_ok: Decide[bool] = Setting(
-        False, description="a null in a column it reads does not make the row not_measured"
+        False, description="true: a null in a column that the rule reads does not make the row not_measured"
     )
 
 
@@ -54,7 +54,7 @@ def _columns_read(spark: SparkSession, rule: UserRule, schema: pa.Schema) -> tup
     try:
         analysed = (
             empty.where(F.expr(rule.drop_when))._jdf.queryExecution().analyzed()
-        )  # refuses aggregates, windows, ...
+        )  # rejects aggregates, windows, ...
         found = dict(empty.select(F.expr(rule.drop_when).alias("drop")).dtypes)["drop"]
     except PySparkException as error:
         reason = str(error).strip().split("\n")[0]

@@ -1,6 +1,6 @@
-"""Right and wrong captions apart: scores of a model for pairs of which the truth is known.
+"""A model's scores of right and of wrong captions, for pairs whose truth is known.
 
-Collects a row a pair: for the demo's web only.
+Collects one row per pair: only for the small web of the demo.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Judged:
 
 
 def scored_by_build(run: Run, truths: Iterable[Truth]) -> Judged:
-    """The scores that the run's own clip stage measured, of pairs it kept and of pairs it dropped."""
+    """The scores that the clip stage of the run measured, of kept and of dropped pairs."""
     scored = run.rows("clip").where(F.col("clip_score").isNotNull()).select("pair_id", "clip_score")
     rows = scored.join(_as_written(run), "pair_id").collect()
     return _apart([((row["image_url"], row["alt_text"]), row["clip_score"]) for row in rows], truths)
 
 
 def scored_now(run: Run, reason: str, model: ClipModel, truths: Iterable[Truth]) -> Judged:
-    """The model's scores of the pairs that ``select`` dropped for ``reason``; their pictures are read in place."""
+    """The model's scores of the pairs that ``select`` dropped for ``reason``; their images are read in place."""
     held = run.judged("select").where(F.col(REASON) == reason)
     places = ("image_file", "image_offset", "image_bytes")
     rows = held.select("pair_id", "caption", *places).join(_as_written(run), "pair_id").orderBy(*places).collect()
@@ -47,7 +47,7 @@ def scored_now(run: Run, reason: str, model: ClipModel, truths: Iterable[Truth])
 
 
 def _as_written(run: Run) -> DataFrame:
-    """Image URL and alt text of each pair, as a page has them: what the truth knows it by."""
+    """Image URL and alt text of each pair, as a page has them: these identify it in the truth."""
     return run.rows("extract").select("pair_id", "image_url", "alt_text").distinct()
 
 

@@ -1,4 +1,4 @@
-"""How good a model is: both tasks of the held-out scenes, which a training has never seen."""
+"""How good a model is: both tasks on held-out scenes, which are in no training data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.vision.clip_model import ClipModel
 
 @dataclass(frozen=True)
 class Measured:
-    """A model on scenes it has never seen. ``overlap``: pictures of these that its training data has too."""
+    """A model on scenes it has never seen. ``overlap``: number of these images that its training data has too."""
 
     retrieval: Retrieval
     zero_shot: ZeroShot

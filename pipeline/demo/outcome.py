@@ -1,4 +1,4 @@
-"""What the demo found, as figures: every filter, the CLIP filter on pictures its model has never seen, the models."""
+"""The figures of the demo: every filter, the CLIP filter on images its model has never seen, the models."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class Model:
 
 @dataclass(frozen=True)
 class Cut:
-    """A threshold on pairs of which the truth is known."""
+    """A threshold on pairs whose truth is known."""
 
     threshold: float
     right_kept: float  # share of the right captions
     wrong_dropped: float  # share of the wrong ones
-    precision: float | None  # of what it drops, the share that is wrong; None where it drops nothing
+    precision: float | None  # of what it drops, the share that is wrong; None if it drops nothing
 
 
 @dataclass(frozen=True)
 class Step:
-    """A stage before and after the threshold was moved, by what its manifests say."""
+    """A stage before and after the threshold was moved, from its manifests."""
 
     stage: str
     same_measure_key: bool
     ran: bool  # whether it has a new result
-    measured: int  # rows measured that never were under this key
+    measured: int  # rows measured for the first time under this key
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """`pairmill demo`: a crawl becomes a corpus, the corpus a model, the model a filter, the better corpus a better model.
 
     ROOT/web/      the small web and the log of its server (web.py)
-    ROOT/a/        run A: the old hosts and the judge's, whose pairs a rule of the user's keeps out of the corpus
+    ROOT/a/        run A: the old hosts and the judge's, whose pairs a user's rule keeps out of the corpus
     ROOT/model-a/  a nano CLIP trained on corpus A
     ROOT/b/        run B: new hosts, a fifth of whose captions are wrong, with model A as the CLIP filter
     ROOT/model-b/  the same nano trained on both corpora
     ROOT/scores.json
 
-Source of the filter's idea: Fang et al., "Data Filtering Networks", 2023. Every step that is finished is skipped by
-the next call, so a demo that was stopped goes on where it was.
+Source of the filter's idea: Fang et al., "Data Filtering Networks", 2023. The next call skips every finished step, so
+it resumes a stopped demo.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ PRESET = "demo"
 SCORES = "scores.json"
 OURS = {"web", "a", "b", "model-a", "model-b", SCORES}
 HELD_BACK = "user:judges_host"  # the reason of the rule that keeps the judge's pairs out of corpus A
-KEPT_RIGHT = 0.99  # of the judge's right captions: what the moved threshold keeps
+KEPT_RIGHT = 0.99  # share of the judge's right captions that the moved threshold keeps
 FEWER_PLACEHOLDERS = {"dedup.placeholder_images": 8, "dedup.placeholder_captions": 8}  # run B is that much smaller
 MAX_WARMUP = 150  # steps; a quarter of a short training
 MODEL_BATCH = 64
@@ -65,15 +65,15 @@ SMALL_JOBS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factor
 def run_demo(
     location: str, size: Size, sets: Sequence[str], seed: int, reporter: Reporter, console: Console
 ) -> Outcome:
-    """Everything, printed as it is found; a second call skips what is finished."""
+    """Run every step and print its result; a second call skips finished steps."""
     begun = time.monotonic()
     storage = open_storage(location)
     if not isinstance(storage, LocalStorage):
-        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{location}: the demo and its web want a local folder")
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"--run {location} is not a local folder; the demo needs one")
     root = Path(storage.root)
     if strangers := set(map(meant, storage.entries())) - OURS:
         raise InputError(
-            ErrorCode.OUTPUT_EXISTS, f"{root} is no demo's: it holds {min(strangers)}; choose another --run"
+            ErrorCode.OUTPUT_EXISTS, f"{root} is not a demo folder: it contains {min(strangers)}; choose another --run"
         )
     os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED_JVM)
     spec = size.spec(seed)
@@ -96,13 +96,13 @@ def run_demo(
 
 
 def result_of(run: Run) -> str:
-    """A digest of what the stages of a run have published."""
+    """A digest of the published results of a run's stages."""
     manifests = [run.manifest(stage.name) for stage in funnel.STAGES]
     return key_of(*(text for manifest in manifests for text in (manifest.result, manifest.decide_key)))
 
 
 def audited_before(storage: Storage) -> dict[str, str]:
-    """Results of runs that an earlier call has proved, by name."""
+    """Results of runs that an earlier call checked, by name."""
     if not storage.exists(SCORES):
         return {}
     found: dict[str, str] = json.loads(storage.read(SCORES))["runs"]
@@ -110,7 +110,7 @@ def audited_before(storage: Storage) -> dict[str, str]:
 
 
 def _audit(run: Run) -> None:
-    """The proof and the report; StageError for the first thing that does not agree."""
+    """Check the run and write the report; StageError for the first finding."""
     account, findings = audit.funnel_table(run), audit.check(run)
     audit.write_report(run, account, findings)
     for finding in (*findings, *account.broken):
@@ -130,17 +130,17 @@ class Demo:
     reporter: Reporter
     console: Console
     begun: float  # monotonic seconds
-    audited: Mapping[str, str]  # results of runs that an earlier call has proved
+    audited: Mapping[str, str]  # results of runs that an earlier call checked
 
     def first_run(self) -> Run:
-        """Run A: the old hosts and the judge's; what the judge's pages show is measured and kept out of the corpus."""
+        """Run A: the old hosts and the judge's; pairs of the judge's host are measured but kept out of the corpus."""
         host = judge_host(self.spec)
         name = HELD_BACK.removeprefix("user:")
         rule = {"stage": "select", "name": name, "drop_when": f"page_url like 'http://{host}/%'"}
         return self._build("a", [*old_hosts(self.spec), host], {"rules": [rule]})[0]
 
     def second_run(self, first: Run, model: TrainResult) -> tuple[Run, Filter]:
-        """Run B, filtered by a model that has seen none of its pictures; then once more with the threshold moved."""
+        """Run B, filtered by a model that has seen none of its images; then built again with the threshold moved."""
         loaded = load(str(model.model), batch_size=MODEL_BATCH)
         known = scored_now(first, HELD_BACK, loaded, self.truths([judge_host(self.spec)]))
         chosen, moved = (
@@ -158,13 +158,13 @@ class Demo:
         return run, Filter(known, unseen, chosen, moved, steps_between(before, after), seconds)
 
     def shown(self, name: str, run: Run, scored: Callable[[Run], list[FilterScore]]) -> list[FilterScore]:
-        """Print a run, its proof and its filters against the truth: whoever looks on has the report from here on."""
+        """Print a run, its check and its filters compared with the truth; from here on the report exists."""
         if self.audited.get(name) != result_of(run):
             _audit(run)
         seconds = time.monotonic() - self.begun
         self.console.print(f"\nrun {name}: {run.storage.root}", soft_wrap=True)
         audit.print_funnel(audit.funnel_table(run), self.console)
-        self.console.print("check: every file, every verdict and every hand-over agree")
+        self.console.print("check: all files, verdicts and counts agree")
         self.console.print(f"report, after {seconds:.0f} s: {run.storage.where('audit/report.html')}\n", soft_wrap=True)
         filters = scored(run)
         show.filters(filters, self.console)
@@ -184,19 +184,19 @@ class Demo:
         return train(config, self.reporter)
 
     def measured(self, model: TrainResult, *runs: str) -> Model:
-        """The model, trained on the corpora of these runs, on scenes that stand on no page."""
+        """The model, trained on the corpora of these runs, on held-out scenes."""
         found = measure(self.site / HELD_OUT, load(str(model.model), batch_size=MODEL_BATCH), self._corpora(runs))
         return Model(model.samples, model.steps, found)
 
     def filters_of_first(self, run: Run) -> list[FilterScore]:
-        """Run A against the truth; what would stay of the judge's host has the fate of the rule that holds it back."""
+        """Run A compared with the truth; pairs that only the rule for the judge's host drops have its fate."""
         host = judge_host(self.spec)
         fate = f"select/dropped/{HELD_BACK}"
         truths = self.truths([*old_hosts(self.spec), host])
         return score(truths, run, lambda truth: fate if urlsplit(truth.page_url).netloc == host else None)
 
     def filters_of_second(self, run: Run) -> list[FilterScore]:
-        """Run B against the truth."""
+        """Run B compared with the truth."""
         return score(self.truths(new_hosts(self.spec)), run)
 
     def truths(self, hosts: Sequence[str]) -> list[Truth]:
@@ -212,7 +212,7 @@ class Demo:
         return {stage.name: read_manifest(storage, stage.name) for stage in funnel.STAGES}
 
     def _build(self, name: str, hosts: Sequence[str], settings: dict[str, Any]) -> tuple[Run, dict[str, Manifest]]:
-        """Bring a run up to date that starts at the first pages of ``hosts``."""
+        """Bring a run up to date; its seeds are the first pages of ``hosts``."""
         given = {"web.resolve": self.resolve, "crawl.seeds": [f"http://{host}/" for host in hosts]}
         given |= {**self.size.settings, **settings}
         ours = [f"{key}={json.dumps(value)}" for key, value in given.items()]

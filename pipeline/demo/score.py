@@ -1,8 +1,8 @@
-"""Each filter held against the planted truth: how much of what it dropped it should have, and of what it should it did.
+"""Each filter compared with the planted truth: precision and recall of what it dropped.
 
-A *fate* is what became of one ``<img>``: ``kept``, or ``stage/dropped/reason`` of the one stage that dropped it.
-Where the truth says that one of several should go (copies of a picture, repetitions of a pair) and does not care
-which, the expectation is dealt out anew inside the group before it is compared. Collects rows: for the demo's web only.
+A *fate* is what happened to one ``<img>``: ``kept``, or ``stage/dropped/reason`` of the one stage that dropped it.
+If the truth says that one of several should be dropped (copies of an image, repetitions of a pair) but not which, the
+expected fates are assigned again inside the group before the comparison. Collects rows: only for the demo's web.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Image = tuple[str, str, str | None]  # page URL, image URL (a data: URI cut), al
 
 @dataclass(frozen=True)
 class FilterScore:
-    """One reason's right and wrong decisions, in ``<img>``."""
+    """Right and wrong decisions of one reason, counted in ``<img>``."""
 
     fate: str
     planted: int  # should have this fate
@@ -36,21 +36,21 @@ class FilterScore:
 
     @property
     def precision(self) -> float | None:
-        """Right among the dropped; None where nothing was dropped."""
+        """Right among the dropped; None if nothing was dropped."""
         return self.right / self.dropped if self.dropped else None
 
     @property
     def recall(self) -> float | None:
-        """Right among the planted; None where nothing was planted."""
+        """Right among the planted; None if nothing was planted."""
         return self.right / self.planted if self.planted else None
 
 
 def score(
     truths: Iterable[Truth], run: Run, held_back: Callable[[Truth], str | None] = lambda _: None
 ) -> list[FilterScore]:
-    """A score a fate, the planted ones in funnel order first, then whatever else was dropped.
+    """One score per fate: first the planted ones in funnel order, then all others.
 
-    ``held_back`` names the fate of what would stay but for a rule of the user's.
+    ``held_back`` is the fate of pairs that only a user's rule drops.
     """
     off = {name for name in run.stages if run.is_off(name)}
     found = fates(run)
@@ -65,7 +65,7 @@ def score(
 
 
 def fates(run: Run) -> dict[Image, list[str]]:
-    """What became of each image with its text; equal ones (a lazy image and its noscript twin) in one list."""
+    """The fates of each image with its text; equal ones (a lazy image and its noscript twin) are in one list."""
     pages = {row["page_url"]: row["fate"] for row in _fate(run, "crawl", "page_url").collect()}
     candidates = run.judged("extract").select(
         "candidate_id",
@@ -94,7 +94,7 @@ def _fate(run: Run, stage: str, key: str, name: str = "fate") -> DataFrame:
 
 
 def _named(stage: str) -> Column:
-    """The full name of the reason; a pair whose image was dropped has its image's."""
+    """The full name of the reason; a pair whose image was dropped has the reason of the image."""
     reason = F.when(F.col(REASON).isNotNull(), F.concat(F.lit(f"{stage}/dropped/"), REASON))
     return F.when(F.col(REASON) == "image_dropped", F.col(VALUE)).otherwise(reason) if stage == "attach" else reason
 
@@ -123,7 +123,7 @@ def _paired(
 
 
 def _dealt_out(members: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Give each member of a group, as far as it goes, the expectation of the group that it met."""
+    """Assign the expected fates of a group to members with that actual fate, as far as possible."""
     open_expectations = Counter(expected for expected, _ in members)
     unmet = []
     for _, actual in members:

@@ -26,7 +26,7 @@ def filters(scores: Sequence[FilterScore], console: Console) -> None:
 
 
 def clip_filter(found: Filter, console: Console) -> None:
-    """The filter on pictures that its model has never seen, at both thresholds, and what moving it cost."""
+    """The filter on images that its model has never seen, at both thresholds, and the cost of moving the threshold."""
     area = separation(found.unseen.right, found.unseen.wrong).auc
     console.print(
         f"\nthe CLIP filter, trained on corpus A, on images it has never seen: AUC {_estimate(area)} "
@@ -42,7 +42,7 @@ def clip_filter(found: Filter, console: Console) -> None:
             table.add_row(f"{threshold:.4f}", name, *map(_share, shares))
     console.print(table)
     if not any(step.ran for step in found.steps):
-        console.print(f"run b has the threshold {found.moved:.4f} already: nothing to do")
+        console.print(f"run b already has the threshold {found.moved:.4f}: nothing to do")
         return
     table = _table(
         f"the threshold moved to {found.moved:.4f}: {found.seconds:.1f} s",
@@ -62,13 +62,13 @@ def clip_filter(found: Filter, console: Console) -> None:
 
 
 def models(found: Mapping[str, Model], console: Console) -> None:
-    """Each model on held-out scenes, with 95% intervals beside chance."""
-    console.print("\nmodels on scenes that stand on no page")
+    """Each model on held-out scenes: scores with 95% intervals, and chance."""
+    console.print("\nmodels on held-out scenes")
     for name, model in found.items():
         shot, retrieved = model.measured.zero_shot, model.measured.retrieval
         table = _table(
             f"trained on {name}: {model.pairs:,} pairs, {model.steps:,} steps; "
-            f"{model.measured.overlap} of the scenes among them",
+            f"{model.measured.overlap} of these scenes seen",
             "task",
             "score",
             "chance",

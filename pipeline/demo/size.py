@@ -1,14 +1,14 @@
-"""The two sizes of the demo: a small one to look on at, and the full one, whose figures are steadier.
+"""The two sizes of the demo: a small one that is quick to watch, and the full one, whose figures vary less.
 
-Three quarters, none of which shows a picture of another: four *old* hosts, whose captions are right, make the first
-corpus; the *judge's* host is crawled with them but kept out of training, because a fifth of its captions are wrong
-and known to be: a threshold is chosen on it; the *new* hosts, with the same share of wrong captions, make the second
-corpus. A model that has seen a wrong pair scores it too kindly, hence the separation.
+The hosts have three groups ("quarters") without a common image. Four *old* hosts, whose captions are right, make the
+first corpus. The *judge's* host is crawled with them but kept out of training: a fifth of its captions are known to be
+wrong, and the threshold is chosen on it. The *new* hosts, with the same share of wrong captions, make the second
+corpus. The groups are separate because a model gives too high a score to a wrong pair that it was trained on.
 
-Judge's and new hosts write English. A nano model learns that from the old hosts; of the eleven other languages it sees
-too few captions to judge by. What the small demo saves is numbers, rounds of the crawl into a trap that has no end, and
-steps; every defect and every stage of the full one is in it. It has fewer concepts, so that each still recurs often
-enough to be learned.
+The judge's and the new hosts write English. A nano model learns English from the old hosts; it sees too few captions of
+the eleven other languages to judge them. The small demo has fewer images, fewer crawl rounds into the endless trap and
+fewer training steps, but every defect and every stage of the full one. It has fewer concepts, so that each still occurs
+often enough to be learned.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ WRONG_SHARE = 0.2  # of the pairs of the judge's and of the new hosts
 
 @dataclass(frozen=True)
 class Size:
-    """How much is planted, and how long is trained."""
+    """Number of planted images, and length of training."""
 
     old: Quarter
     judge: Quarter
     new: Quarter
     concepts: int
-    held_out: int  # scenes that stand on no page
+    held_out: int  # scenes that are on no page
     steps: int  # of each training
-    batch_size: int  # pairs; fewer where a corpus is smaller
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of both runs, on top of the preset
+    batch_size: int  # pairs; fewer if a corpus is smaller
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of both runs, in addition to the preset
 
     def spec(self, seed: int = 0) -> SiteSpec:
         """The web of this size."""
@@ -42,7 +42,7 @@ class Size:
         return SiteSpec(quarters, seed=seed, concepts=self.concepts, held_out=self.held_out)
 
     def scaled(self, scenes: int) -> Size:
-        """The same in proportion, for a number of good scenes on the old hosts."""
+        """This size scaled to a number of good scenes on the old hosts."""
         share = scenes / self.old.scenes
         quarters: dict[str, Any] = {name: _scaled(getattr(self, name), share) for name in ("old", "judge", "new")}
         concepts, held_out = min(self.concepts, scenes), _part(self.held_out, share)
@@ -50,7 +50,7 @@ class Size:
 
 
 def _with_wrong(quarter: Quarter) -> Quarter:
-    """The same, English alone, with ``WRONG_SHARE`` of the captions of pictures of their own wrong."""
+    """The same quarter, English only; ``WRONG_SHARE`` of its captions of non-copied images are wrong."""
     honest = quarter.scenes + 3 * quarter.defects_each + quarter.rate_limited  # redirects, twins, copies are honest too
     wrong = round(honest * WRONG_SHARE / (1 - WRONG_SHARE))
     return replace(quarter, wrong_captions=wrong, english_share=1.0)

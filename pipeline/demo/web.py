@@ -1,4 +1,4 @@
-"""The web of `pairmill demo`: whose hosts are whose, and building it once. What it consists of: size.py."""
+"""The web of `pairmill demo`: the groups of its hosts, and how it is built once. Its contents: size.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = "spec.json"  # inside the site: what it was built from
 
 
 def old_hosts(spec: SiteSpec) -> list[str]:
-    """Page hosts of the first corpus, the judge's not among them."""
+    """Page hosts of the first corpus, without the judge's."""
     return spec.hosts()[0]
 
 
@@ -35,21 +35,22 @@ def new_hosts(spec: SiteSpec) -> list[str]:
 def require_site(folder: Path, spec: SiteSpec, reporter: Reporter) -> Path:
     """The site of this spec under ``folder``, generated unless it is there.
 
-    It is built aside, with the note of its spec, and appears in one step: a site without that note is none of ours.
-    Raises InputError ``output_exists`` for anything else that is there, ``output_unwritable``.
+    It is built in a temporary folder, with a note of its spec, and renamed in one step: a folder without that note was
+    not made by the demo. Raises InputError ``output_exists`` for any other files there, ``output_unwritable``.
     """
     site, aside = folder / "site", folder / ".site.new"
     wanted = json.dumps(asdict(spec), sort_keys=True)
     if site.exists():
         note = site / NOTE
         if not note.is_file():
-            raise InputError(ErrorCode.OUTPUT_EXISTS, f"{site} is no site of the demo; choose another --run")
+            raise InputError(ErrorCode.OUTPUT_EXISTS, f"{site} was not made by the demo; choose another --run")
         if note.read_text(encoding="utf-8") != wanted:
-            raise InputError(ErrorCode.OUTPUT_EXISTS, f"{folder} holds a site of other settings; choose another --run")
+            raise InputError(ErrorCode.OUTPUT_EXISTS, f"{folder} was made with other settings; choose another --run")
         return site
     if strangers := names_in(folder) - {aside.name, LOG}:
         raise InputError(
-            ErrorCode.OUTPUT_EXISTS, f"{folder} is no demo's: it holds {min(strangers)}; choose another --run"
+            ErrorCode.OUTPUT_EXISTS,
+            f"{folder} is not a demo folder: it contains {min(strangers)}; choose another --run",
         )
     begun = time.monotonic()
     try:
@@ -69,5 +70,5 @@ def require_site(folder: Path, spec: SiteSpec, reporter: Reporter) -> Path:
 
 
 def names_in(folder: Path) -> set[str]:
-    """Names of what lies in a folder; none where there is no such folder."""
+    """Names of the entries of a folder; empty if it does not exist."""
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

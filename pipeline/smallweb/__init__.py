@@ -1,1 +1,1 @@
-"""A small web on loopback, with its truth, misbehaving where it should: for the demo, the tests and the benchmarks."""
+"""A small web on loopback with known truth and planned faults, for the demo, the tests and the benchmarks."""

@@ -1,9 +1,8 @@
-"""Sentences about pictures, in twelve languages.
+"""Sentences about images, in twelve languages.
 
-The words lie in ``languages.yaml``, one block a language; here they become captions. A caption names every
-thing in the picture and the ground it stands on, in one of several forms, so that the same picture can be
-described truthfully in many ways. No form needs an article or a case ending for the thing's name: names come
-from the package ``emoji`` in their dictionary form.
+The words are in ``languages.yaml``, one block per language; here they become captions. A caption names every thing in
+the image and its background, in one of several forms, so the same image has many true captions. No form needs an
+article or a case ending for the name of a thing: names come from the package ``emoji`` in their dictionary form.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import yaml
 
 
 class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the mini-web says in one language; ``languages.yaml`` tells the meaning of each field."""
+    """The words of the mini-web in one language; ``languages.yaml`` explains each field."""
 
     dir: str
     charsets: list[str]

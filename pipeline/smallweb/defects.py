@@ -1,9 +1,8 @@
 """What is planted in the mini-web: good images, and every kind of defect with its truth.
 
-Each kind of ``truth.Kind`` is a method of ``Planter`` named after it, which puts files and routes in place and
-gives back one ``Plant``. Defects of the alt text alone (missing, boilerplate ...) stand beside a good picture that
-is shown elsewhere with an honest caption; defects of a picture have a picture of their own, so that dropping
-one never costs a good pair.
+Each kind of ``truth.Kind`` is a method of ``Planter`` with its name, which writes files and routes and returns one
+``Plant``. Defects of the alt text (missing, boilerplate ...) reuse a good image that is shown elsewhere with a true
+caption. Defects of an image have their own image, so dropping one never drops a good pair.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from pipeline.smallweb.truth import EXPECTED, Kind, Truth
 
 IMAGE_HOSTS = ("img.demo.test", "cdn.demo.test")
 SLOW_HOST = "slow.demo.test"
-OWN_HOST_SHARE = 0.2  # of images that lie on the host of their page
+OWN_HOST_SHARE = 0.2  # of images that are on the host of their page
 DRIP_S = 0.2
-HANG_EVERY = 5  # of the slow images every fifth does not even answer
+HANG_EVERY = 5  # every fifth slow image never answers
 SHORT_ALTS = ("A", "M", "XL", "No", "2x", "A4", "B2", "N°1", "hi", "ad")
 KEYWORDS = 14
-PRIVATE = ("owner{n}@example.com", "+44 20 7946 0{n:03}")  # names and numbers that are nobody's
+PRIVATE = ("owner{n}@example.com", "+44 20 7946 0{n:03}")  # addresses and numbers reserved for examples
 FILENAME_ALTS = (
     "IMG_{n:04}.JPG",
     "DSC{n:05}.jpg",
@@ -54,7 +53,7 @@ class Section(StrEnum):
 
 
 class Desk(NamedTuple):
-    """Who publishes: a page host writing in one language."""
+    """A publisher: a page host and the language it writes."""
 
     host: str
     lang: str
@@ -67,14 +66,14 @@ class Plant:
     kind: Kind
     desk: Desk
     figure: Figure
-    concepts: tuple[Concept, ...] = ()  # what the picture shows
+    concepts: tuple[Concept, ...] = ()  # shown in the image
     section: Section = Section.PUBLIC
     duplicate_of: str | None = None
     note: str | None = None
-    reason: str | None = None  # where the variant's reason is not the kind's
+    reason: str | None = None  # of the variant, if it differs from that of the kind
 
     def truths(self, page_url: str) -> Iterator[Truth]:
-        """The line of this ``<img>`` on that page; two for a lazy image with its twin in ``<noscript>``."""
+        """The truth of this ``<img>`` on that page: one line, or two for a lazy image with a ``<noscript>`` twin."""
         if self.kind is Kind.NOSCRIPT_TWIN:
             yield from replace(self, kind=Kind.GOOD, note="its twin follows").truths(page_url)
         stage, reason = EXPECTED[self.kind] or (None, None)
@@ -94,7 +93,7 @@ class Plant:
 
 
 class Web:
-    """The hosts of a site while it is written: a folder of files each, and their routes."""
+    """The hosts of a site while it is written: one folder of files per host, and their routes."""
 
     def __init__(self, folder: Path, hosts: Sequence[str]) -> None:
         self.folder = folder
@@ -103,7 +102,7 @@ class Web:
             (folder / host).mkdir(parents=True)
 
     def put(self, url: str, data: bytes, headers: dict[str, str] | None = None) -> str:
-        """Store the file that ``url`` names (``/`` is ``index.html``); gives ``url`` back."""
+        """Store the file of ``url`` (``/`` is ``index.html``); returns ``url``."""
         host, path = _host_and_path(url)
         file = self.folder / host / (path.lstrip("/") or "index.html")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +112,7 @@ class Web:
         return url
 
     def route(self, url: str, route: AnyRoute) -> str:
-        """Let ``route`` answer at ``url``; gives ``url`` back."""
+        """Let ``route`` answer at ``url``; returns ``url``."""
         host, path = _host_and_path(url)
         self.routes.hosts[host].paths[path] = route
         return url
@@ -125,7 +124,7 @@ class Web:
 
 
 class Planter:
-    """Draws scenes and plants them; ``plant(kind)`` is all a site needs to know."""
+    """Draws scenes and plants them; a site only calls ``settle`` and ``plant(kind)``."""
 
     def __init__(self, web: Web, concepts: Sequence[Concept], scenes: Iterator[Scene], rng: Random) -> None:
         self.web = web
@@ -137,13 +136,13 @@ class Planter:
         self.settle({})
 
     def settle(self, desks: dict[Desk, float]) -> None:
-        """From now on plant for these desks (with their shares of all images), and copy only what they show."""
+        """From now on plant for these desks (with their shares of all images), and copy only their images."""
         self.desks = desks
         self.originals: list[tuple[Plant, Scene]] = []  # good ones, to be copied
         self.decks: dict[str, list[tuple[Plant, Scene]]] = {}
 
     def plant(self, kind: Kind) -> Plant:
-        """One more of this kind; copies need at least one good plant before them."""
+        """Plant one more of this kind; copies need at least one good plant before them."""
         planted: Plant = getattr(self, f"_{kind.value}")(next(self.numbers[kind]))
         return planted
 
@@ -232,7 +231,7 @@ class Planter:
     # Lost to the fetch.
 
     def _tracking_pixel(self, number: int) -> Plant:
-        # Each has another colour: equal bytes under many URLs would be a placeholder.
+        # Each has a different colour: equal bytes under many URLs would be a placeholder.
         desk = self._desk()
         pixel = encode(Image.new("RGB", (1, 1), _colour(number)), "gif")
         url = self.web.put(f"http://{self._image_host()}/pixel/{number}.gif", pixel)
@@ -295,7 +294,7 @@ class Planter:
         self.web.route(here, Redirect(302, _location(there, here)))
         return self._pictureless(Kind.REDIRECT_LOOP, there)
 
-    # Lost to a comparison: with other pictures, or of picture and text.
+    # Lost to a comparison: with other images, or of image and text.
 
     def _placeholder(self, number: int) -> Plant:
         url = self.web.put(f"http://{self._image_host()}/stock/{number:05}.png", self.no_photo)
@@ -333,7 +332,7 @@ class Planter:
     def _of_scene(
         self, kind: Kind, scene: Scene, url: str, desk: Desk, *, form: Form | None = None, note: str | None = None
     ) -> Plant:
-        """A scene that is stored already, with an honest caption."""
+        """A scene that is already stored, with a true caption."""
         figure = self._figure(scene, url, desk, form or self.rng.choice((Form.PLAIN, Form.LAZY)))
         return Plant(kind, desk, figure, scene.concepts, note=note)
 
@@ -342,12 +341,12 @@ class Planter:
         return Plant(kind, desk, self._bare_figure(url, desk), note=note)
 
     def _with_alt(self, kind: Kind, alt: str | None, desk: Desk | None = None) -> Plant:
-        """A good picture once more, with this alt text."""
+        """A good image again, with this alt text."""
         original, _ = self._original("alt")
         return replace(original, kind=kind, desk=desk or self._desk(), figure=replace(original.figure, alt=alt))
 
     def _original(self, deck: str) -> tuple[Plant, Scene]:
-        """The next good plant of a shuffled deck, so that none is copied twice before all were copied once."""
+        """The next good plant of a shuffled deck, so none is copied twice before all are copied once."""
         if not self.decks.get(deck):
             self.decks[deck] = self.rng.sample(self.originals, len(self.originals))
         return self.decks[deck].pop()
@@ -361,7 +360,7 @@ class Planter:
         return Figure(url, alt, form, scene.width, small_url, self._price())
 
     def _bare_figure(self, url: str, desk: Desk) -> Figure:
-        """An image without a scene, with the caption of one that might be there."""
+        """A URL without an image of a scene, with the caption of a possible scene."""
         concepts = self.rng.sample(self.concepts, min(2, len(self.concepts)))
         return Figure(url, self._caption(concepts, self.rng.randrange(len(GROUNDS)), desk), price=self._price())
 
@@ -401,18 +400,18 @@ def _slug(scene: Scene) -> str:
 
 
 def _location(target: str, here: str) -> str:
-    """A relative ``Location`` where the host stays, an absolute one where it changes."""
+    """A relative ``Location`` if the host is the same, else an absolute one."""
     there, source = urlsplit(target), urlsplit(here)
     return there.path if there.netloc == source.netloc else target
 
 
 def _colour(number: int) -> tuple[int, int, int]:
-    """Another colour for each number below 65,536."""
+    """A different colour for each number below 65,536."""
     return (number % 256, number // 256 % 256, number * 91 % 256)
 
 
 def _broken(number: int, scene: Scene, rng: Random) -> tuple[str, str, bytes, str]:
-    """Variant, extension, bytes and reason of a file that is no whole picture, served with status 200."""
+    """Variant, extension, bytes and reason of a broken image file that is served with status 200."""
     match number % 5:
         case 0:
             whole = encode(scene.decoded(), "jpeg", 85)
@@ -431,7 +430,7 @@ def _broken(number: int, scene: Scene, rng: Random) -> tuple[str, str, bytes, st
 
 
 def _variant(number: int, picture: Image.Image) -> tuple[str, Image.Image, int]:
-    """Name, picture and JPEG quality of a near-duplicate."""
+    """Name, image and JPEG quality of a near-duplicate."""
     match number % 3:
         case 0:
             return "re-encoded q60", picture, 60
@@ -443,7 +442,7 @@ def _variant(number: int, picture: Image.Image) -> tuple[str, Image.Image, int]:
 
 
 def _no_photo_picture() -> bytes:
-    """The picture that a shop shows where it has none: a crossed-out camera in grey."""
+    """The image that a shop shows if it has none: a crossed-out camera in grey."""
     picture = Image.new("RGB", (240, 240), (236, 236, 236))
     draw = ImageDraw.Draw(picture)
     draw.rounded_rectangle((50, 80, 190, 180), radius=12, outline=(150, 150, 150), width=8)

@@ -1,11 +1,11 @@
-"""Scenes that stand on no page: what a model trained on the demo's corpora is measured on.
+"""Held-out scenes, which are on no page: models trained on the demo's corpora are evaluated on them.
 
     FOLDER/pictures/00000.jpeg ...   as a page would serve them
-    FOLDER/pairs.json                each picture with an English sentence, as `pairmill evaluate` reads them
-    FOLDER/singles/NAME/00007.jpeg   those of one emoji, in the folder of its English name; every concept has a folder
-    FOLDER/templates.txt             sentences around a name, one a line
+    FOLDER/pairs.json                each image with an English sentence, as `pairmill evaluate` reads them
+    FOLDER/singles/NAME/00007.jpeg   scenes of one emoji, in the folder of its English name; one folder per concept
+    FOLDER/templates.txt             sentences around a name, one per line
 
-The scenes come from the stream that those of the pages came from, so that none is near one that was crawled.
+The scenes come from the same stream as those of the pages, so none is near a crawled one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Images of tars over HTTP(S) on loopback, hostile where asked to be: the web of tests and benchmarks of fetch.
+"""Images of tars over HTTP(S) on loopback, with faults on request: the web of tests and benchmarks of fetch.
 
     python -m pipeline.smallweb.image_web [--faults SHARE] [--wait SECONDS] [--log FILE] [--tls CERT KEY] TAR...
 
-Answers ``/N.jpg`` under any host name with image N of the tars (in turn, where N is more than there are), after
-SECONDS. Of every
-hundred addresses about ``100 * SHARE`` answer with a fault instead, the same one each time (`fault_of`). Prints one
-line, the port, and ends when standard input does. The log has one JSON line a request, robots.txt apart: host, path,
-time (monotonic seconds) and the requests that were open at that host as this one came, itself included.
+Answers ``/N.jpg`` under any host name with image N of the tars (N modulo their number), after SECONDS. Of every
+hundred addresses, about ``100 * SHARE`` answer with a fault instead, always the same one (`fault_of`). Prints one
+line, the port, and ends when standard input ends. The log has one JSON line per request, except robots.txt: host, path,
+time (monotonic seconds) and the number of open requests at that host when this one came, itself included.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Fault(StrEnum):
     """What is wrong with an address."""
 
     SILENT = "silent"  # never answers
-    SLOW = "slow"  # a byte a quarter of a second
+    SLOW = "slow"  # one byte per quarter of a second
     ENDLESS = "endless"
     TRUNCATED = "truncated"
     MISSING = "missing"
@@ -57,7 +56,7 @@ def fault_of(number: int, share: float) -> Fault | None:
 
 
 def images_of(tars: list[str]) -> list[bytes]:
-    """The images of some tars, in their order."""
+    """The images of the tars, in their order."""
     found = []
     for path in tars:
         with tarfile.open(path) as tar:
@@ -67,7 +66,7 @@ def images_of(tars: list[str]) -> list[bytes]:
 
 
 def answer(status: str, body: bytes = b"", *headers: bytes, length: int | None = None) -> bytes:
-    """One whole answer."""
+    """One complete answer."""
     fields = b"".join(header + b"\r\n" for header in headers)
     size = len(body) if length is None else length
     return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s" % (status.encode(), size, fields, body)
@@ -114,7 +113,7 @@ class ImageWeb:
             writer.close()
 
     async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> bool:
-        """Write one answer; whether the connection goes on."""
+        """Write one answer; returns whether the connection stays open."""
         if path == "/robots.txt":
             writer.write(answer("404 Not Found"))
             return True
@@ -164,7 +163,7 @@ class ImageWeb:
 
 
 async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
-    """A byte a quarter of a second, until the other side has had enough."""
+    """One byte per quarter of a second, until the client closes the connection."""
     for place in range(len(data)):
         writer.write(data[place : place + 1])
         await writer.drain()
@@ -172,7 +171,7 @@ async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def endless(writer: asyncio.StreamWriter) -> None:
-    """A JPEG's beginning, and then for ever more."""
+    """The beginning of a JPEG, then bytes without end."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff")
     while True:
         writer.write(bytes(2**16))
@@ -214,7 +213,7 @@ def serving_images(
     wait_s: float = 0.0,
     prefix: Sequence[str] = (),
 ) -> Iterator[int]:
-    """A server in a process of its own, for as long as the context lasts: its port. ``prefix`` begins its command."""
+    """A server in its own process while the context is open; yields its port. ``prefix`` begins its command."""
     command = [*prefix, sys.executable, "-m", "pipeline.smallweb.image_web", f"--faults={faults}", f"--wait={wait_s}"]
     command += [f"--log={log}"] if log else []
     command += ["--tls", *map(str, tls)] if tls else []

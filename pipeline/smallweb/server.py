@@ -1,12 +1,11 @@
-"""The server of the mini-web: real sockets on loopback, one port a host, hostile where the site says so.
+"""The server of the mini-web: real sockets on loopback, one port per host, with the faults that the site defines.
 
 ``python -m pipeline.smallweb.server --site DIR --log FILE`` prints one line, ``{"resolve": {HOST: "127.0.0.1:PORT"}}``,
-when every port is open; that map is what ``web.resolve`` wants. It ends on SIGTERM or when its standard input
-closes, so it never outlives whoever started it.
+when every port is open; this map is the value for ``web.resolve``. It ends on SIGTERM or when its standard input
+closes, so it never runs longer than the process that started it.
 
-The log has one JSON line a request, written before the answer: host, path with query, status (null where none
-is ever sent), user agent, time (monotonic seconds). The host is the one whose port was dialled, whatever the
-request says.
+The log has one JSON line per request, written before the answer: host, path with query, status (null if none is
+sent), user agent, time (monotonic seconds). The host is that of the port, not that of the request's header.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from pipeline.smallweb.pages import trap_page
 from pipeline.smallweb.routes import AnyRoute, Busy, CutOff, Failure, Host, Redirect, Routes, Slow, Static, Trap
 
 LOOPBACK = "127.0.0.1"
-ENDING_S = 5.0  # how long a server that was told to end may take
+ENDING_S = 5.0  # time limit for a server to end
 
 Log = IO[str]
 
@@ -52,7 +51,7 @@ class HostServer:
         self.visits: Counter[str] = Counter()  # of paths with a Busy route
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """What the route of the path says; without a route, the file of that name."""
+        """The answer of the path's route; without a route, the file of that name."""
         route = self.host.find(request.path)
         match route:
             case Redirect(status=status, location=location):
@@ -82,13 +81,13 @@ class HostServer:
         return self._logged(request, web.Response(body=data, headers=headers))
 
     async def _silent(self, request: web.BaseRequest) -> NoReturn:
-        """Ends only when the client has had enough."""
+        """Ends only when the client closes the connection."""
         self._write_log(request, None)
         while True:
             await asyncio.Event().wait()
 
     async def _slow(self, request: web.BaseRequest, drip_s: float) -> web.StreamResponse:
-        """Ends only when the client has had enough."""
+        """Ends only when the client closes the connection."""
         response = web.StreamResponse(headers={"Content-Type": _content_type(request.path)})
         self._logged(request, response)
         await response.prepare(request)
@@ -114,7 +113,7 @@ class HostServer:
         return response
 
     def _read(self, path: str) -> bytes | None:
-        """The file of a path; None where there is none, or where the path leads out of the folder."""
+        """The file of a path; None if it does not exist or is outside the folder."""
         file = (self.folder / (path.lstrip("/") or "index.html")).resolve()
         return file.read_bytes() if file.is_relative_to(self.folder) and file.is_file() else None
 
@@ -139,9 +138,9 @@ class HostServer:
 
 @contextlib.contextmanager
 def serving(site: Path, log: Path) -> Iterator[dict[str, str]]:
-    """The site, served by a process of its own; yields host → "127.0.0.1:PORT".
+    """Serve the site in its own process; yields host → "127.0.0.1:PORT".
 
-    StageError ``demo_server_failed`` where the process ends before its ports are open.
+    StageError ``demo_server_failed`` if the process ends before its ports are open.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.smallweb.server", "--site", str(site), "--log", str(log)],
@@ -189,7 +188,7 @@ async def serve(site: Path, log: Log) -> None:
 
 
 def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    # A blocking read works for pipes, files and terminals alike; an event loop can wait for pipes only.
+    # A blocking read works for pipes, files and terminals; an event loop can wait only for pipes.
     while os.read(sys.stdin.fileno(), 4096):
         pass
     with contextlib.suppress(RuntimeError):  # the loop ended first, by a signal

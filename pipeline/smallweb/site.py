@@ -1,13 +1,13 @@
 """The site generator: pages on several hosts, the images on them, and the truth about every one.
 
     SITE/HOST/...        files, served as they are
-    SITE/routes.json     what a host does beyond that (routes.py)
-    SITE/truth.jsonl     one line an <img> (truth.py)
-    SITE/pages.jsonl     one line a page
-    SITE/held-out/       scenes that stand on no page, for evaluation (held_out.py)
+    SITE/routes.json     what a host does besides that (routes.py)
+    SITE/truth.jsonl     one line per <img> (truth.py)
+    SITE/pages.jsonl     one line per page
+    SITE/held-out/       scenes that are on no page, for evaluation (held_out.py)
 
-The same spec gives the same bytes of every file: no clock, no path of this machine, one seed. Every public page
-can be reached from its host's ``/`` in three steps; every sixth link goes over the page's old address.
+The same spec gives the same bytes of every file: no clock, no path of this machine, one seed. Every public page can be
+reached from the ``/`` of its host in three steps; every sixth link goes to an old address that redirects to the page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeline.smallweb.routes import Failure, Redirect, Trap
 from pipeline.smallweb.scenes import choose_concepts, draw_scenes
 from pipeline.smallweb.truth import PAGES_FILE, TRUTH_FILE, Kind, Page, Truth, read_pages, write_lines
 
-# Languages of the page hosts a, b, c ...; with fewer hosts they are shared out, with more they come again.
+# Languages of the page hosts a, b, c ...; with fewer hosts, a host has several; with more, they are used again.
 HOST_LANGUAGES = (("en",), ("de", "en"), ("fr", "es"), ("it", "pt", "tr"), ("ru", "ar", "en"), ("zh", "ja", "ko"))
 TITLES = ("Little Things", "The Drawing Desk", "Morning Picture", "Colour & Co.", "Paper Lantern", "Sticker Weekly")
 LOOKS = ("shop", "blog", "news")
@@ -38,7 +38,7 @@ PUBLIC_FOLDERS = {"shop": "items", "blog": "posts", "news": "stories"}
 TEASERS_PER_INDEX = 24
 OLD_ADDRESS_EVERY = 6
 BASE_SHARE = 0.25  # of pages with a <base>
-# Links that lead nowhere, one of each on every host, with what the crawl says of them.
+# Dead links, one of each kind on every host, with their expected reasons in crawl.
 DEAD_LINKS = (("gone", 410, "http_4xx"), ("missing", 404, "http_4xx"), ("failing", 500, "http_5xx"))
 
 ROBOTS_OF_PAGES = "User-agent: *\nDisallow: /private/\n"
@@ -47,18 +47,18 @@ ROBOTS_OF_IMAGES = "User-agent: *\nDisallow: /members/\n"
 
 @dataclass(frozen=True)
 class Quarter:
-    """Hosts whose pictures no other quarter shows. Figures are numbers of ``<img>`` unless they say otherwise."""
+    """A group of hosts that shares no image with other groups. Numbers count ``<img>`` unless noted otherwise."""
 
     hosts: int = 6
     scenes: int = 1500  # good ones
     defects_each: int = 60
     wrong_captions: int = 60
-    slow: int = 50  # each costs one connection for a whole time-out
+    slow: int = 50  # each occupies one connection until a time-out
     rate_limited: int = 5  # each makes its host wait a second
-    english_share: float = 0.5  # of all images; the other languages share the rest evenly
+    english_share: float = 0.5  # of all images; the other languages have equal shares of the rest
 
     def counts(self) -> dict[Kind, int]:
-        """How many of each kind, good ones first: copies need originals."""
+        """The number of images per kind, good ones first, because copies need originals."""
         special = {
             Kind.GOOD: self.scenes,
             Kind.SLOW: self.slow,
@@ -70,13 +70,13 @@ class Quarter:
 
 @dataclass(frozen=True)
 class SiteSpec:
-    """What is built. Page hosts are named a, b, c ... through the quarters; the hosts of images serve them all."""
+    """What to build. Page hosts are named a, b, c ... across all quarters; the image hosts serve all of them."""
 
     quarters: tuple[Quarter, ...] = (Quarter(),)
     seed: int = 0
     concepts: int = 200
     images_per_page: int = 8
-    held_out: int = 0  # further scenes that stand on no page (held_out.py)
+    held_out: int = 0  # number of scenes that are on no page (held_out.py)
 
     def hosts(self) -> list[list[str]]:
         """The page hosts of each quarter."""
@@ -95,10 +95,10 @@ class BuiltSite:
 
 
 def build_site(spec: SiteSpec, folder: Path) -> BuiltSite:
-    """The mini-web of emoji scenes, in ``folder`` (InputError ``output_exists`` where something is there)."""
+    """Build the mini-web of emoji scenes in ``folder`` (InputError ``output_exists`` if it is not empty)."""
     if spec.images_per_page < 1 or any(quarter.scenes < 1 or quarter.hosts < 1 for quarter in spec.quarters):
         raise InputError(
-            ErrorCode.CONFIG_INVALID, "the demo needs at least one scene, one page host and one image a page"
+            ErrorCode.CONFIG_INVALID, "the demo needs at least one scene, one page host and one image per page"
         )
     rng = Random(f"{spec.seed}/site")
     hosts = spec.hosts()
@@ -122,9 +122,9 @@ def site_from_pairs(
     page_hosts: int = 6,
     images_per_page: int = 8,
 ) -> BuiltSite:
-    """A site of any images: ``(file name, bytes, [(caption, language), ...])`` each, names unique, all of them good.
+    """A site of given images, ``(file name, bytes, [(caption, language), ...])``; names are unique, all are good.
 
-    The captions of an image stand on different pages. Images are written as they come; only captions stay in memory.
+    The captions of an image are on different pages. Images are written one by one; only captions stay in memory.
     """
     rng = Random(f"{seed}/pairs")
     hosts = _page_hosts(page_hosts)
@@ -146,7 +146,7 @@ def seed_urls(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A page that has its place and its images."""
+    """A page with its URL and its images."""
 
     url: str
     section: Section
@@ -157,7 +157,7 @@ class _Draft:
 
 
 class _Publisher:
-    """Lays the plants out on pages, writes them and the indexes that lead to them, and the truth."""
+    """Distributes the plants over pages; writes these, their index pages and the truth."""
 
     def __init__(self, web: Web, rng: Random, images_per_page: int) -> None:
         self.web = web
@@ -168,7 +168,7 @@ class _Publisher:
         self.drafts: dict[str, list[_Draft]] = defaultdict(list)  # by host
 
     def publish(self, plants: Sequence[Plant]) -> BuiltSite:
-        """Everything that is not an image."""
+        """Write everything except images."""
         groups: dict[tuple[Desk, Section], list[Plant]] = defaultdict(list)
         for plant in plants:
             groups[plant.desk, plant.section].append(plant)
@@ -189,7 +189,7 @@ class _Publisher:
         )
 
     def _fill(self, plants: Iterable[Plant]) -> Iterator[list[Plant]]:
-        """Pages of about ``images_per_page``, none of which shows an image twice."""
+        """Pages with about ``images_per_page`` images; no page shows an image twice."""
         opened: list[tuple[int, list[Plant], set[str]]] = []
         for plant in plants:
             page = next((page for page in opened if plant.figure.url not in page[2]), None)
@@ -250,7 +250,7 @@ class _Publisher:
             self.pages.append(Page(url, desk.lang, style.charset, "index", None))
 
     def _link(self, position: int, draft: _Draft) -> Teaser:
-        """The link to a page; every sixth public one leads over the page's old address."""
+        """The link to a page; every sixth public one goes to an old address that redirects to it."""
         if position % OLD_ADDRESS_EVERY or draft.section is not Section.PUBLIC:
             return _teaser(draft)
         old = f"http://{draft.desk.host}/old/{position}"
@@ -284,7 +284,7 @@ def _teaser(draft: _Draft) -> Teaser:
 
 
 def _language(lang: str) -> Language:
-    """The words around the pictures; English where we have none in ``lang``."""
+    """The words around the images; English if ``lang`` is not in ``languages.yaml``."""
     return languages().get(lang) or languages()["en"]
 
 
@@ -294,12 +294,12 @@ def _look(host: str) -> str:
 
 def _page_hosts(count: int) -> list[str]:
     if not 1 <= count <= 26:
-        raise InputError(ErrorCode.CONFIG_INVALID, f"the demo has {count} page hosts, must be 1 to 26")
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{count} page hosts are not possible; the demo needs 1 to 26")
     return [f"{chr(ord('a') + number)}.demo.test" for number in range(count)]
 
 
 def _desks(hosts: Sequence[str], english_share: float) -> dict[Desk, float]:
-    """Each page host in each of its languages, with its share of all images."""
+    """Each page host with each of its languages, and its share of all images."""
     desks = sorted(
         {
             Desk(hosts[number % len(hosts)], lang)
@@ -313,9 +313,9 @@ def _desks(hosts: Sequence[str], english_share: float) -> dict[Desk, float]:
 
 
 def _web(folder: Path, page_hosts: Iterable[str]) -> Web:
-    """The hosts with their robots.txt, in a folder that must be new or empty."""
+    """Create the hosts with their robots.txt, in a folder that must be new or empty."""
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(ErrorCode.OUTPUT_EXISTS, f"{folder} is not empty; name another folder or remove it")
+        raise InputError(ErrorCode.OUTPUT_EXISTS, f"{folder} is not empty; choose another folder or remove it")
     page_hosts = sorted(set(page_hosts))
     image_hosts = (*IMAGE_HOSTS, SLOW_HOST)
     web = Web(folder, [*page_hosts, *image_hosts])

@@ -1,12 +1,11 @@
-"""The planted truth: what each ``<img>`` of the mini-web is, and what a right pipeline does with it.
+"""The planted truth: what each ``<img>`` of the mini-web is, and what a correct pipeline does with it.
 
-``truth.jsonl`` has one line an ``<img>``, in the order of the pages and of the images on them; ``pages.jsonl``
-one line a page. An image in a comment, in a ``<template>`` or behind ``/decoy/`` has no line: nobody may ask
-for it.
+``truth.jsonl`` has one line per ``<img>``, in the order of the pages and of the images on them; ``pages.jsonl`` has one
+line per page. An image in a comment, in a ``<template>`` or under ``/decoy/`` has no line: it must not be requested.
 
-How to read ``expected_*``: null is kept; otherwise the stage and reason of docs/faults.md. Two kinds speak of one of
-*two* pairs: of a picture and its copy (``duplicate_of`` names the original) one is kept, and which one is for
-``select`` to say; of a pair and its repetition one is kept, and which one is for ``text``.
+How to read ``expected_*``: null means kept; otherwise the stage and reason of docs/faults.md. Two kinds concern *two*
+pairs, of which one is kept: of an image and its copy (``duplicate_of`` names the original), ``select`` chooses which;
+of a pair and its repetition, ``text`` chooses which.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PAGES_FILE = "pages.jsonl"
 
 
 class Kind(StrEnum):
-    """What is planted at an ``<img>``."""
+    """The kind of an ``<img>``."""
 
     GOOD = "good"
     REDIRECT = "redirect"  # good after one to three hops
@@ -39,7 +38,7 @@ class Kind(StrEnum):
     FILENAME_ALT = "filename_alt"
     TOO_SHORT_ALT = "too_short_alt"
     KEYWORDS_ALT = "keywords_alt"
-    PRIVATE_ALT = "private_alt"  # kept, without the address that stands in it
+    PRIVATE_ALT = "private_alt"  # kept, without the address in it
     NOAI_PAGE = "noai_page"
     SAME_PAIR_AGAIN = "same_pair_again"
     TRACKING_PIXEL = "tracking_pixel"
@@ -58,7 +57,7 @@ class Kind(StrEnum):
     WRONG_CAPTION = "wrong_caption"
 
 
-# Stage and reason; None: kept. broken_bytes: its reason depends on the variant and stands in the line.
+# Stage and reason; None: kept. broken_bytes: its reason depends on the variant and is in the line.
 EXPECTED: dict[Kind, tuple[str, str] | None] = {
     Kind.GOOD: None,
     Kind.REDIRECT: None,
@@ -96,10 +95,10 @@ class Truth(msgspec.Struct, frozen=True):
     """One ``<img>``."""
 
     page_url: str
-    image_url: str  # what an extractor should come out with; the whole data: URI where it is one
+    image_url: str  # what an extractor should find; a data: URI is complete
     alt_text: str | None  # null: no alt attribute
     lang: str  # of the page, ISO 639-1
-    concepts: list[str]  # English names of what the picture shows
+    concepts: list[str]  # English names of what the image shows
     kind: Kind
     expected_stage: str | None
     expected_reason: str | None
@@ -108,7 +107,7 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page, or an address that leads to one or to none."""
+    """One page, or an address that redirects to one or fails."""
 
     url: str
     lang: str
@@ -118,7 +117,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def write_lines(path: Path, lines: Iterable[msgspec.Struct]) -> None:
-    """One JSON object a line."""
+    """One JSON object per line."""
     encode = msgspec.json.Encoder().encode
     path.write_bytes(b"".join(encode(line) + b"\n" for line in lines))
 

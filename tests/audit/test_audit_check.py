@@ -67,7 +67,7 @@ def test_a_reason_that_is_none_is_invalid(half_toy: Run, forge) -> None:
     forge(half_toy, "text", "ledger", with_first_reason("other"))
     forge(half_toy, "extract", "ledger", lambda table: pa.concat_tables([table, table.slice(0, 1)]))
     found = told(check(half_toy))
-    assert "ledger_invalid: text: 1 rows of the ledger have 'other', no reason of this stage" in found
+    assert "ledger_invalid: text: 1 rows of the ledger have 'other', which is not a reason of this stage" in found
     assert "ledger_invalid: extract: 1 rows have two reasons or more in the ledger" in found
 
 
@@ -96,7 +96,7 @@ def test_a_flipped_byte_and_a_stranger_in_the_corpus_are_found(toy: Run) -> None
     toy.storage.create("corpus/00009.tar", b"")
     found = told(check(toy))
     assert "corpus/00000.tar has sha256" in found
-    assert "corpus/00009.tar is in no manifest" in found
+    assert "corpus/00009.tar is not listed in any manifest" in found
 
 
 def test_a_sample_taken_out_of_the_corpus_is_found_even_with_forged_manifests(toy: Run, forge) -> None:
@@ -108,7 +108,7 @@ def test_a_sample_taken_out_of_the_corpus_is_found_even_with_forged_manifests(to
 def test_a_config_with_other_rules_is_told_from_a_broken_ledger(half_toy: Run, with_config) -> None:
     run = with_config(half_toy.storage.root, text={"min_chars": 9})
     (finding,) = check(run)
-    assert finding.text == "decided by other rules than this config gives; run pairmill build"
+    assert finding.text == "its rules differ from those of this config; run pairmill build"
 
 
 @pytest.mark.parametrize("role", ["rows", "ledger"])

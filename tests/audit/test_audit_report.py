@@ -180,7 +180,7 @@ def test_a_foreign_reason_in_a_ledger_is_shown_as_such_and_ends_with_its_code(ha
         write_report(half_toy, funnel)
     text = LexborHTMLParser(page(half_toy)).body.text()
     assert "BROKEN." in text
-    assert "<b>made up (no reason of this stage)" in text
+    assert "<b>made up (not a reason of this stage)" in text
     assert "(no reason)" in text
 
 

@@ -106,7 +106,7 @@ def test_titles_are_taken_by_views(tmp_path: Path) -> None:
     path.write_text("Eiffel_Tower\t900\nSeldom Seen\t69\nGrand Canyon\t70\nNo views\n")
     assert read_titles(path, 70) == ["No views", "Eiffel Tower", "Grand Canyon"]
     path.write_text("Eiffel Tower\tmany\n")
-    with pytest.raises(InputError, match="line 1: 'many' is no number of views"):
+    with pytest.raises(InputError, match="line 1: 'many' is not a number of views"):
         read_titles(path, 70)
 
 
@@ -120,7 +120,7 @@ def test_titles_begin_after_a_byte_order_mark(tmp_path: Path) -> None:
 def test_views_that_are_no_number_are_named_by_line(tmp_path: Path, views: str) -> None:
     path = tmp_path / "titles.tsv"
     path.write_text(f"Grand Canyon\t70\nEiffel Tower\t{views}\n")
-    with pytest.raises(InputError, match=r"resource_missing: --titles .*, line 2: '.{0,40}' is no number of views$"):
+    with pytest.raises(InputError, match=r"resource_missing: --titles .*, line 2: '.{0,40}' is not a number of views$"):
         read_titles(path, 70)
 
 
@@ -145,11 +145,11 @@ def test_a_list_is_its_folded_entries_in_any_format_and_order(tmp_path: Path, na
         ("absent.tsv", None, "No such file"),
         ("latin1.tsv", "entry\ncafé\n".encode("latin-1"), "cannot be read"),
         ("latin1.json", '["café"]'.encode("latin-1"), "cannot be read"),
-        ("header.tsv", b"entry\n", "has no entry"),
+        ("header.tsv", b"entry\n", "has no entries"),
         ("empty.tsv", b"", "cannot be read"),
-        ("spaces.json", b'[" "]', "has no entry"),
+        ("spaces.json", b'[" "]', "has no entries"),
         ("other.tsv", b"word\nfox\n", "cannot be read"),
-        ("object.json", b'{"fox": 1}', "is no JSON list of texts"),
+        ("object.json", b'{"fox": 1}', "is not a JSON list of texts"),
         ("cut.parquet", b"PAR1", "cannot be read"),
         ("lists.parquet", parquet(pa.array([["fox"]])), "cannot be read"),
         ("structs.parquet", parquet(pa.array([{"fox": 1}])), "cannot be read"),
@@ -190,7 +190,7 @@ def test_the_command_builds_a_list_without_spark_where_nothing_is_counted(wordne
         (["--texts", "nosuch", "--output", "list.tsv"], "resource_missing: --texts nosuch does not exist"),
         (
             ["--numbers", "--output", "nosuch/list.tsv"],
-            "output_unwritable: --output nosuch/list.tsv: there is no folder nosuch",
+            "output_unwritable: --output nosuch/list.tsv: the folder nosuch does not exist",
         ),
     ],
 )

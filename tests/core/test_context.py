@@ -120,7 +120,7 @@ def build(folder: Path, stage: Text, **sections: object) -> tuple[Run, Manifest]
     ],
 )
 def test_a_stage_that_looks_at_more_than_it_declares_fails_at_once(spark, tmp_path, look, what) -> None:
-    with pytest.raises(UndeclaredRead, match=f"^text looks at {what}, which it does not declare$"):
+    with pytest.raises(UndeclaredRead, match=f"^text reads {what}, which it does not declare$"):
         build(tmp_path, Text(look=look))
 
 
@@ -169,7 +169,7 @@ def test_the_check_compares_what_was_looked_at(spark, tmp_path) -> None:
     with open_for_writing(run):
         run_stage(run.stages["pages"], run)
     told = [str(finding) for finding in funnel_table(run).broken]
-    assert any("what it looked at of pages has other rows or verdicts now" in text for text in told), told
+    assert any("rows or verdicts of pages changed after this stage read them" in text for text in told), told
 
 
 def test_a_file_that_a_setting_names_counts_by_its_content(spark, tmp_path) -> None:

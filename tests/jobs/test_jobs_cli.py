@@ -166,7 +166,7 @@ def test_an_audit_of_no_run_says_so_a7(tmp_path: Path) -> None:
     """A7: no empty report is written."""
     done = pairmill("audit", str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"pairmill: error: input_missing: {tmp_path} is no run")
+    assert done.stderr.startswith(f"pairmill: error: input_missing: {tmp_path} is not a run: config.yaml is missing")
     assert not list(tmp_path.iterdir())
 
 

@@ -31,7 +31,7 @@ def test_the_seed_alone_chooses_concepts_and_scenes(scenes):
 
 
 def test_more_concepts_than_there_are_is_refused_with_both_numbers():
-    with pytest.raises(InputError, match=r"config_invalid: the demo has \d+ concepts, fewer than the 9999"):
+    with pytest.raises(InputError, match=r"config_invalid: 9999 concepts are too many; the demo has \d+"):
         choose_concepts(9999, LANGS, 0)
 
 

@@ -315,9 +315,9 @@ def test_an_engine_that_does_not_fit_the_inputs_is_refused_with_the_way_out(buil
         (
             [listed],
             "shards",
-            r"fetch\.engine is shards, which reads tars of images, and extract has urls; give tars alone",
+            r"fetch\.engine is shards, which reads tars of images, but extract has urls; give only tars",
         ),
-        ([tar, listed], "shards", r"and extract has urls; give tars alone, or another engine"),
+        ([tar, listed], "shards", r"but extract has urls; give only tars, or choose another engine"),
     ):
         chosen = {"fetch.engine": engine} if engine else {}
         with pytest.raises(InputError, match=line) as caught:
