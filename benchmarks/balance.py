@@ -10,8 +10,8 @@ be equal.
 
 Memory, of a process that has opened the index and matched all captions, beside the same process without the index, for
 one process and for four at once, and of one that holds the peer's automaton: resident; private (anonymous pages, which
-no other process shares); proportional (each shared page divided by those who have it). The peer is no dependency of
-ours: without it (`pip install pyahocorasick==2.3.1`) its figures are null. The folder of WordNet is named by the
+no other process shares); proportional (each shared page divided by those who have it). pairmill does not depend
+on the peer: without it (`pip install pyahocorasick==2.3.1`) its figures are null. The folder of WordNet is named by the
 environment (WORDNET); without it the list is filled up by made-up words.
 """
 

@@ -7,7 +7,7 @@ Copies are made of the 119 photographs of photos.tar, and each is compared with 
 quality 30 to 95), resized (half, twice), brightened, cropped at all sides, watermarked. Look-alikes that are other
 pictures: photographs with their hue turned, products drawn in six colours, quotations on one layout, frames of one
 shot (a window of 80% of a photograph that moves by 6% of its width, or that is zoomed by 8%; half a second of a slow
-pan, taken for different pictures here), and all pairs of different photographs, those of flickr8k-images.tar as well.
+pan, which count as different images here), and all pairs of different photographs, also those of flickr8k-images.tar.
 
 All is served as a file, and measured as fetch measures it. The share of pairs taken for copies is the recall of the
 first kind, and a fault in the second.

@@ -10,8 +10,8 @@ bits, and another picture. The rest is uniform. The join runs on local[2] from a
 
 At 100,000 every pair is compared by NumPy as well: the components must be identical, or it exits with 1. At every size
 all planted copies must be found. faiss (IndexBinaryMultiHash, 5 tables of 12 bits, range search within 4 bits; one
-core, adding and searching) is no dependency of ours: where it is not installed its figures are null, at 10^7 it is
-left out. It looks at phash alone, and 5 tables of 12 bits leave out 4 of the 64, so that it misses pairs.
+core, adding and searching) is not a dependency of pairmill: if it is not installed its figures are null; at 10^7
+it is left out. It looks at phash alone, and 5 tables of 12 bits leave out 4 of the 64, so that it misses pairs.
 
 The plan for 10^9: m = 6 blocks, 15 masks of 20 to 22 bits (pipeline/stages/dedup/join.py), 1,000 cores on 100 machines.
 

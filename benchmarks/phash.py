@@ -1,4 +1,4 @@
-"""Perceptual hashes from JPEG bytes against imagehash, and the kernels of the stored picture against their peers.
+"""Perceptual hashes from JPEG bytes against imagehash, and the kernels of the stored image against their peers.
 
 One core, CPU time, rounds interleaved; fastest round of each. Photographs of photos.tar (JPEG up to 500 pixels, those
 of imagenet-sample-images) and thumbnails of flickr8k-images.tar (144 pixels). All hashes must be equal, or it exits

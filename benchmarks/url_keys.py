@@ -1,6 +1,6 @@
 """What rules of URL normalisation merge, ours and further ones: image links of LAION-400M and of 100 real pages.
 
-The adopted rule, no tracking parameters, is held against keys that have them still; the others are no part of
+The adopted rule, no tracking parameters, is compared with keys that still have them. The other rules are not part of
 ``pipeline.web.urls.normalise`` and are applied on top of it. Counted are the keys that a rule changes, the groups of
 different keys that become one, and the groups among them whose captions differ, which most likely are different images.
 A rule that has such groups does not belong into the key.
