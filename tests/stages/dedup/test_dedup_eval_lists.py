@@ -73,5 +73,5 @@ def test_nothing_but_files_that_are_no_pictures_is_one_line(tmp_path) -> None:
 def test_lists_of_whole_pictures_are_not_compared_with_cropped_ones_d8(mode) -> None:
     """D8"""
     config = Config.model_validate({"fetch": {"resize_mode": mode}, "dedup": {"eval_hashes": ["list.parquet"]}})
-    with pytest.raises(InputError, match=f"{mode}.*set keep_ratio_largest"):
+    with pytest.raises(InputError, match=f"{mode}.*set fetch.resize_mode to keep_ratio_largest"):
         require_comparable_hashes(config)

@@ -271,7 +271,7 @@ def test_a_cap_of_two_sizes_is_refused(tmp_path: Path, quiet: Reporter) -> None:
 
 def test_a_cap_over_queries_needs_a_list_of_them() -> None:
     config = funnel.Config.model_validate({"select": {"balance_t": 5}})
-    with pytest.raises(InputError, match=r"select\.balance_t needs text\.balance_queries"):
+    with pytest.raises(InputError, match=r"select\.balance_t needs a list of queries; set text\.balance_queries"):
         funnel.require_queries(config)
 
 
