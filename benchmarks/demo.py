@@ -40,7 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         run_demo(folder, FULL, [], 0, Reporter(quiet=True), Console(file=io.StringIO()))
         taken_s = time.perf_counter() - begun
-        manifests = [read_manifest(open_storage(folder), stage.name) for stage in STAGES]
+        manifests = [read_manifest(open_storage(f"{folder}/a"), stage.name) for stage in STAGES]
     print(
         json.dumps(
             {
