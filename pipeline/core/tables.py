@@ -22,6 +22,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord, LocalStorage, NewFile, Storage
 
 ROW_GROUP_ROWS = 100_000
+ROW_GROUP_BYTES = 32 * 2**20  # in memory
 SCAN_ROWS = 10_000
 COMPRESSION = "zstd"
 FILE_RECORD = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())])
@@ -43,10 +44,24 @@ def write_parquet(stream: NewFile | BinaryIO, schema: pa.Schema, tables: Iterabl
     """Write tables of one schema to one Parquet file; returns the number of rows."""
     rows = 0
     with pq.ParquetWriter(stream, schema, compression=COMPRESSION) as writer:
-        for table in tables:
+        for table in _in_groups(tables):
             writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
             rows += table.num_rows
     return rows
+
+
+def _in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables that are each worth a row group, however small the tables of a task's batches are."""
+    waiting: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        waiting.append(table)
+        rows, size = rows + table.num_rows, size + table.nbytes
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def write_file(storage: Storage, folder: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> FileRecord:
