@@ -261,7 +261,7 @@ def _measure(stage: Stage[Any], run: Run, plan: Plan) -> _Rows:
         found = Measured(_with_null_columns(stage, run), measured=0)
     else:
         found = stage.measure(run.context(stage.name, plan.measure_key))
-    rows = write_table(found.rows, run.storage, f"{stage.name}/rows", run.schema(stage.name))
+    rows = write_table(found.rows, run.storage, f"{stage.name}/rows", run.schema(stage.name), found.through)
     for folder in found.scratch:
         run.storage.sweep(folder, set())
     measured = found.measured

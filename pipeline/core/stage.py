@@ -15,6 +15,7 @@ from pipeline.core.contents import digest_of
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.storage import FileRecord
+from pipeline.core.tables import Through
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -31,7 +32,8 @@ class Measured:
     ``rows_in`` is the number of rows that entered, if that is not the kept rows of the first input (another unit).
     ``measured`` counts the rows measured just now; if None, `run_stage` counts those whose key is not in the stage's
     previous result. ``files`` are further files of the stage, by role, listed in the manifest;
-    ``scratch`` are folders that ``rows`` reads from, emptied after the rows are written.
+    ``scratch`` are folders that ``rows`` reads from, emptied after the rows are written. ``through`` makes the stage's
+    rows from those of ``rows`` in the tasks that write them (`write_table`).
     """
 
     rows: DataFrame
@@ -40,6 +42,7 @@ class Measured:
     files: Mapping[str, list[FileRecord]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     scratch: tuple[str, ...] = ()
+    through: Through | None = None
 
 
 class Stage(ABC, Generic[C]):

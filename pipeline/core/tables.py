@@ -7,7 +7,7 @@ files itself; pairmill's own tasks read files on a store, so no connector is nee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 32 * 2**20  # in memory
 SCAN_ROWS = 10_000
 COMPRESSION = "zstd"
+Through = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 FILE_RECORD = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())])
 
 
@@ -71,19 +72,26 @@ def write_file(storage: Storage, folder: str, schema: pa.Schema, tables: Iterabl
     return file.record(rows)
 
 
-def write_table(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> list[FileRecord]:
-    """Write a DataFrame into ``folder``, one file per task; an empty frame gives one file without rows."""
+def write_table(
+    frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema, through: Through | None = None
+) -> list[FileRecord]:
+    """Write a DataFrame into ``folder``, one file per task; an empty frame gives one file without rows.
+
+    ``through`` makes the rows of ``schema`` from those of the frame, in the task that writes them: as a step of its
+    own they would go from Python to the JVM and back.
+    """
+    entering = frame.select(*schema.names) if through is None else frame
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        filled = (conform(batch, schema) for batch in batches if batch.num_rows)
+        made = batches if through is None else through(batches)
+        filled = (conform(batch, schema) for batch in made if batch.num_rows)
         first = next(filled, None)
         if first is None:
             return
         record = write_file(storage, folder, schema, _chain(first, filled))
         yield pa.RecordBatch.from_pylist([vars(record)], schema=FILE_RECORD)
 
-    written = frame.select(*schema.names).mapInArrow(write, spark_schema(FILE_RECORD)).collect()  # one row per file
-    records = [FileRecord(**row.asDict()) for row in written]
+    records = [FileRecord(**row.asDict()) for row in entering.mapInArrow(write, spark_schema(FILE_RECORD)).collect()]
     return sorted(records or [write_file(storage, folder, schema, [])], key=lambda record: record.path)
 
 
@@ -102,18 +110,27 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
                 with storage.open(filled[number], STREAM_AHEAD_BYTES) as stream:
                     yield from scan(stream, schema).to_batches()
 
-    partitions = min(len(filled), spark.sparkContext.defaultParallelism)
-    return spark.range(0, len(filled), 1, partitions).mapInArrow(read, types)
+    return spark.range(0, len(filled), 1, partitions_of(spark, len(filled))).mapInArrow(read, types)
+
+
+def partitions_of(spark: SparkSession, files: int) -> int:
+    """Number of tasks that read so many files."""
+    return max(1, min(files, spark.sparkContext.defaultParallelism))
 
 
 def rewritten(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> tuple[DataFrame, list[FileRecord]]:
-    """Write a frame once and read it back, for several readers: Spark would compute it again for each.
-
-    Every other file in ``folder`` is deleted.
-    """
-    files = write_table(frame, storage, folder, schema)
-    storage.sweep(folder, {record.path for record in files})
+    """Write a frame once and read it back, for several readers: Spark would compute it again for each."""
+    files = written(frame, storage, folder, schema)
     return read_table(frame.sparkSession, storage, files, schema), files
+
+
+def written(
+    frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema, through: Through | None = None
+) -> list[FileRecord]:
+    """As `write_table`, and every other file in ``folder`` is deleted."""
+    files = write_table(frame, storage, folder, schema, through)
+    storage.sweep(folder, {record.path for record in files})
+    return files
 
 
 def scan(
