@@ -13,21 +13,23 @@ image is requested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.core.beside import PLACE, beside, with_places
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.rules import CoreReason, Rule, col
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import each_once, rewritten, spark_schema, with_columns
+from pipeline.core.tables import Through, each_once, with_columns, written
 from pipeline.stages.text import named_queries
 from pipeline.stages.text.captions import COLUMNS, URL_COLUMNS, measure_batch, measure_urls
 from pipeline.stages.text.clean import LONGEST_CLEANED
 from pipeline.stages.text.config import Config
+from pipeline.stages.text.counts import COUNTED, with_counts
 from pipeline.stages.text.language.names import require_languages
 from pipeline.stages.text.named_queries import CHOICE_COLUMNS, IndexFile, measure_file
 from pipeline.stages.text.pii import require_regions
@@ -83,15 +85,17 @@ class Text(Stage[Config]):
         """One row per candidate: first the measures of its own text, then the counts over all rows that entered."""
         schema, storage, config = context.schema, context.storage, context.config
         names = (*self.carries, *COLUMNS, *URL_COLUMNS, *CHOICE_COLUMNS)
-        captioned_schema = pa.schema([schema.field(name) for name in names])
+        captioned = pa.schema([schema.field(name) for name in names])
         entered = context.kept("extract").select(*self.carries, "alt_text")
-        captioner = _captioner(captioned_schema, config, _lists(config), named_queries.write_file(config, storage))
-        captioned = entered.mapInArrow(captioner, spark_schema(captioned_schema))
+        captioner = _captioner(captioned, config, _lists(config), named_queries.write_file(config, storage))
         # Written before it is counted: several counts read it, and Spark would detect every language again for each.
-        captioned, _ = rewritten(captioned, storage, CAPTIONS_FOLDER, captioned_schema)
-        counted = _with_counts(captioned, _signals(context), _listed(context))
-        capped = named_queries.with_first_cap(counted, context)
-        return Measured(capped.select(*schema.names), scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER))
+        files = written(entered, storage, CAPTIONS_FOLDER, captioned, captioner)
+        counted = pa.schema([schema.field(name) for name in COUNTED])
+        rows = with_places(context.spark, storage, files, counted)
+        found = named_queries.with_first_cap(with_counts(rows, _signals(context), _listed(context)), context)
+        added = [name for name in schema.names if name not in names]
+        placed, add = beside(found.select(*PLACE.names, *added), storage, files, schema)
+        return Measured(placed, scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER), through=add)
 
     def rules(self, config: Config) -> list[Rule]:
         """What an owner forbids comes before our own rules."""
@@ -180,9 +184,7 @@ def _lists(config: Config) -> Lists:
     return read_lists(config.adult_terms, config.blocked_domains, config.blocked_urls)
 
 
-def _captioner(
-    schema: pa.Schema, config: Config, lists: Lists, index: IndexFile | None
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _captioner(schema: pa.Schema, config: Config, lists: Lists, index: IndexFile | None) -> Through:
     """The measures of a row's own text, beside the columns that are handed on."""
 
     def caption(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -212,47 +214,6 @@ def _listed(context: Context[Config]) -> DataFrame:
     return said.groupBy("url_id").agg(
         F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
         F.flatten(each_once("boxes")).alias("image_boxes"),
-    )
-
-
-def _with_counts(captioned: DataFrame, signals: DataFrame, listed: DataFrame) -> DataFrame:
-    """Counts and unions over all rows that entered; they do not depend on which rows are kept."""
-    images = (
-        captioned.select("caption_id", "url_id")
-        .distinct()
-        .groupBy("caption_id")
-        .agg(F.count(F.lit(1)).alias("caption_images"))
-    )
-    in_domain = (
-        captioned.where("image_domain <> ''")
-        .select("caption_id", "image_domain", "url_id")
-        .distinct()
-        .groupBy("caption_id", "image_domain")
-        .agg(F.count(F.lit(1)).alias("caption_domain_images"))
-    )
-    pages = (
-        captioned.select("pair_id", "page_id").distinct().groupBy("pair_id").agg(F.count("page_id").alias("pair_pages"))
-    )
-    requests = captioned.groupBy("url_id").agg(F.min("image_url").alias("request_url"))
-    united = signals.groupBy("url_id").agg(F.array_sort(F.collect_list("signal")).alias("image_optouts"))
-    rank = (
-        F.row_number().over(Window.partitionBy("pair_id").orderBy("page_url", "image_url", "candidate_id")).cast("long")
-    )
-    nothing = F.array().cast("array<string>")
-    return (
-        captioned.join(images, "caption_id", "left")
-        .join(in_domain, ["caption_id", "image_domain"], "left")
-        .join(pages, "pair_id", "left")
-        .join(requests, "url_id", "left")
-        .join(united, "url_id", "left")
-        .join(listed, "url_id", "left")
-        .withColumns(
-            {
-                "image_optouts": F.coalesce("image_optouts", nothing),
-                "caption_domain_images": F.coalesce("caption_domain_images", F.lit(0)),
-                "pair_rank": rank,
-            }
-        )
     )
 
 
