@@ -48,7 +48,7 @@ class Extract(Stage[Config]):
     keeps = ("candidate", "candidate_id")
     reads = ("crawl",)
     fans_out = True
-    measure_version = 2  # 2: keys of URLs without tracking parameters
+    measure_version = 3  # 3: charsets, URLs and images as browsers find them
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:

@@ -60,7 +60,7 @@ class Text(Stage[Config]):
         "page_url",
         "page_lang",
     )
-    measure_version = 2  # 2: personal data, repetition, domains, lists
+    measure_version = 3  # 3: references decoded once, card numbers as printed
     Reason, adds = Reason, ADDS
 
     def looks_at(self, config: Config) -> LooksAt:
