@@ -1,11 +1,12 @@
 """URLs: one reading for keys, requests and links, after the WHATWG URL standard (https://url.spec.whatwg.org/).
 
-``clean`` gives the URL that is requested, as a browser would send it; ``normalise`` goes one step further and
-serves keys only: two spellings of one URL, one key. Whatever comes in, nothing but UrlError comes out, and no
-text of an error holds a password.
+Parsing is ada's, the parser of Node.js. ``clean`` gives the URL that is requested, as a browser would send it;
+``normalise`` goes one step further and serves keys only: two spellings of one URL, one key. Whatever comes in, nothing
+but UrlError comes out, and no text of an error holds a password.
 
-Stricter than the standard in two places: credentials are refused instead of sent, and a host is made of
-letters, digits, ``-``, ``_`` and dots, since nothing else is ever found in DNS.
+What differs from the standard: only http and https; no fragment; credentials are refused instead of sent, and so is
+port 0; URLs have a limit of bytes; and a host is an address, or made of labels of 1 to 63 letters, digits, ``-`` and
+``_``, where ``xn--`` stands before what decodes: nothing else is ever found in DNS.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import quote, unquote_to_bytes, urljoin
 
-import idna
+import ada_url
 
 from pipeline.core.ids import key_of
 from pipeline.web.reasons import NetReason
@@ -25,16 +25,15 @@ from pipeline.web.reasons import NetReason
 MAX_URL_BYTES = 4096
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_PATH_SAFE = "".join(char for char in _PRINTABLE if char not in '"#<>?`{}^')
-_QUERY_SAFE = "".join(char for char in _PRINTABLE if char not in "\"#<>'")
+_HREF = re.compile(r"(https?)://(\[[0-9a-f:]+\]|[^/:@]*)(?::([0-9]+))?(/[^?#]*)(?:\?([^#]*))?(?:#.*)?")
+"""What ada writes for http(s), if there are no credentials."""
 _C0_AND_SPACE = "".join(map(chr, range(0x21)))
 _TAB_OR_NEWLINE = str.maketrans("", "", "\t\r\n")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
-_AUTHORITY_END = re.compile(r"[/\\?#]")
 _USERINFO = re.compile(r"^((?:[a-z][a-z0-9+.\-]*:[/\\]*|[/\\]{2,}))[^/\\?#]*@", re.IGNORECASE)
 _USERINFO_WITHIN = re.compile(r"([a-z][a-z0-9+.\-]{0,31}:[/\\]+)[^/\\?#\s]*@", re.IGNORECASE)
-_LABEL = re.compile(r"[a-z0-9_\-]{1,63}")
+_NAME = re.compile(r"(?:[a-z0-9_\-]{1,63}\.)*[a-z0-9_\-]{1,63}\.?")
+_LONGEST_NAME = 253
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 TRACKING = re.compile(
     r"[?&](?:utm_[a-z_]+|fbclid|gclid|gclsrc|dclid|gbraid|wbraid|msclkid|yclid|twclid|ttclid|mc_cid|mc_eid|igshid)(?=[=&]|$)"
@@ -91,17 +90,8 @@ def split(url: str, max_bytes: int = MAX_URL_BYTES) -> Parts:
 
     Raises UrlError.
     """
-    _check_length(url, max_bytes)
-    text = _scalar_values(url).strip(_C0_AND_SPACE).translate(_TAB_OR_NEWLINE)
-    scheme, rest = _split_scheme(text)
-    rest = rest.lstrip("/\\")
-    end = _AUTHORITY_END.search(rest)
-    authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
-    host, port = _split_authority(authority, DEFAULT_PORTS[scheme])
-    path, mark, query = tail.partition("#")[0].partition("?")
-    parts = Parts(scheme, host, port, _clean_path(path), quote(query, safe=_QUERY_SAFE) if mark else None)
-    _check_length(str(parts), max_bytes)
-    return parts
+    scheme, host, port, path, query = _parse(url, None, max_bytes).groups()
+    return Parts(scheme, host.strip("[]"), int(port) if port else DEFAULT_PORTS[scheme], path, query)
 
 
 def clean(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
@@ -110,20 +100,26 @@ def clean(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
     >>> clean(" HTTP://Bücher.example:80/a b/%20/../ñ?q='#top")
     'http://xn--bcher-kva.example/a%20b/%C3%B1?q=%27'
     """
-    return str(split(url, max_bytes))
+    return _parse(url, None, max_bytes)[0].partition("#")[0]
 
 
 def normalise(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
-    """The spelling of a URL that makes its key. Never requested.
-
-    Beyond ``clean``: escapes of unreserved characters are decoded, the others in upper-case hex (RFC 3986, 6.2.2);
-    parameters that only say where a visitor came from are gone. Case of the path, order and rest of the query stay:
-    they may name another resource (benchmarks/url_keys.py counts what further rules would merge wrongly).
+    """The spelling of a URL that makes its key. Never requested. See ``normalise_clean``.
 
     >>> normalise("http://example.com:80/%7Ea/./b%2fc?id=1&utm_source=x#y")
     'http://example.com/~a/b%2Fc?id=1'
     """
-    normalised = without_tracking(with_normal_escapes(clean(url, max_bytes)))
+    return normalise_clean(clean(url, max_bytes), max_bytes)
+
+
+def normalise_clean(url: str, max_bytes: int = MAX_URL_BYTES) -> str:
+    """``normalise`` of what ``clean`` or ``join`` has given.
+
+    Escapes of unreserved characters are decoded, the others in upper-case hex (RFC 3986, 6.2.2); parameters that only
+    say where a visitor came from are gone. Case of the path, order and rest of the query stay: they may name another
+    resource (benchmarks/url_keys.py counts what further rules would merge wrongly).
+    """
+    normalised = without_tracking(with_normal_escapes(url))
     _check_length(normalised, max_bytes)
     return normalised
 
@@ -166,18 +162,7 @@ def join(base: str, ref: str, max_bytes: int = MAX_URL_BYTES) -> str:
     >>> join("http://example.com/a/b", "../c d.jpg")
     'http://example.com/c%20d.jpg'
     """
-    base = clean(base, max_bytes)
-    _check_length(ref, max_bytes)
-    text = _scalar_values(ref).strip(_C0_AND_SPACE).translate(_TAB_OR_NEWLINE)
-    if not _SCHEME.match(text):
-        path, *tail = re.split(r"(?=[?#])", text, maxsplit=1)
-        text = path.replace("\\", "/") + "".join(tail)
-    try:
-        return clean(urljoin(base, text), max_bytes)
-    except UrlError:
-        raise
-    except ValueError:
-        raise UrlError(NetReason.URL_INVALID, f"no usable link: {redact(text)[:256]}") from None
+    return _parse(ref, _clean_base(base, max_bytes), max_bytes)[0].partition("#")[0]
 
 
 def redact(url: str) -> str:
@@ -197,104 +182,60 @@ def literal_address(host: str) -> IPv4Address | IPv6Address | None:
     Raises UrlError for a host that ends in a number and is no address (WHATWG: a failure, never a name).
     """
     if ":" in host:
-        try:
-            return IPv6Address(host)
-        except ValueError:
-            raise UrlError(NetReason.URL_INVALID, f"bad IPv6 address: {host[:64]}") from None
-    numbers = host.removesuffix(".").split(".")
-    if not _NUMBER.fullmatch(numbers[-1]):
-        return None
-    return _ipv4(numbers, host)
+        return IPv6Address(split(f"http://[{host}]/").host)
+    last = host.removesuffix(".").rpartition(".")[2]
+    return IPv4Address(split(f"http://{host}/").host) if _NUMBER.fullmatch(last) else None
 
 
-def _ipv4(numbers: list[str], host: str) -> IPv4Address:
-    """WHATWG IPv4 parser: up to four decimal, octal or hex numbers, the last one fills the remaining bytes."""
+def _parse(url: str, base: str | None, max_bytes: int) -> re.Match[str]:
+    """The groups of _HREF in ``url``, absolute or on the clean page ``base``. Raises UrlError."""
+    _check_length(url, max_bytes)
+    text = _scalar_values(url)
     try:
-        *high, last = [_ipv4_number(number) for number in numbers]
-        if len(high) > 3 or any(number > 255 for number in high) or last >= 256 ** (4 - len(high)):
-            raise ValueError
+        href = ada_url.normalize_url(text) if base is None else ada_url.join_url(base, text)
     except ValueError:
-        raise UrlError(NetReason.URL_INVALID, f"bad IPv4 address: {host[:64]}") from None
-    return IPv4Address(sum(number << (24 - 8 * place) for place, number in enumerate(high)) + last)
+        raise _refusal(text) from None
+    match = _HREF.fullmatch(href)
+    if match is None:
+        raise _refusal(href)
+    if fault := _fault_of_host(match[2]) or (match[3] == "0" and "port 0"):
+        raise UrlError(NetReason.URL_INVALID, fault)
+    if len(href) > max_bytes:
+        _check_length(href.partition("#")[0], max_bytes)
+    return match
 
 
-def _ipv4_number(text: str) -> int:
-    if not _NUMBER.fullmatch(text) or len(text) > 40:
-        raise ValueError
-    if text.startswith("0x"):
-        return int(text[2:] or "0", 16)
-    return int(text, 8 if text.startswith("0") else 10)
+def _refusal(text: str) -> UrlError:
+    """Why ``text`` is not a URL, or not one for us."""
+    shown = redact(text)
+    match = _SCHEME.match(shown)
+    if match and match[1].lower() not in DEFAULT_PORTS:
+        return UrlError(NetReason.SCHEME_NOT_ALLOWED, match[1].lower()[:64])
+    if match and shown != text.strip(_C0_AND_SPACE).translate(_TAB_OR_NEWLINE):
+        return UrlError(NetReason.URL_CREDENTIALS, shown[:256])
+    return UrlError(NetReason.URL_INVALID, f"not a URL with a valid host and port: {shown[:256]}")
 
 
-def _split_scheme(text: str) -> tuple[str, str]:
-    match = _SCHEME.match(text)
-    if not match:
-        raise UrlError(NetReason.URL_INVALID, f"no absolute URL: {redact(text)[:256]}")
-    scheme = match[1].lower()
-    if scheme not in DEFAULT_PORTS:
-        raise UrlError(NetReason.SCHEME_NOT_ALLOWED, scheme[:64])
-    return scheme, text[match.end() :]
+@lru_cache(maxsize=1024)  # all links of a page have one base
+def _clean_base(base: str, max_bytes: int) -> str:
+    return clean(base, max_bytes)
 
 
-@lru_cache(maxsize=1024)  # many URLs have one host
-def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
-    userinfo, _, host_port = authority.rpartition("@")
-    if userinfo.strip(":"):
-        raise UrlError(NetReason.URL_CREDENTIALS, f"***@{host_port[:256]}")
-    if host_port.startswith("["):
-        host, bracket, after = host_port[1:].partition("]")
-        if not bracket or ":" not in host or "%" in host or (after and not after.startswith(":")):
-            raise UrlError(NetReason.URL_INVALID, f"bad IPv6 host: {host_port[:64]}")
-        return str(literal_address(host)), _port(after[1:], default_port)
-    host, _, port = host_port.partition(":")
-    return _clean_host(host), _port(port, default_port)
+@lru_cache(maxsize=4096)  # many URLs have one host
+def _fault_of_host(host: str) -> str | None:
+    """Why ``host``, as ada has written it, cannot be found in DNS; None for an address and a good name."""
+    if host.startswith("["):
+        return None
+    if not _NAME.fullmatch(host) or len(host.removesuffix(".")) > _LONGEST_NAME:
+        return f"bad host: {host[:64]!r}"
+    if not all(map(_decodes, host.split("."))):
+        return f"host not convertible from ASCII: {host[:64]}"
+    return None
 
 
-def _port(text: str, default: int) -> int:
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 5 and 1 <= int(text) <= 65535):
-        raise UrlError(NetReason.URL_INVALID, f"bad port: {text[:32]}")
-    return int(text)
-
-
-def _clean_host(text: str) -> str:
-    """Name or address in ASCII and lower case (UTS 46, RFC 5891)."""
-    if len(text) > MAX_URL_BYTES:
-        raise UrlError(NetReason.URL_INVALID, "host longer than 253 bytes")
-    try:
-        host = unquote_to_bytes(text).decode()
-        if not host.isascii() or "xn--" in host.lower():
-            mapped = idna.uts46_remap(host, std3_rules=False, transitional=False)
-            host = ".".join(_ascii_label(label) for label in mapped.split("."))
-        host = host.lower()
-    except (UnicodeError, ValueError, IndexError):  # idna.IDNAError is a UnicodeError
-        raise UrlError(NetReason.URL_INVALID, f"host not convertible to ASCII: {text[:64]}") from None
-    labels = host.removesuffix(".").split(".")
-    if len(host.removesuffix(".")) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise UrlError(NetReason.URL_INVALID, f"bad host: {text[:64]!r}")
-    address = literal_address(host)
-    return host if address is None else str(address)
-
-
-def _ascii_label(label: str) -> str:
-    """Labels in ASCII pass (``_`` too, which IDNA knows nothing of); ``xn--`` ones must decode."""
-    return label if label.isascii() and not label.startswith("xn--") else idna.alabel(label).decode()
-
-
-def _clean_path(path: str) -> str:
-    """Percent-encode and remove dot segments, also where the dots are escaped."""
-    segments: list[str] = []
-    pieces = quote(path, safe=_PATH_SAFE).replace("\\", "/").split("/")[1:] or [""]
-    for place, piece in enumerate(pieces):
-        dots = piece.replace("%2e", ".").replace("%2E", ".")
-        if dots == ".." and segments:
-            segments.pop()
-        if dots not in (".", ".."):
-            segments.append(piece)
-        elif place == len(pieces) - 1:
-            segments.append("")  # a last dot segment leaves the slash before it
-    return "/" + "/".join(segments)
+def _decodes(label: str) -> bool:
+    """Whether an ``xn--`` label stands for a label beyond ASCII (UTS 46); any other passes."""
+    return not label.startswith("xn--") or ada_url.idna_to_unicode(label) != label
 
 
 def _normal_escape(match: re.Match[str]) -> str:
