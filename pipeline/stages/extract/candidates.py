@@ -14,7 +14,7 @@ from pipeline.core.ids import key_of
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
-from pipeline.web.urls import UrlError, clean, join, normalise
+from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean
 from schemas.extract import ADDS
 from schemas.fields import OK
 
@@ -65,7 +65,7 @@ def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, 
         return row | {"outcome": Reason.DATA_URI.value, "detail": raw_url.strip()[:DATA_URI_SHOWN_CHARS]}
     try:
         image_url = _absolute(page, raw_url, config)
-        normalised = normalise(image_url, config.max_url_bytes)
+        normalised = normalise_clean(image_url, config.max_url_bytes)
     except UrlError as error:
         return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
     return _with_keys(row, image_url, normalised)
