@@ -27,7 +27,7 @@ from pipeline.web.codings import CodingError, Decoder
 from pipeline.web.config import WebConfig, require_contact
 from pipeline.web.netguard import GuardedConnector, NetFault, NetGuard, dialled, last_asked_at
 from pipeline.web.reasons import NetReason, WebReason
-from pipeline.web.urls import MAX_URL_BYTES, UrlError, join, redact, split
+from pipeline.web.urls import MAX_URL_BYTES, Parts, UrlError, join, redact, split
 from pipeline.web.wire import MAX_HEAD_BYTES, MAX_HEAD_LINES
 
 MAX_REDIRECTS = 5
@@ -210,8 +210,8 @@ class _Request:
 
     async def _hop(self, url: str) -> str | None:
         """Ask for one URL. The URL it redirects to, or None where the answer is known."""
-        request = self._session.get(URL(url, encoded=True), headers=self._headers, allow_redirects=False)
-        async with request as response:
+        exact = _as_it_stands(split(url, self._want.max_url_bytes))
+        async with self._session.get(exact, headers=self._headers, allow_redirects=False) as response:
             raw_headers = tuple((bytes(name), bytes(value)) for name, value in response.raw_headers)
             version = f"{response.version.major}.{response.version.minor}" if response.version else ""
             united = tuple(sorted({*self._known["optouts"], *optouts.from_headers(raw_headers)}))
@@ -280,6 +280,11 @@ class _Request:
     def _judge_start(self, head: Head, body: bytearray) -> None:
         if self._want.check_start and (reason := self._want.check_start(head, bytes(body[:START_BYTES]))):
             raise NetFault(reason)
+
+
+def _as_it_stands(parts: Parts) -> URL:
+    """A URL whose path and query are sent byte for byte: as a query, yarl would drop a ``?`` with nothing behind it."""
+    return URL.build(scheme=parts.scheme, authority=parts.netloc, path=parts.target, encoded=True)
 
 
 def _fault_of(error: Exception, expired: bool) -> tuple[WebReason, str]:

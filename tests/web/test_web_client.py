@@ -341,6 +341,42 @@ def redirects(http, table):
     return handler
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("/a?", "/a?"),
+        ("?", "/?"),
+        ("/a//b/", "/a//b/"),
+        ("//x", "//x"),
+        ("/%zz%7e%2F|[x]?%&'^`", "/%zz%7e%2F|[x]?%&%27^`"),
+        ("/a b/ñ?+%20 ", "/a%20b/%C3%B1?+%20"),
+        ("/a:b@c;d=e,f'!$&()*+?/../?", "/a:b@c;d=e,f'!$&()*+?/../?"),
+    ],
+)
+def test_the_bytes_asked_for_are_those_of_the_clean_url(ask, http, url, path):
+    """F45"""
+    answer, server = ask(http(b"ok"), "http://site.example" + url)
+    assert (server.paths, answer.final_url) == ([path], "http://site.example" + path)
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("img//x.jpg", "/d/img//x.jpg"),
+        ("///cdn.example/tri.jpg", "/tri.jpg"),
+        ("x.jpg;", "/d/x.jpg;"),
+        ("..\\x y.jpg?", "/x%20y.jpg?"),
+        ("\\\\cdn.example\\x", "/x"),
+        ("http:x.jpg", "/d/x.jpg"),
+        ("//i❤.example/e.jpg", "/e.jpg"),
+    ],
+)
+def test_a_redirect_leads_where_a_browser_would_go(ask, http, location, path):
+    """F9, X60"""
+    answer, server = ask(redirects(http, {"/d/a": location}), "http://site.example/d/a")
+    assert (server.paths, answer.body) == (["/d/a", path], b"end")
+
+
 def test_five_hops_are_followed_and_a_sixth_is_not(ask, http):
     """C19, F9"""
     chain = {f"/{n}": f"/{n + 1}" for n in range(5)}
