@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborHTMLParser
 
@@ -38,6 +37,7 @@ _CHARSET = re.compile(  # not any codec that Python knows: some are slow, some u
     r"charset\s*=\s*[\"']?\s*(iso-8859-\d+|windows-125\d|koi8-[ru]|gbk|gb2312|gb18030|big5|shift_jis|euc-jp|euc-kr)\b",
     re.IGNORECASE,
 )
+_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _STRIPPED = "".join(map(chr, range(0x21)))  # C0 controls and space, as the URL standard strips them
 
 
@@ -109,7 +109,7 @@ class LinkFinder:
             page_id = url_id(page_url)
         except UrlError as error:
             return self._refused(href, error)
-        link = Link(page_id, page_url, _spelling(base, href), parts.host)
+        link = Link(page_id, page_url, _spelling(page_url, href), parts.host)
         trap = self._trap(page_url, parts.path)
         if trap is None:
             return link
@@ -190,11 +190,12 @@ def _text(body: bytes, content_type: str) -> str:
         return body.decode("utf-8", "replace")
 
 
-def _spelling(base: str, href: str) -> str:
-    try:
-        return _storable(redact(urljoin(base, href)))
-    except ValueError:
+def _spelling(page_url: str, href: str) -> str:
+    """``href`` as written where it is absolute, else as resolved, with its fragment."""
+    if _ABSOLUTE.match(href):
         return _storable(redact(href))
+    _, mark, fragment = href.partition("#")
+    return _storable(page_url + mark + fragment)
 
 
 def _storable(url: str) -> str:

@@ -73,6 +73,21 @@ def test_the_spellings_of_one_page_share_its_key():
 
 
 @pytest.mark.parametrize(
+    ("href", "page_url", "spelling"),
+    [
+        ("///site.example/a", "http://site.example/a", "http://site.example/a"),
+        ("b//c;#part", "http://site.example/dir/b//c;", "http://site.example/dir/b//c;#part"),
+        ("\\\\site.example\\a?", "http://site.example/a?", "http://site.example/a?"),
+        ("HTTP://SITE.example:80/./a b#part", "http://site.example/a%20b", "HTTP://SITE.example:80/./a b#part"),
+    ],
+)
+def test_a_link_is_spelled_as_written_and_leads_where_a_browser_goes(href, page_url, spelling):
+    """C27, X60"""
+    (link,) = links(f'<a href="{href}">').links
+    assert (link.page_url, link.url) == (page_url, spelling)
+
+
+@pytest.mark.parametrize(
     ("href", "detail"),
     [
         ("/a/b/a/b/a/b/a/b", "segment a 4 times (limit 3)"),
