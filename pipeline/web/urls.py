@@ -189,8 +189,8 @@ def literal_address(host: str) -> IPv4Address | IPv6Address | None:
 
 def _parse(url: str, base: str | None, max_bytes: int) -> re.Match[str]:
     """The groups of _HREF in ``url``, absolute or on the clean page ``base``. Raises UrlError."""
-    _check_length(url, max_bytes)
-    text = _scalar_values(url)
+    text = _scalar_values(url.strip(_C0_AND_SPACE))
+    _check_length(text, max_bytes)
     try:
         href = ada_url.normalize_url(text) if base is None else ada_url.join_url(base, text)
     except ValueError:

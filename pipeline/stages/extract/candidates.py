@@ -135,12 +135,12 @@ def is_data_uri(url: str) -> bool:
 
 
 def _absolute(page: Page, raw_url: str, config: Config) -> str:
-    reference = raw_url.strip()
+    reference = raw_url.strip()  # of more than a browser would remove: only to see whether something is there
     if not reference or reference.startswith("#"):  # both would resolve to the page itself
         raise UrlError(NetReason.URL_INVALID, "no image URL")
     if page.base is None:
-        return clean(reference, config.max_url_bytes)  # a relative URL without a base: url_invalid
-    return join(page.base, reference, config.max_url_bytes)
+        return clean(raw_url, config.max_url_bytes)  # a relative URL without a base: url_invalid
+    return join(page.base, raw_url, config.max_url_bytes)
 
 
 def _fault_of_text(alt: str | None) -> Reason | None:
