@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.ids import key_of
+from pipeline.stages.extract import references
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
@@ -56,7 +57,10 @@ NO_PAGE = Page(None)
 
 
 def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, config: Config) -> Row:
-    """The row of one image. ``raw_url`` and ``raw_alt`` as found, entities decoded once; alt None if there is none.
+    """The row of one image. ``raw_url`` and ``raw_alt`` as found; alt None if there is none.
+
+    On a page (``place``: number of the image) the parser has decoded the character references of both. Elsewhere
+    ``raw_alt`` may hold them as scraped, and they are decoded here, so that a list and a page give one pair.
 
     The URL is judged before the text: an image that can never be requested has that reason, whatever its text.
     """
@@ -83,7 +87,7 @@ def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None) 
         "candidate_id": key_of(page.url or "", page.date or "", "" if place is None else str(place), *raw_parts),
         "count": 1,
         "outcome": OK,
-        "alt_text": raw_alt,
+        "alt_text": references.decoded(raw_alt) if place is None and raw_alt else raw_alt,
         "caption_source": None if raw_alt is None else "alt",
         "page_id": page.page_id,
         "page_url": page.url,
