@@ -1,15 +1,15 @@
 """From raw alt text to a caption: what a person would read, as valid UTF-8 in NFC.
 
-    entities, mojibake (ftfy), HTML tags, full-width letters, invisible characters, NFC, towers of marks, white space
+    mojibake (ftfy), HTML tags, full-width letters, invisible characters, NFC, towers of marks, white space
 
-Words are never changed: quotes stay curled, case and punctuation stay. Texts over LONGEST_CLEANED are not cleaned at
+Words are never changed: quotes stay curled, case and punctuation stay, and so does what looks like a character
+reference: extract has decoded those that are one. Texts over LONGEST_CLEANED are not cleaned at
 all, so no text can cost much; a rule drops them by their raw length. Flags of regions (England, Scotland) lose their
 invisible tag characters, which could hide text, and become a black flag.
 """
 
 from __future__ import annotations
 
-import html
 import re
 import string
 import unicodedata
@@ -22,7 +22,7 @@ LONGEST_CLEANED = 2000
 LONGEST_UNCOMPOSED = 4 * LONGEST_CLEANED
 """A longer text has more than LONGEST_CLEANED code points in NFC too: NFC composes at most four into one (UAX 15)."""
 
-# Every option is set, so that a new default of ftfy changes no caption. Entities, terminal escapes and NFC are ours.
+# Every option is set, so that a new default of ftfy changes no caption. NFC is ours, character references extract's.
 _FTFY = TextFixerConfig(
     unescape_html=False,
     remove_terminal_escapes=True,
@@ -69,7 +69,7 @@ _FULL_WIDTH = {ord(character) + 0xFEE0: character for character in string.ascii_
 
 # Every character on which a step of `repaired` acts; ftfy's own heuristic finds mojibake.
 _REPAIRABLE = re.compile(
-    f"[&<{_INVISIBLE_CHARACTERS}"
+    f"[<{_INVISIBLE_CHARACTERS}"
     "\x0b\r\x1c-\x1f\x85\u2028\u2029"  # line breaks, and separators that ftfy takes for controls
     "\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\ufb00-\ufb06"  # ligatures
     "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\u200c\u200d\ufffc]"  # full-width letters and digits, joiners, object
@@ -99,7 +99,7 @@ _PERHAPS_MOJIBAKE = re.compile(f"[{_SIGNS}][^\\x00-\\x7f]|[^\\x00-\\x7f][{_SIGNS
 def clean(text: str) -> str:
     """The caption in ``text``; ``text`` is at most LONGEST_CLEANED long (longer texts only cost more time).
 
-    >>> clean("Caf&eacute; <b>au\\u200b lait</b>\\n")
+    >>> clean("Café <b>au\\u200b lait</b>\\n")
     'Café au lait'
     """
     if needs_repair(text):
@@ -119,8 +119,7 @@ def needs_repair(text: str) -> bool:
 
 
 def repaired(text: str) -> str:
-    """``text`` without entities, mojibake, tags, full-width letters and invisible characters."""
-    text = html.unescape(html.unescape(text))  # twice: "&amp;quot;" is the usual fault of templates
+    """``text`` without mojibake, tags, full-width letters and invisible characters."""
     text = fix_text(text, _FTFY)
     text = _BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", text)).translate(_FULL_WIDTH)
     text = _INVISIBLE.sub("", text)
