@@ -3,8 +3,7 @@
 A number is some groups of digits with little between them ("+49 (30) 901-820"). From each group on, the longest
 card or phone number is searched, so one number does not hide another before or after it.
 
-    card    one group, or groups as printed on it (4 4 4 4; American Express 4 6 5), with the prefix of a card and a
-            valid check digit (ISO/IEC 7812-1)
+    card    see cards.py
     phone   after + or 00: valid by phonenumbers. After a word that says so (Tel., 电话): 7 to 15 digits;
             after one that may (call, mobile): 10 to 15. Else: a valid number of one of ``regions``, in its groups.
 """
@@ -18,6 +17,8 @@ from typing import NamedTuple
 
 import phonenumbers
 
+from pipeline.stages.text.cards import is_card
+
 CARD, PHONE = "<card>", "<phone>"
 MOST_GROUPS = 8
 MOST_DIGITS = 19
@@ -30,8 +31,6 @@ MAY_HOLD = re.compile(rf"\d(?:[{_SEPARATORS}]{{0,4}}\d){{6}}")
 _GROUP = re.compile(r"\d+")
 _GAP = re.compile(rf"[{_SEPARATORS}]{{1,4}}")
 _SIGN = re.compile(rf"[{_SEPARATORS}]")
-_CARD_GROUPS = {(16,), (15,), (4, 4, 4, 4), (4, 6, 5)}
-_CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|35|6(?:011|2|4|5)|3[47]")
 _SURE_CUE = re.compile(
     r"(?:(?<![^\W_])(?:phone|tel|telephone|telefon|telefono|teléfono|telefone|téléphone|fax|whats ?app|viber|hotline|"
     r"тел|телефон)|电话|電話|手机|手機|致电|전화|โทร|هاتف|☎|☏|📞|📱)"
@@ -92,7 +91,7 @@ class _Search:
         begins = self._phone_begins(first)
         for last in reversed(range(first, self._reach(first))):
             groups = self.groups[first : last + 1]
-            if _is_card(self.text, groups):
+            if is_card(self.text, groups):
                 return self._found(CARD, groups, last)
             if begins and self._ends(last) and begins(groups):
                 return self._found(PHONE, groups, last)
@@ -179,17 +178,3 @@ class _Search:
         except phonenumbers.NumberParseException:
             return None
         return number if phonenumbers.is_valid_number(number) else None
-
-
-def _is_card(text: str, groups: Groups) -> bool:
-    if tuple(end - start for start, end in groups) not in _CARD_GROUPS:
-        return False
-    digits = "".join(text[start:end] for start, end in groups)
-    american_express = digits[:2] in ("34", "37")
-    return (len(digits) == 15) is american_express and _CARD_PREFIX.match(digits) is not None and luhn(digits)
-
-
-def luhn(digits: str) -> bool:
-    """Whether the last of ``digits`` is their check digit (ISO/IEC 7812-1, annex B)."""
-    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
-    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.stages.text.numbers import luhn
+from pipeline.stages.text.cards import luhn
 from pipeline.stages.text.pii import redact, require_regions
 
 REGIONS = ("US",)
