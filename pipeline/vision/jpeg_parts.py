@@ -1,0 +1,138 @@
+"""What a JPEG is made of (ITU-T T.81, Annex B), read without decoding it: segments, scans, the mark of its end.
+
+libjpeg fills what is missing with grey and only warns, and of several warnings it tells the first one. So what it may
+warn of without any harm to pixels is left out here, and what it never warns of, scans that did not arrive, is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+SOI, EOI = b"\xff\xd8", b"\xff\xd9"
+COEFFICIENTS = 64  # of a block
+
+_SOS, _END = 0xDA, 0xD9
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))  # DHT, DAC, DQT, DRI
+_APP0, _APP14 = 0xE0, 0xEE
+_ALONE = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))  # markers without a segment
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+
+
+@dataclass(slots=True)
+class Parts:
+    """The first image of a file. ``pieces``: the segments and scans that decoding needs, as libjpeg likes them.
+
+    ``end``: where the last of them ends in the file; ``is_closed``: whether the end mark follows.
+    """
+
+    pieces: list[bytes] = field(default_factory=list)
+    last_scan: int = -1  # which of the pieces
+    unsent: dict[int, list[bool]] = field(default_factory=dict)  # by component: coefficients not sent to the last bit
+    end: int = len(SOI)
+    is_closed: bool = False
+    is_progressive: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the scans there are say every coefficient of every component to its last bit."""
+        return bool(self.unsent) and not any(map(any, self.unsent.values()))
+
+    def joined(self) -> bytes:
+        """The image with an end mark."""
+        return b"".join((SOI, *self.pieces, EOI))
+
+    def cut_last_scan(self, n_bytes: int) -> None:
+        """Leaves ``n_bytes`` out of the end of the last scan."""
+        scan = self.pieces[self.last_scan]
+        self.pieces[self.last_scan] = scan[: len(scan) - n_bytes]
+
+    def zeros_at_end(self) -> int:
+        """Bytes of padding after the last scan, but one: that may belong to the code before it."""
+        scan = self.pieces[self.last_scan]
+        return max(0, len(scan) - len(scan.rstrip(b"\0")) - 1)
+
+
+def parts_of(data: bytes) -> Parts:
+    """Parts of a JPEG up to its end mark, its end, or the first segment that is cut."""
+    parts = Parts()
+    position = len(SOI)
+    while match := _MARKER.search(data, position):
+        marker, start = match[1][0], match.end()
+        if marker == _END:
+            parts.is_closed = True
+            break
+        if marker in _ALONE:
+            position = start
+            continue
+        position = start + int.from_bytes(data[start : start + 2], "big")
+        body = data[start + 2 : position]
+        if position > len(data) or position < start + 2:
+            break
+        if marker == _SOS:
+            scan_end = _AFTER_SCAN.search(data, position)
+            scan = data[position : scan_end.start() if scan_end else len(data)]
+            parts.pieces += (_segment(marker, _scan_header(parts, body)), scan)
+            parts.last_scan = len(parts.pieces) - 1
+            position += len(scan)
+        else:
+            _add(parts, marker, body)
+        parts.end = position
+    return parts
+
+
+def is_complete(data: bytes) -> bool:
+    """`Parts.is_complete` of a JPEG that a decoder has read; one scan of all components is known by its header."""
+    position, n_components = len(SOI), 0
+    while match := _MARKER.search(data, position):
+        marker, start = match[1][0], match.end()
+        if marker == _SOS:
+            return (0 < n_components == data[start + 2]) or parts_of(data).is_complete
+        if marker in _FRAMES:
+            n_components = 0 if marker in _PROGRESSIVE else data[start + 7]
+        position = start if marker in _ALONE else start + int.from_bytes(data[start : start + 2], "big")
+    return False
+
+
+def closed(data: bytes) -> bytes:
+    """``data``, or where it lacks the mark of its end, what there is of it with this mark."""
+    if data.endswith(EOI):
+        return data
+    parts = parts_of(data)
+    return data if parts.is_closed else data[: parts.end] + EOI
+
+
+def _add(parts: Parts, marker: int, body: bytes) -> None:
+    """A segment before a scan, where decoding needs it; its values are those that libjpeg assumes when it warns."""
+    if marker in _FRAMES:
+        parts.is_progressive = marker in _PROGRESSIVE
+        parts.unsent = {number: [True] * COEFFICIENTS for number in body[6::3]}
+    elif marker == _APP0 and body.startswith(b"JFIF\0"):
+        body = b"JFIF\0\1\1" + body[7:]
+    elif marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12:
+        assumed = 2 if len(parts.unsent) == 4 else 1
+        body = body if body[11] <= 2 else body[:11] + bytes((assumed,)) + body[12:]
+    elif marker not in _TABLES:
+        return
+    parts.pieces.append(_segment(marker, body))
+
+
+def _scan_header(parts: Parts, body: bytes) -> bytes:
+    """The header of a scan, with the only values there are for a sequential one; what it sends is counted."""
+    if len(body) < 4:
+        return body
+    if not parts.is_progressive:
+        body = body[:-3] + bytes((0, COEFFICIENTS - 1, 0))
+    first, last, precision = body[-3:]
+    for number in body[1:-3:2]:
+        if number in parts.unsent:
+            for place in range(first, min(last, COEFFICIENTS - 1) + 1):
+                parts.unsent[number][place] = bool(precision & 15)
+    return body
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body
