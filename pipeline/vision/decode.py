@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.Image import Transpose
 
+from pipeline.vision import jpeg
+from pipeline.vision.reasons import ImageRefused
 from pipeline.vision.untrusted import Header, open_picture, refusal
 
 _ORIENTATION = 0x0112
@@ -43,14 +45,31 @@ class Decoded(NamedTuple):
 def decode(data: bytes, header: Header) -> Decoded:
     """The whole image, decoded to its last row; ImageRefused where that fails."""
     try:
-        picture = header.picture or open_picture(data, header.format)
-        picture.load()
+        picture = _loaded(data, header)
         coloured = _in_srgb(picture)
         upright = turned(coloured, orientation_of(picture.info.get("exif")))
         plain = upright is picture and picture.mode in ("RGB", "L")
         return Decoded(_on_white(upright), plain)
+    except ImageRefused:
+        raise
     except Exception as error:  # F29: one bad image never costs another, whatever its decoder raises
         raise refusal(error, data, header.format) from error
+
+
+def _loaded(data: bytes, header: Header) -> Image.Image:
+    """The pixels as they are in the file, with ``info`` of its header. Pillow decodes what libjpeg warns of, so a JPEG
+    is decoded, or at least judged, by pipeline.vision.jpeg."""
+    picture = header.picture or open_picture(data, header.format)
+    if header.format == "jpeg":
+        pixels = jpeg.decoded(data) if picture.mode == "RGB" else None
+        if pixels is not None:
+            loaded = Image.frombuffer("RGBX", picture.size, pixels, "raw", "RGBX", 0, 1).convert("RGB")
+            loaded.info = picture.info
+            return loaded
+        if (closed := jpeg.whole(data)) is not data:
+            picture = open_picture(closed, header.format)
+    picture.load()
+    return picture
 
 
 def orientation_of(exif: bytes | None) -> int:

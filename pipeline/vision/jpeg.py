@@ -2,34 +2,53 @@
 
 simplejpeg (MIT) is a thin layer on the library that Pillow and OpenCV are built with too; all three give equal pixels.
 Pillow takes a fifth longer for a 500-pixel photograph and a third longer for a stored image, all of it copying.
-Whatever the library has any doubt about is left to Pillow, whose word counts: `decoded` says None.
+
+The library never fails for want of data: it fills the rest with grey, or leaves an image of several scans blurred,
+and warns at best. Here an image counts only if every row was decoded from data (docs/faults.md, F30, F51 to F53).
 """
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import simplejpeg
 
+from pipeline.vision.jpeg_parts import closed, is_complete, parts_of
 from pipeline.vision.kernels import Bytes, Pixels
+from pipeline.vision.reasons import ImageReason, ImageRefused
 
 _COLOUR_SPACES = ("YCbCr", "RGB", "Gray")  # CMYK and YCCK are Pillow's
 
+# Texts of libjpeg (jerror.h), whose numbers no binding passes on.
+_SURPLUS_AT_END = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_LOST = re.compile("Corrupt JPEG data|Inconsistent progression|Premature end")
+_CUT_AT_RESTART = "found marker 0xd9 instead of RST"
+
 
 def decoded(data: bytes, reduction: int = 1) -> Pixels | None:
-    """The pixels of a sound JPEG [H, W] (pipeline.vision.kernels); None for any other bytes.
+    """The pixels of a whole JPEG [H, W] (pipeline.vision.kernels); None for any other bytes, which Pillow may judge.
 
     ``reduction``: 1, 2, 4 or 8; each side comes out ceil(side / reduction) long, scaled while the cosine transform is
-    undone.
+    undone. Raises ImageRefused for a JPEG whose data do not reach its last row.
     """
     try:
-        height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
-        if colour_space not in _COLOUR_SPACES:
-            return None
-        wanted = {"min_height": -(-height // reduction), "min_width": -(-width // reduction)} if reduction > 1 else {}
-        rgbx: Bytes = simplejpeg.decode_jpeg(data, "RGBX", min_factor=reduction, **wanted)
+        pixels = _pixels(data, reduction, strict=True)
     except ValueError:  # no JPEG, or one with something wrong in it
-        return None
-    return rgbx.view(np.uint32)[:, :, 0]
+        sound = _sound(data)
+        return None if sound is None else _pixels(sound, reduction, strict=False)
+    if pixels is not None and not is_complete(data):
+        raise _refused_blurred()
+    return pixels
+
+
+def whole(data: bytes) -> bytes:
+    """A JPEG for Pillow, which does not hear warnings: ``data`` with the mark of its end. Raises ImageRefused."""
+    if _warning(data):
+        _sound(data)
+    elif not is_complete(data):
+        raise _refused_blurred()
+    return closed(data)
 
 
 def encoded(pixels: Pixels, quality: int) -> bytes:
@@ -37,3 +56,50 @@ def encoded(pixels: Pixels, quality: int) -> bytes:
     pixels = np.ascontiguousarray(pixels)
     data: bytes = simplejpeg.encode_jpeg(pixels.view(np.uint8).reshape(*pixels.shape, 4), quality, "RGBX", "420")
     return data
+
+
+def _pixels(data: bytes, reduction: int, strict: bool) -> Pixels | None:
+    """None for the colour spaces that are Pillow's; ValueError where libjpeg fails or, if ``strict``, warns."""
+    height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data, strict=strict)
+    if colour_space not in _COLOUR_SPACES:
+        return None
+    wanted = {"min_height": -(-height // reduction), "min_width": -(-width // reduction)} if reduction > 1 else {}
+    rgbx: Bytes = simplejpeg.decode_jpeg(data, "RGBX", min_factor=reduction, strict=strict, **wanted)
+    return rgbx.view(np.uint32)[:, :, 0]
+
+
+def _sound(data: bytes) -> bytes | None:
+    """What decodes to the image that ``data`` holds, without loss; None where libjpeg fails for another cause.
+
+    Raises ImageRefused where it warns that data are missing or do not decode.
+    """
+    parts = parts_of(data)
+    warning = _warning(parts.joined())
+    if _SURPLUS_AT_END.search(warning):  # are zeros that fill up a cut file taken for pixels?
+        parts.cut_last_scan(parts.zeros_at_end())
+        warning = _warning(parts.joined())
+    if surplus := _SURPLUS_AT_END.search(warning):  # what was decoded may go on without it, or ends too early
+        parts.cut_last_scan(int(surplus[1]))
+        warning = _warning(parts.joined())
+    if _LOST.search(warning):
+        is_cut = "remature end" in warning or _CUT_AT_RESTART in warning
+        raise ImageRefused(ImageReason.TRUNCATED_IMAGE if is_cut else ImageReason.DECODE_FAILED, f"jpeg: {warning}")
+    if warning:
+        return None
+    if not parts.is_complete:
+        raise _refused_blurred()
+    return parts.joined()
+
+
+def _warning(data: bytes) -> str:
+    """What libjpeg says first when it decodes ``data``, an error or a warning; empty if it says nothing."""
+    try:
+        colour_space = simplejpeg.decode_jpeg_header(data)[2]
+        simplejpeg.decode_jpeg(data, "GRAY" if colour_space in _COLOUR_SPACES else "CMYK")
+    except ValueError as error:
+        return str(error)[:150] or "not decoded"
+    return ""
+
+
+def _refused_blurred() -> ImageRefused:
+    return ImageRefused(ImageReason.TRUNCATED_IMAGE, "jpeg: ends before its last scan")

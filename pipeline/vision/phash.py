@@ -24,6 +24,7 @@ from PIL import Image
 from pipeline.vision import jpeg
 from pipeline.vision.kernels import Bytes
 from pipeline.vision.levels import grey_of
+from pipeline.vision.reasons import ImageRefused
 from pipeline.vision.resample import lanczos, resized
 
 _MASK = 2**64 - 1
@@ -43,7 +44,7 @@ class Hashes(NamedTuple):
 
 
 def phash(images: Iterable[Image.Image | bytes]) -> npt.NDArray[np.uint64]:
-    """imagehash.phash of each image [N]. Bytes are read as Pillow reads them, or OSError."""
+    """imagehash.phash of each image [N]. Bytes are read as Pillow reads them, or OSError, also for a JPEG that is cut off."""
     small, found = (resized(_grey(image), 32, 32, lanczos) for image in images), [np.empty(0, np.uint64)]
     while batch := list(islice(small, _BATCH)):
         above, _ = _against_median(np.stack(batch))
@@ -95,7 +96,10 @@ def _against_median(grey: Bytes) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.
 def _grey(image: Image.Image | bytes) -> Bytes:
     """Pillow's convert("L") [H, W]."""
     if isinstance(image, bytes):
-        pixels = jpeg.decoded(image)
+        try:
+            pixels = jpeg.decoded(image)
+        except ImageRefused as refused:
+            raise OSError(f"{refused.reason}: {refused.detail}") from refused
         if pixels is not None:
             return grey_of(pixels)
         image = Image.open(io.BytesIO(image), formats=_FORMATS)
