@@ -16,8 +16,10 @@ from PIL import Image, ImageCms
 from PIL.Image import Transpose
 
 from pipeline.vision import jpeg
+from pipeline.vision.png import require_all_rows
 from pipeline.vision.reasons import ImageRefused
 from pipeline.vision.untrusted import Header, open_picture, refusal
+from pipeline.vision.webp import require_no_padding
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -69,6 +71,10 @@ def _loaded(data: bytes, header: Header) -> Image.Image:
         if (closed := jpeg.whole(data)) is not data:
             picture = open_picture(closed, header.format)
     picture.load()
+    if header.format == "png":
+        require_all_rows(data, picture)
+    elif header.format == "webp":
+        require_no_padding(data)
     return picture
 
 

@@ -94,9 +94,11 @@ def open_picture(data: bytes, format_: str) -> ImageFile:
 def refusal(error: Exception, data: bytes, format_: str) -> ImageRefused:
     """The verdict on what a decoder raised (F29: anything from ValueError to MemoryError, not only OSError).
 
-    A file whose end is missing is cut off; everything else is broken.
+    A file whose end is missing is cut off, and so is one whose reader ran out of data before the mark of its end;
+    everything else is broken.
     """
-    reason = ImageReason.TRUNCATED_IMAGE if _is_cut_off(data, format_) else ImageReason.DECODE_FAILED
+    is_cut = _is_cut_off(data, format_) or "truncated" in str(error)
+    reason = ImageReason.TRUNCATED_IMAGE if is_cut else ImageReason.DECODE_FAILED
     return ImageRefused(reason, f"{format_}: {type(error).__name__}: {error}"[:200])
 
 
