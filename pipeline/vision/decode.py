@@ -65,7 +65,7 @@ def _loaded(data: bytes, header: Header) -> Image.Image:
     if header.format == "jpeg":
         pixels = jpeg.decoded(data) if picture.mode == "RGB" else None
         if pixels is not None:
-            loaded = Image.frombuffer("RGBX", picture.size, pixels, "raw", "RGBX", 0, 1).convert("RGB")
+            loaded = Image.frombuffer("RGB", picture.size, pixels, "raw", "RGBX", 0, 1)
             loaded.info = picture.info
             return loaded
         if (closed := jpeg.whole(data)) is not data:

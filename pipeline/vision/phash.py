@@ -44,7 +44,7 @@ class Hashes(NamedTuple):
 
 
 def phash(images: Iterable[Image.Image | bytes]) -> npt.NDArray[np.uint64]:
-    """imagehash.phash of each image [N]. Bytes are read as Pillow reads them, or OSError, also for a JPEG that is cut off."""
+    """imagehash.phash of each image [N]. Bytes are read as Pillow reads them; OSError, also for a cut-off JPEG."""
     small, found = (resized(_grey(image), 32, 32, lanczos) for image in images), [np.empty(0, np.uint64)]
     while batch := list(islice(small, _BATCH)):
         above, _ = _against_median(np.stack(batch))
