@@ -1,7 +1,8 @@
 """Content codings undone within bounds: a small input never becomes a large output before somebody counts it.
 
-gzip, deflate (with or without zlib's frame, as browsers accept) and br (RFC 9110 section 8.4, RFC 7932), at most
-two on top of one another. Pieces of at most 64 KiB leave a decoder, whatever it was fed.
+gzip, deflate (with or without zlib's frame, as browsers accept), br (RFC 9110 section 8.4, RFC 7932) and zstd
+(RFC 8878, with a window of at most 8 MB: RFC 9659), at most two on top of one another. Pieces of at most 64 KiB leave
+a decoder, whatever it was fed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import brotli
+import zstandard
 
 PIECE_BYTES = 65_536
+ZSTD_FEED_BYTES = 64  # fed at a time: at most 16 blocks of 128 KiB come out
 MAX_CODINGS = 2
 
 
@@ -88,7 +91,43 @@ class _Brotli:
             raise CodingError("br stream not complete")
 
 
-_CODINGS: dict[str, type[_Coding]] = {"gzip": _Gzip, "x-gzip": _Gzip, "deflate": _Deflate, "br": _Brotli}
+class _Zstd:
+    """One or more frames; those that are to be skipped say nothing."""
+
+    _WINDOW_BYTES = 2**23
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=self._WINDOW_BYTES)
+        self._frame = self._decompressor.decompressobj()
+        self._is_fed = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), ZSTD_FEED_BYTES):
+            rest = data[start : start + ZSTD_FEED_BYTES]
+            while rest:
+                if self._frame.eof:
+                    self._frame, self._is_fed = self._decompressor.decompressobj(), False
+                try:
+                    piece = self._frame.decompress(rest)
+                except zstandard.ZstdError as error:
+                    raise CodingError(f"zstd: {error}") from None
+                self._is_fed = True
+                for at in range(0, len(piece), PIECE_BYTES):
+                    yield piece[at : at + PIECE_BYTES]
+                rest = self._frame.unused_data
+
+    def end(self) -> None:
+        if not (self._is_fed and self._frame.eof):
+            raise CodingError("zstd stream not complete")
+
+
+_CODINGS: dict[str, type[_Coding]] = {
+    "gzip": _Gzip,
+    "x-gzip": _Gzip,
+    "deflate": _Deflate,
+    "br": _Brotli,
+    "zstd": _Zstd,
+}
 
 
 class Decoder:
