@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from pipeline.core import yaml12
 from pipeline.core.errors import ErrorCode, InputError
 
 M = TypeVar("M", bound=BaseModel)
-_MERGE = "tag:yaml.org,2002:merge"
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
 _CREDENTIALS = re.compile(r"//[^/\s'\"@]*@")  # of a URL: never shown
-
-
-class _Loader(yaml.SafeLoader):
-    """safe_load with `<<`; a duplicate key in one mapping is an error (YAML says so, PyYAML does not)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(None, None, f"{key} cannot be a key", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key}", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that `_Loader` would read as another type."""
-
-
-# YAML 1.2 reads 5e-4 as a number; PyYAML implements 1.1, which needs 5.0e-4.
-for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-    )
 
 
 def load_config(
@@ -107,7 +82,7 @@ class Dumpable(Protocol):
 
 def dump_yaml(config: Dumpable) -> str:
     """The resolved config as it is saved with a run."""
-    return str(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    return yaml12.dump(config.model_dump(mode="json"))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -125,26 +100,56 @@ def _parse_set(setting: str) -> dict[str, Any]:
     if not equals or not dotted:
         raise InputError(ErrorCode.CONFIG_INVALID, f"--set {setting}: write KEY=VALUE, such as text.min_chars=8")
     *sections, name = dotted.split(".")
-    nested: dict[str, Any] = {name: _yaml(text, f"--set {setting}")}
+    nested: dict[str, Any] = {name: _value(dotted, text)}
     for section in reversed(sections):
         nested = {section: nested}
     return nested
 
 
+def _value(key: str, text: str) -> Any:
+    """The value of a --set; text that YAML takes for something else is shown in quotes, to copy."""
+    where = f"--set {key}={text}"
+    try:
+        value = yaml12.parse(text)
+        if comment := yaml12.comment_at_end(text):
+            raise yaml12.NotYaml(f"{comment} is a comment in YAML")
+        return value
+    except yaml12.NotYaml as error:
+        hint = f"put text in quotes: --set {shlex.quote(f'{key}={_in_quotes(text)}')}"
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {error}; {hint}") from None
+    except ValueError as error:
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {error}") from None
+
+
+def _in_quotes(text: str) -> str:
+    """A text, or each text of a list, in double quotes; what has quotes already stays."""
+    listed = re.fullmatch(r"\s*\[(.*)\]\s*", text, re.DOTALL)
+    texts = re.split(r",(?![^{]*\})", listed[1]) if listed else [text]  # not the commas of {a,b}
+    quoted = ", ".join(map(_as_quoted, texts))
+    return f"[{quoted}]" if listed else quoted
+
+
+def _as_quoted(text: str) -> str:
+    text = text.strip()
+    if _QUOTED.fullmatch(text):
+        return text
+    inner = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+    return json.dumps(inner, ensure_ascii=False)
+
+
 def _mapping(text: str, where: str) -> dict[str, Any]:
-    value = _yaml(text, where)
+    try:
+        value = yaml12.parse(text)
+    except yaml12.NotYaml as error:
+        hint = 'put text with special characters in quotes, such as ["*.tar"]'
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {error}; {hint}") from None
+    except ValueError as error:
+        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {error}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise InputError(ErrorCode.CONFIG_INVALID, f"{where} is a {type(value).__name__}, not a mapping of sections")
     return value
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 45th of a month, a huge number
-        raise InputError(ErrorCode.CONFIG_INVALID, f"{where}: {' '.join(str(error).split())}") from None
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +169,19 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
         return InputError(ErrorCode.CONFIG_UNKNOWN_KEY, f"unknown setting {dotted}{hint}{more}")
     text = first["msg"].removeprefix("Value error, ")
     value = _CREDENTIALS.sub("//***@", repr(first["input"]))
-    return InputError(ErrorCode.CONFIG_INVALID, f"{dotted} is {value}: {text[0].lower()}{text[1:]}{more}")
+    return InputError(ErrorCode.CONFIG_INVALID, f"{dotted} is {value}: {text[0].lower()}{text[1:]}{_how(first)}{more}")
+
+
+def _how(error: ErrorDetails) -> str:
+    """What to write for a text without quotes or a list without brackets; empty for other errors."""
+    value = error["input"]
+    if error["type"] == "string_type" and not isinstance(value, list):
+        return "; put text in quotes"
+    return (
+        f"; write {json.dumps([value], ensure_ascii=False)}"
+        if error["type"] == "list_type" and isinstance(value, str)
+        else ""
+    )
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -45,7 +45,16 @@ def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[
         (["--set", "text={min_chars: 5, min_chars: 6}"], "duplicate key min_chars"),
         (["--set", "text={[a]: b}"], "config_invalid: --set text={[a]: b}: ['a'] cannot be a key"),
         (["--set", "text={? {a: 1} : b}"], "cannot be a key"),
-        (["--set", "text.min_chars=2024-13-45"], "config_invalid: --set text.min_chars=2024-13-45: month must be in"),
+        (["--set", "text.min_chars=2024-13-45"], "config_invalid: text.min_chars is '2024-13-45': input should"),
+        (
+            ["--set", "text.languages=no"],
+            "config_invalid: text.languages is 'no': input should be a valid list; write [\"no\"]",
+        ),
+        (
+            ["--set", "text.languages=[2024]"],
+            "text.languages.0 is 2024: input should be a valid string; put text in quotes",
+        ),
+        (["--set", "extract.inputs=[*.tar]"], "; put text in quotes: --set 'extract.inputs=[\"*.tar\"]'"),
         (
             ["--set", "text={<<: {min_chras: 5}}"],
             "config_unknown_key: unknown setting text.min_chras; did you mean text.min_",
