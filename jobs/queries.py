@@ -56,6 +56,7 @@ def build(
     from pipeline.balance.wordnet import read_lemmas
     from pipeline.core.config_files import load_config
     from pipeline.core.spark import spark_session
+    from pipeline.core.tables import literal_path
     from pipeline.stages.text.pii import NO_WORD, TOKEN
 
     if not (wordnet or texts or run or titles or numbers):
@@ -71,7 +72,7 @@ def build(
         if missing:
             raise InputError(ErrorCode.RESOURCE_MISSING, f"--texts {missing[0]} does not exist")
         spark = spark_session(load_config(funnel.Config, sets=sets or []).spark)
-        counted = spark.read.text([str(path.resolve()) for path in texts]).withColumnRenamed("value", "text")
+        counted = spark.read.text([literal_path(path.resolve()) for path in texts]).withColumnRenamed("value", "text")
     elif run:
         captions = funnel.open_existing(run, Reporter()).kept("text")
         counted = captions.select(F.regexp_replace("caption", TOKEN.pattern, NO_WORD).alias("text"))

@@ -7,7 +7,9 @@ files itself; pairmill's own tasks read files on a store, so no connector is nee
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -102,7 +104,7 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
     if not filled:
         return spark.createDataFrame([], types)
     if isinstance(storage, LocalStorage):
-        return spark.read.schema(types).parquet(*(str(storage.path(path)) for path in filled))
+        return spark.read.schema(types).parquet(*(literal_path(storage.path(path)) for path in filled))
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -116,6 +118,11 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
 def partitions_of(spark: SparkSession, files: int) -> int:
     """Number of tasks that read so many files."""
     return max(1, min(files, spark.sparkContext.defaultParallelism))
+
+
+def literal_path(path: Path) -> str:
+    """A local path as Spark must get it: Hadoop reads every path as a glob, with backslash as its escape."""
+    return re.sub(r"([\\\[\]{}*?])", r"\\\1", str(path))
 
 
 def rewritten(frame: DataFrame, storage: Storage, folder: str, schema: pa.Schema) -> tuple[DataFrame, list[FileRecord]]:

@@ -145,7 +145,8 @@ class Index:
 
 
 def _sources(place: str, images: str, verify: bool) -> Iterator[Source]:
-    matches = sorted(glob.glob(place, recursive=True)) if glob.has_magic(place) else [place]
+    is_glob = glob.has_magic(place) and not Path(place).exists()  # a folder may be named "my run [v1]"
+    matches = sorted(glob.glob(place, recursive=True)) if is_glob else [place]
     if not matches:
         raise InputError(ErrorCode.INPUT_MISSING, f"nothing matches {place}")
     for path in map(Path, matches):

@@ -20,7 +20,7 @@ from pipeline.core.storage.base import (
     meant,
     new_name,
 )
-from pipeline.core.storage.local import LocalStorage
+from pipeline.core.storage.local import LocalStorage, at_home
 from pipeline.core.storage.pictures import PICTURE_BYTES_AT_ONCE, Place, read_pictures
 from pipeline.core.storage.store import ObjectStorage, Version
 
@@ -37,6 +37,7 @@ __all__ = [
     "Place",
     "Storage",
     "Version",
+    "at_home",
     "disk_errors",
     "meant",
     "new_name",

@@ -19,6 +19,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def at_home(path: str) -> str:
+    """The path with ``~`` or ``~name`` at its start replaced by that home, unless something of this name exists: a
+    shell does the same for arguments, but not in ``--run=~/x`` and not in a config."""
+    return path if os.path.lexists(path) else os.path.expanduser(path)
+
+
 @dataclass(frozen=True)
 class LocalStorage(Storage):
     """A folder of a local or mounted file system; ``root`` is its absolute path."""
@@ -29,7 +35,7 @@ class LocalStorage(Storage):
     def at(location: str) -> LocalStorage:
         """The folder, existing or not; InputError `output_unwritable` if it cannot be listed."""
         try:
-            root = Path(location).resolve()
+            root = Path(at_home(location)).resolve()
             is_closed = root.is_dir() and not os.access(root, os.R_OK | os.X_OK)
         except (OSError, RuntimeError) as error:  # of a parent folder; RuntimeError: circular links
             raise InputError(
