@@ -22,15 +22,17 @@ from pipeline.core.storage.base import (
 )
 from pipeline.core.storage.local import LocalStorage, at_home
 from pipeline.core.storage.pictures import PICTURE_BYTES_AT_ONCE, Place, read_pictures
-from pipeline.core.storage.store import ObjectStorage, Version
+from pipeline.core.storage.store import SCHEMES, Listed, ObjectStorage, Version, environment_of_stores
 
 __all__ = [
     "CHUNK_BYTES",
     "PICTURE_BYTES_AT_ONCE",
     "PROBE",
     "READ_AHEAD_BYTES",
+    "SCHEMES",
     "STREAM_AHEAD_BYTES",
     "FileRecord",
+    "Listed",
     "LocalStorage",
     "NewFile",
     "ObjectStorage",
@@ -39,6 +41,7 @@ __all__ = [
     "Version",
     "at_home",
     "disk_errors",
+    "environment_of_stores",
     "meant",
     "new_name",
     "open_storage",

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
@@ -59,6 +59,14 @@ class Version:
         return {name: value for name, value in given.items() if value is not None}
 
 
+class Listed(NamedTuple):
+    """An object in a listing; ``version`` is another text after every change of it."""
+
+    path: str
+    bytes: int
+    version: str
+
+
 @dataclass(frozen=True)
 class ObjectStorage(Storage):
     """All objects below ``root``, a URL."""
@@ -82,8 +90,7 @@ class ObjectStorage(Storage):
                 f"run {scheme}://: credentials and options are not allowed in a URL; "
                 "set the store's environment variables",
             )
-        environment = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(CREDENTIALS)))
-        storage = ObjectStorage(location.rstrip("/"), environment)
+        storage = ObjectStorage(location.rstrip("/"), environment_of_stores())
         try:
             storage.in_haste().entries()
         except OSError as error:
@@ -179,6 +186,21 @@ class ObjectStorage(Storage):
 
     # Only on a store.
 
+    def listed(self, prefix: str) -> list[Listed]:
+        """All objects whose name begins with ``prefix/`` (empty: all), in the order of their names."""
+        with _errors():
+            found = [entry for page in obstore.list(self._store, prefix or None) for entry in page]
+        return sorted(Listed(entry["path"], entry["size"], _version_of(entry)) for entry in found)
+
+    def stat(self, relative: str) -> Listed | None:
+        """One object; None if it does not exist."""
+        with _errors():
+            try:
+                entry = obstore.head(self._store, relative)
+            except FileNotFoundError:
+                return None
+        return Listed(entry["path"], entry["size"], _version_of(entry))
+
     def copy(self, source: str, target: str) -> None:
         """Copy a file inside the store, without downloading it. S3 allows this up to 5 GiB."""
         with self._changing():
@@ -260,6 +282,15 @@ class _RangedFile(io.RawIOBase):
         buffer[: len(data)] = memoryview(data)
         self._place += len(data)
         return len(data)
+
+
+def environment_of_stores() -> tuple[tuple[str, str], ...]:
+    """The variables with credentials and endpoints of this process."""
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(CREDENTIALS)))
+
+
+def _version_of(entry: Any) -> str:
+    return f"{entry['last_modified'].isoformat()} {entry['e_tag']}"
 
 
 def _runs(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
