@@ -9,13 +9,14 @@ import csv
 import io
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.stages.extract.candidates import Page, Row, lost
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.html import URN_PREFIX
 from pipeline.stages.extract.page_parser import PageParser
+from pipeline.stages.extract.places import files_below
 from pipeline.stages.extract.reasons import Reason
 
 SUFFIXES = (".html", ".htm", ".xhtml")
@@ -46,12 +47,45 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
 
 def is_html_file(path: Path) -> bool:
     """Whether a file is one page, by its name; its URL is made from that name."""
-    return path.suffix.lower() in SUFFIXES
+    return is_page(path.name)
+
+
+def is_page(name: str) -> bool:
+    """Whether a name is that of a page."""
+    return name.lower().endswith(SUFFIXES) and name.lower() not in SUFFIXES
+
+
+def is_page_or_index(name: str) -> bool:
+    """Whether a name, below a folder, is that of a page or of the list of their URLs."""
+    return is_page(name) or name.rpartition("/")[2] == INDEX_NAME
+
+
+def pages_by_root(names: Iterable[str]) -> dict[str, list[str]]:
+    """Pages, and the index if there is one, by the folder that names them: the nearest above with an index, else "".
+
+    ``names`` are relative to one folder. A folder without a page has no root.
+    """
+    names = list(names)
+    indexed = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == INDEX_NAME}
+    found: dict[str, list[str]] = {}
+    for name in sorted(filter(is_page, names), key=lambda name: name.split("/")):
+        folders = name.split("/")[:-1]
+        above = ("/".join(folders[:depth]) for depth in range(len(folders), 0, -1))
+        found.setdefault(next((folder for folder in above if folder in indexed), ""), []).append(name)
+    for root in found.keys() & indexed:
+        found[root].insert(0, f"{root}/{INDEX_NAME}" if root else INDEX_NAME)
+    return found
 
 
 def html_files_in(folder: Path) -> list[Path]:
-    """HTML files of a folder, recursively, in the order of their names."""
-    return sorted(path for path in folder.rglob("*") if is_html_file(path) and path.is_file())
+    """The pages of a folder and of those below it that have no index of their own, in the order of their names."""
+    names = (file.relative for file in files_below(str(folder)) if not is_hidden_page(file.relative))
+    return [folder / name for name in pages_by_root(names).get("", []) if name != INDEX_NAME]
+
+
+def is_hidden_page(name: str) -> bool:
+    """Whether a part of a path below a folder begins with a dot."""
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _rows_of_file(name: str, html: bytes, url: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row]:
