@@ -12,11 +12,11 @@ fingerprint and are read once, whatever their paths.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import re
 import tarfile
 import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.stages.extract.config import GUESSED, Columns
-from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, html_files_in, is_html_file
+from pipeline.stages.extract.digests import sha256s_of
+from pipeline.stages.extract.discovery import BESIDE, EMPTY, found_by
+from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page
+from pipeline.stages.extract.places import File, beginning, is_url
 from pipeline.stages.extract.url_lists import chosen_columns, columns_of
 
 HEAD_BYTES = 2**18
@@ -35,7 +38,7 @@ _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _OF_TARS = {"html", "webdataset"}
-_ACCOUNTS = (".parquet", "_stats.json")  # what img2dataset writes beside SHARD.tar: SHARD.parquet, SHARD_stats.json
+_ARCHIVE = re.compile(r"\S+\.(?:warc|wat|wet)(?:\.gz|\.zst)?")
 _TYPE = re.compile(rb"^WARC-Type:[ \t]*([a-z]+)", re.IGNORECASE | re.MULTILINE)
 _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.MULTILINE)
 
@@ -56,94 +59,125 @@ class Split:
     copies: int = 0  # other inputs of the same fingerprint, which are not read
 
 
-def find_inputs(patterns: list[str], format: str, columns: Columns = GUESSED) -> list[Split]:
-    """The splits of all files, folders and globs, in the order of their paths, each path and each fingerprint once.
+@dataclass(frozen=True)
+class Seen:
+    """One input that was looked at: what it is, and the files whose bytes it has."""
 
-    Of inputs with one fingerprint the one of smallest path is read, the rest counted. Raises InputError for the first
-    input at fault, with the number of others: ``input_missing``, ``input_unreadable`` or ``input_schema``.
+    format: str
+    path: str
+    files: tuple[File, ...]
+    container: str = ""
+    columns: Columns = GUESSED
+    is_folder: bool = False
+
+    def with_fingerprint(self, sha256s: Mapping[File, str]) -> Split:
+        """The split, from the sha256 of each of its files."""
+        if self.is_folder:
+            name, digest = "", _sha256_of_folder([(file.relative, sha256s[file]) for file in self.files])
+        else:
+            name, digest = self.path.rpartition("/")[2], sha256s[self.files[0]]
+        has_name = self.format == "webdataset" or (self.format == "html" and is_page(name))
+        fingerprint = key_of(self.format, self.container, name if has_name else "", digest)
+        return Split(self.format, self.path, fingerprint, self.container, self.columns)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All inputs, in the order of their paths, and the files beside them that are not data: why, by path."""
+
+    seen: list[Seen]
+    left_out: dict[str, str]
+
+    def splits(self, sha256s: Mapping[File, str]) -> list[Split]:
+        """Each fingerprint once: of inputs with one fingerprint that of smallest path is read, the rest counted."""
+        first: dict[str, Split] = {}
+        for one in self.seen:
+            split = one.with_fingerprint(sha256s)
+            known = first.get(split.fingerprint)
+            first[split.fingerprint] = replace(known, copies=known.copies + 1) if known else split
+        return list(first.values())
+
+
+def find_inputs(patterns: list[str], format: str, columns: Columns = GUESSED) -> list[Split]:
+    """The splits of all that the patterns name, looked at and hashed. InputError as `look_at`."""
+    inputs = look_at(patterns, format, columns)
+    return inputs.splits(sha256s_of(file for one in inputs.seen for file in one.files))
+
+
+def look_at(patterns: Iterable[str], format: str, columns: Columns = GUESSED, prefix: str = "") -> Inputs:
+    """All that files, folders, globs and lists of paths name (`discovery`), by format; each path once.
+
+    Raises InputError for the first input at fault, with the number of others: ``input_missing``, ``input_unreadable``,
+    ``input_schema`` or ``config_invalid``.
     """
-    splits: dict[str, Split] = {}
-    faults: list[InputError] = []
-    for pattern in patterns:
+    found = found_by(patterns, prefix)
+    faults, left_out = list(found.faults), dict(found.left_out)
+    seen: dict[str, Seen] = {}
+    for path, pages in found.pages.items():
+        if format in ("auto", "html"):
+            seen[path] = Seen("html", path, tuple(pages), is_folder=True)
+        else:
+            text = f"{path}: a folder of HTML, but extract.format is {format}"
+            faults.append(InputError(ErrorCode.INPUT_UNREADABLE, text))
+    for file in found.files.values():
         try:
-            paths = _paths_of(pattern)
+            seen[file.path] = _look_at_file(file, format, columns)
+        except _NothingInIt as error:
+            if file.relative:
+                left_out[file.path] = EMPTY
+            else:
+                faults.append(error)
         except InputError as error:
-            faults.append(error)
-            continue
-        for path in paths:
-            try:
-                splits[str(path)] = _split_of(path, format, columns)
-            except InputError as error:
+            if file.path in found.maybe:
+                left_out[file.path] = BESIDE
+            else:
                 faults.append(error)
     if faults:
         others = f" (and {len(faults) - 1} more inputs at fault)" if len(faults) > 1 else ""
         raise InputError(faults[0].code, faults[0].text + others)
-    return _each_once([splits[path] for path in sorted(splits)])
+    return Inputs([seen[path] for path in sorted(seen)], left_out)
 
 
-def _each_once(splits: list[Split]) -> list[Split]:
-    """The first of the splits of each fingerprint, with the number of its copies."""
-    first: dict[str, Split] = {}
-    for split in splits:
-        known = first.get(split.fingerprint)
-        first[split.fingerprint] = replace(known, copies=known.copies + 1) if known else split
-    return list(first.values())
+class _NothingInIt(InputError):
+    """A packed file of no bytes: Spark writes one for an empty partition."""
 
 
-def _paths_of(pattern: str) -> list[Path]:
-    """Files and HTML folders that a pattern names. A folder without HTML means its files."""
+def _look_at_file(file: File, format: str, columns: Columns) -> Seen:
     try:
-        names = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
-        paths = []
-        for path in sorted(map(Path, names)):
-            is_plain_folder = path.is_dir() and not html_files_in(path)
-            paths += _files_in(path) if is_plain_folder else [path]
-    except OSError as error:
-        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{pattern}: {error.strerror}") from None
-    if not paths:
-        raise InputError(ErrorCode.INPUT_MISSING, f"no file at {pattern}")
-    return paths
-
-
-def _files_in(folder: Path) -> list[Path]:
-    """Files of a folder, without hidden ones and what img2dataset wrote about its tars."""
-    accounts = {f"{path.stem}{ending}" for path in folder.glob("*.tar") for ending in _ACCOUNTS}
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith((".", "_")) and path.name not in accounts
-    )
-
-
-def _split_of(path: Path, format: str, columns: Columns) -> Split:
-    try:
-        if path.is_dir():
-            if format not in ("auto", "html"):
-                raise InputError(
-                    ErrorCode.INPUT_UNREADABLE, f"{path}: a folder of HTML, but extract.format is {format}"
-                )
-            return Split("html", str(path), key_of("html", "", "", _sha256_of_folder(path)))
-        found, container = _format_of(path)
-        is_shard = format == "webdataset" and path.suffix == ".tar"
-        if is_shard or (found is None and format in ("warc", "wat", "html")):
-            found = format  # perhaps only its first bytes are broken: try the rest
-        if found is None:
-            raise InputError(
-                ErrorCode.INPUT_UNREADABLE, f"{path}: no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images"
-            )
-        if found != "urls" or format == "webdataset":
-            if not _may_be_read_as(format, found, path):
-                raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: is {found}, but extract.format is {format}")
-            wanted = found if format == "auto" else format
-            if wanted == "webdataset":
-                _require_plain(path)
-            has_name = wanted == "webdataset" or (wanted == "html" and is_html_file(path))
-            return Split(wanted, str(path), key_of(wanted, "", path.name if has_name else "", _sha256_of(path)))
-        chosen = chosen_columns(columns_of(path, container), columns, str(path))
-        return Split("urls", str(path), key_of("urls", container, "", _sha256_of(path)), container, chosen)
+        if file.fault:
+            raise OSError(file.fault)
+        with beginning(file, HEAD_BYTES) as path:
+            found, container = _format_of(path)
+            if found is None and _is_packed_nothing(path):
+                raise _NothingInIt(ErrorCode.INPUT_UNREADABLE, f"{file.path}: nothing in it")
+            wanted = _wanted(found, format, path, file)
+            if wanted != "urls":
+                if wanted == "webdataset":
+                    _require_in_place(path, file.path)
+                return Seen(wanted, file.path, (file,))
+            there = columns_of(path, container)
+            _refuse_names(there, file.path)
+            chosen = chosen_columns(there, columns, file.path)
+            return Seen("urls", file.path, (file,), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
-        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: {text}") from None
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {text}") from None
+
+
+def _wanted(found: str | None, format: str, path: Path, file: File) -> str:
+    """The format to read a file in; InputError if it is none, or not the one that the user gives."""
+    is_shard = format == "webdataset" and path.suffix == ".tar"
+    if is_shard or (found is None and format in ("warc", "wat", "html")):
+        found = format  # perhaps only its first bytes are broken: try the rest
+    if found is None:
+        known = "no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images"
+        hint = "; move it out of the folder, or name the files to read" if file.relative else ""
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {known}{hint}")
+    if found == "urls" and format != "webdataset":
+        return found
+    if not _may_be_read_as(format, found, path):
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: is {found}, but extract.format is {format}")
+    return found if format == "auto" else format
 
 
 def _may_be_read_as(format: str, found: str, path: Path) -> bool:
@@ -216,13 +250,29 @@ def _format_of_tar(path: Path) -> str | None:
     return "webdataset" if has_picture else None
 
 
-def _require_plain(path: Path) -> None:
-    """InputError for a packed tar: its members cannot be read at an offset."""
+def _require_in_place(path: Path, name: str) -> None:
+    """InputError for a tar whose members cannot be read at an offset: it is packed, or not on a disk."""
+    if is_url(name):
+        text = f"{name}: a tar of images is read in place, from a disk; mount the store or copy the tar"
+        raise InputError(ErrorCode.INPUT_UNREADABLE, text)
     with path.open("rb") as file:
         if file.read(len(_GZIP)) == _GZIP:
             raise InputError(
-                ErrorCode.INPUT_UNREADABLE, f"{path}: a packed tar cannot be read in place; unpack it with gunzip"
+                ErrorCode.INPUT_UNREADABLE, f"{name}: a packed tar cannot be read in place; unpack it with gunzip"
             )
+
+
+def _refuse_names(columns: Mapping[str, str], path: str) -> None:
+    """InputError for a list whose first line is not a header but the path of an archive."""
+    if len(columns) == 1 and _ARCHIVE.fullmatch(next(iter(columns))):
+        text = f"{path}: a list of paths, not of images; name it {path}.paths and set extract.paths_prefix"
+        raise InputError(ErrorCode.INPUT_SCHEMA, text)
+
+
+def _is_packed_nothing(path: Path) -> bool:
+    with path.open("rb") as file:
+        raw = file.read(HEAD_BYTES)
+    return raw.startswith(_GZIP) and len(raw) < HEAD_BYTES and not _unpacked(raw)
 
 
 def _unpacked(raw: bytes) -> bytes:
@@ -238,16 +288,9 @@ def _unpacked(raw: bytes) -> bytes:
     return out
 
 
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256_of_folder(folder: Path) -> str:
-    """sha256 over the sorted (name, sha256) of its files."""
+def _sha256_of_folder(files: Iterable[tuple[str, str]]) -> str:
+    """sha256 over (name, sha256) of its index, then of its pages in order."""
     digest = hashlib.sha256()
-    index = [folder / INDEX_NAME] if (folder / INDEX_NAME).is_file() else []
-    for path in index + html_files_in(folder):
-        name = path.relative_to(folder).as_posix()
-        digest.update(f"{name}\0{_sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
+    for name, sha256 in files:
+        digest.update(f"{name}\0{sha256}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

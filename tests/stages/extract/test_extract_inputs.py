@@ -166,14 +166,14 @@ def test_a_list_without_the_columns_names_those_that_exist(tmp_path):
     refused([tmp_path / "b.parquet"], "input_schema", "column 'url' is int64, wanted string")
 
 
-def test_a_list_of_wat_names_is_never_opened_as_paths(tmp_path):
-    """X20"""
+def test_a_list_of_paths_without_a_prefix_says_what_to_set_x45(tmp_path):
+    """X20, X45: it is not read as a list of images."""
     path = tmp_path / "wat.paths"
-    path.write_text(
-        "crawl-data/CC-MAIN/segments/1/wat/a.warc.wat.gz\ncrawl-data/CC-MAIN/segments/1/wat/b.warc.wat.gz\n"
-    )
+    path.write_text("crawl-data/a.warc.wat.gz\ncrawl-data/b.warc.wat.gz\n")
     for format in ("auto", "wat"):
-        refused([path], "input_schema", "no column for the url", format=format)
+        refused([path], "config_invalid", r"lists 2 relative paths.*; set extract\.paths_prefix to", format=format)
+    (tmp_path / "names.txt").write_text(path.read_text())
+    refused([tmp_path / "names.txt"], "input_schema", r"a list of paths, not of images; name it .*names\.txt\.paths")
 
 
 def test_the_shared_pages_give_what_their_index_says(shared_data):
