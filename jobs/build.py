@@ -29,6 +29,9 @@ def build(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Request again what failed for a temporary reason.")
     ] = False,
+    verify_inputs: Annotated[
+        bool, typer.Option("--verify-inputs", help="Hash all inputs again, also those of unchanged size and time.")
+    ] = False,
     log: Log = "text",
     debug: Debug = False,
 ) -> None:
@@ -36,7 +39,7 @@ def build(
     from pipeline import funnel
 
     settings = load_config(funnel.Config, preset, config, sets or [])
-    opened = funnel.open_run(run, settings, Reporter(log), retry_failed)
+    opened = funnel.open_run(run, settings, Reporter(log), retry_failed, verify_inputs)
     manifests = funnel.build(opened, until)
     last = manifests[-1]
     if last.stage == "export":

@@ -74,9 +74,11 @@ class Config(StageConfig):
         return self
 
 
-def open_run(location: str, config: Config, reporter: Reporter, retry_failed: bool = False) -> Run:
+def open_run(
+    location: str, config: Config, reporter: Reporter, retry_failed: bool = False, verify_inputs: bool = False
+) -> Run:
     """A run at a location, with all stages of the funnel."""
-    return Run(open_storage(location), config, BY_NAME, reporter, retry_failed)
+    return Run(open_storage(location), config, BY_NAME, reporter, retry_failed, verify_inputs)
 
 
 def build(run: Run, until: str | None = None) -> list[Manifest]:

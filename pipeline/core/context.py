@@ -59,6 +59,7 @@ class Whole(Protocol):
     storage: Storage
     reporter: Reporter
     retry_failed: bool
+    verify_inputs: bool
 
     @property
     def spark(self) -> SparkSession: ...
@@ -82,6 +83,7 @@ class Context(Generic[C]):
         self.storage = whole.storage
         self.reporter = whole.reporter
         self.retry_failed = whole.retry_failed
+        self.verify_inputs = whole.verify_inputs
 
     @property
     def spark(self) -> SparkSession:

@@ -56,12 +56,14 @@ class Run:
         stages: Mapping[str, Stage[Any]],
         reporter: Reporter,
         retry_failed: bool = False,
+        verify_inputs: bool = False,
     ) -> None:
         self.storage = storage
         self.config = config
         self.stages = dict(stages)
         self.reporter = reporter
         self.retry_failed = retry_failed
+        self.verify_inputs = verify_inputs
 
     @cached_property
     def spark(self) -> SparkSession:

@@ -65,6 +65,8 @@ def run_stage(stage: Stage[Any], run: Run) -> Manifest:
     plan = make_plan(stage, run)
     retry = run.retry_failed and bool(stage.retryable)
     _sweep(stage, run, plan.old)  # what a killed build left
+    if not run.is_off(stage.name):
+        stage.keep_notes(run.context(stage.name, plan.measure_key))
     if plan.stands and plan.old is not None and not retry:
         return _still_stands(stage, run, plan.old)
     try:

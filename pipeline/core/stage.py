@@ -104,6 +104,10 @@ class Stage(ABC, Generic[C]):
     def check(self, context: Context[C]) -> None:
         """Raise InputError for invalid input. Called for all stages before anything runs."""
 
+    def keep_notes(self, context: Context[C]) -> None:
+        """Store what `check` found out, for the next build. Called when all checks have passed and its turn has come,
+        also if it is up to date."""
+
     def pack(self, context: Context[C], manifest: Manifest) -> Mapping[str, list[FileRecord]]:
         """Only for export: write the corpus from the rows that ``manifest`` (about to be published) keeps.
 

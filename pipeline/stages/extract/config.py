@@ -28,8 +28,11 @@ class Config(StageConfig):
 
     inputs: InputContent[list[str]] = Field(
         [],
-        description="files, folders or globs: WARC, WAT, HTML (folder or tar), URL lists, tars of images with their "
-        "texts; empty reads the crawl",
+        description="files, folders or globs, on a disk or a store (s3://): WARC, WAT, HTML (folder or tar), URL "
+        "lists, tars of images with their texts, lists of paths (.paths.gz); empty reads the crawl",
+    )
+    paths_prefix: Operate[str] = Field(
+        "", description="folder or URL that the relative paths in lists of paths are below, such as s3://commoncrawl"
     )
     format: Measure[Format] = Field("auto", description="format of the inputs; auto looks at their content")
     url_column: Measure[str] = Field(

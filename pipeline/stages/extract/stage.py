@@ -10,10 +10,12 @@ Parts are input splits. A page or record that is lost completely is one row; equ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -25,10 +27,13 @@ from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage
+from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage, environment_of_stores
 from pipeline.core.tables import each_once, read_table, write_file
-from pipeline.stages.extract.config import Columns, Config
-from pipeline.stages.extract.inputs import Split, find_inputs
+from pipeline.stages.extract import digests
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.input_accounts import accounts_of, tell_after, tell_before
+from pipeline.stages.extract.inputs import Inputs, Split, look_at
+from pipeline.stages.extract.places import File, is_url
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.split_rows import batched, extract_split
 from pipeline.stages.extract.warc import read_warc
@@ -56,10 +61,21 @@ class Extract(Stage[Config]):
         return LooksAt(files=("crawl.warc",))
 
     def check(self, context: Context[Config]) -> None:
-        """All inputs are opened before any work starts."""
+        """All inputs are looked at and hashed before any work starts."""
         _require_fields(context.config)
+        if context.verify_inputs:
+            digests.forget()
+            _of_build(context.config).splits = None
+        else:
+            digests.recall(context.storage)
+        tell_before(context.reporter, _looked_at(context.config), digests.unknown(_files(context.config)))
         if copies := sum(split.copies for split in _splits(context.config)):
             context.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
+
+    def keep_notes(self, context: Context[Config]) -> None:
+        """The digests of its inputs, so that unchanged ones are not hashed again."""
+        if context.config.inputs:
+            digests.remember(context.storage, _files(context.config))
 
     def contents(self, config: Config) -> Mapping[str, str]:
         """The bytes of all inputs, whatever their order and paths; for tars that are read in place, also the path."""
@@ -89,7 +105,10 @@ class Extract(Stage[Config]):
         found = read_table(spark, storage, files_of(parts, "rows"), ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
         shards = shards_of(splits)
-        facts = {"parts": len(parts)} | ({"shards": shards} if shards else {})
+        accounts = accounts_of(splits, parts)
+        tell_after(context.reporter, accounts)
+        facts: dict[str, Any] = {"parts": len(parts)} | ({"shards": shards} if shards else {})
+        facts |= {"inputs": accounts} if accounts else {}
         return Measured(_merged(found), measured=measured, facts=facts)
 
     def rules(self, config: Config) -> list[Rule]:
@@ -112,7 +131,7 @@ class Crawled:
 
 def input_formats(config: Config) -> set[str]:
     """The formats of the inputs; empty if the crawl is read."""
-    return {split.format for split in _splits(config)}
+    return {one.format for one in _looked_at(config).seen}
 
 
 def shards_of(splits: Iterable[Split]) -> dict[str, str]:
@@ -122,21 +141,48 @@ def shards_of(splits: Iterable[Split]) -> dict[str, str]:
 
 def _require_fields(config: Config) -> None:
     """InputError for a column of boxes or sha256 if an input is neither a list nor samples."""
-    formats = {split.format for split in _splits(config)} or {"the crawl"}
+    formats = input_formats(config) or {"the crawl"}
     if (config.sha256_column or config.boxes_column) and (others := formats.difference(WITH_FIELDS)):
         name = "boxes_column" if config.boxes_column else "sha256_column"
         text = f"extract.{name} names a column, and {', '.join(sorted(others))} has none; leave it empty"
         raise InputError(ErrorCode.CONFIG_INVALID, text)
 
 
+@dataclass
+class _Known:
+    """What was found out for one config, that is, within one build."""
+
+    config: Config
+    inputs: Inputs
+    splits: tuple[Split, ...] | None = None
+
+
+_known: list[_Known] = []
+
+
+def _of_build(config: Config) -> _Known:
+    known = next((known for known in _known if known.config is config), None)
+    if known is None:
+        known = _Known(config, look_at(config.inputs, config.format, config.columns, config.paths_prefix))
+        _known[:] = [known, *_known[:3]]
+    return known
+
+
+def _looked_at(config: Config) -> Inputs:
+    """The inputs, each looked at once per build."""
+    return _of_build(config).inputs
+
+
+def _files(config: Config) -> list[File]:
+    return [file for one in _looked_at(config).seen for file in one.files]
+
+
 def _splits(config: Config) -> tuple[Split, ...]:
-    """The input splits; each input's bytes are hashed once per process."""
-    return _found(tuple(config.inputs), config.format, config.columns)
-
-
-@lru_cache(maxsize=4)
-def _found(inputs: tuple[str, ...], format_: str, columns: Columns) -> tuple[Split, ...]:
-    return tuple(find_inputs(list(inputs), format_, columns)) if inputs else ()
+    """The input splits; each input's bytes are hashed at most once per build."""
+    known = _of_build(config)
+    if known.splits is None:
+        known.splits = tuple(known.inputs.splits(digests.sha256s_of(_files(config))))
+    return known.splits
 
 
 def _crawled_splits(pages: DataFrame) -> DataFrame:
@@ -147,8 +193,11 @@ def _crawled_splits(pages: DataFrame) -> DataFrame:
 
 def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[Split | Crawled], str]:
     """A task: measures one split and commits it, unless it is already committed; returns the part's name."""
+    on_store = any(is_url(file) for file in config.inputs) or is_url(config.paths_prefix)
+    environment = dict(environment_of_stores()) if on_store else {}
 
     def work(split: Split | Crawled) -> str:
+        os.environ.update(environment)
         name = part_name(measure_key, split.fingerprint)
         if is_committed(storage, stage, name):
             return name
