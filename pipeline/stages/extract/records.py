@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.stages.extract.places import open_place
 from pipeline.stages.extract.reasons import Reason
 
 CHUNK_BYTES = 2**16
@@ -62,8 +63,8 @@ class Lost:
 
 
 def open_file(path: str | Path) -> BinaryIO:
-    """An input file of the user."""
-    return Path(path).open("rb")
+    """An input file of the user, on a disk or a store."""
+    return open_place(str(path))
 
 
 def read_records(

@@ -7,12 +7,14 @@ their counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html_files import read_html
+from pipeline.stages.extract.html_files import is_page_or_index, read_html
 from pipeline.stages.extract.inputs import Split
+from pipeline.stages.extract.places import file_at, files_below, is_url, on_disk, open_place
 from pipeline.stages.extract.url_lists import read_url_list
 from pipeline.stages.extract.warc import read_warc
 from pipeline.stages.extract.wat import read_wat
@@ -33,6 +35,8 @@ def batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _rows(split: Split, config: Config) -> Iterator[Row]:
+    if is_url(split.path) and not _is_streamed(split):
+        return _rows_of_copy(split, config)
     match split.format:
         case "warc":
             return read_warc(split.path, split.fingerprint, config)
@@ -46,3 +50,20 @@ def _rows(split: Split, config: Config) -> Iterator[Row]:
             return read_webdataset(split.path, split.fingerprint, config)
         case other:
             raise ValueError(f"no such format: {other!r}")
+
+
+def _is_streamed(split: Split) -> bool:
+    """Whether the reader needs no file on a disk: of an archive that is packed with gzip. Others look ahead."""
+    if split.format not in ("warc", "wat"):
+        return False
+    with open_place(split.path) as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _rows_of_copy(split: Split, config: Config) -> Iterator[Row]:
+    """Rows of an object, or of the pages below a prefix, read from a copy on a disk."""
+    file = file_at(split.path)
+    pages = () if file else (one for one in files_below(split.path) if is_page_or_index(one.relative))
+    with on_disk([file] if file else list(pages)) as folder:
+        path = folder / split.path.rpartition("/")[2] if file else folder
+        yield from _rows(replace(split, path=str(path)), config)
