@@ -12,16 +12,14 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import CHUNK_BYTES, Storage
-from pipeline.stages.extract.places import File, is_url, open_place
+from pipeline.stages.extract.places import File, each, is_url, open_place
 
 MEMORY = "extract/inputs.json"
 TOO_FRESH_NS = 2 * 10**9
-THREADS = min(16, 4 * (os.cpu_count() or 1))
 
 _known: dict[File, str] = {}  # of this process; `relative` is empty in these keys
 
@@ -30,8 +28,7 @@ def sha256s_of(files: Iterable[File]) -> dict[File, str]:
     """The sha256 of each file. InputError `input_unreadable` for one that cannot be read."""
     wanted = list(dict.fromkeys(files))
     missing = [file for file in dict.fromkeys(map(_key, wanted)) if file not in _known]
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = dict(zip(missing, pool.map(_sha256, missing), strict=True))
+    found = dict(zip(missing, each(_sha256, missing), strict=True))
     _known.update((file, sha256) for file, sha256 in found.items() if _may_be_remembered(file))
     return {file: found.get(_key(file)) or _known[_key(file)] for file in wanted}
 

@@ -7,6 +7,7 @@ A folder means every file below it. What is not data is left out by its name alo
     empty             no bytes
     about other files README and the like, checksums, indexes of archives, what img2dataset writes about its tars
     beside pages      of a folder that has HTML pages: its styles, scripts, fonts, images
+    of a run          everything in a folder that is a run: it may be below its own inputs
 
 The same holds for what a wildcard matches. A file that is named itself is always read.
 """
@@ -15,17 +16,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import at_home
-from pipeline.stages.extract.html_files import INDEX_NAME, is_hidden_page, is_page, pages_by_root
+from pipeline.stages.extract.html_files import INDEX_NAME, is_hidden_page, is_page, pages_by_root, runs_among
 from pipeline.stages.extract.path_lists import is_path_list, listed_paths
-from pipeline.stages.extract.places import File, file_at, is_url, require_known_scheme
+from pipeline.stages.extract.places import File, each, file_at, is_url, require_known_scheme
 from pipeline.stages.extract.wildcards import Group, below, instead_of, is_wild, matches
 
-HIDDEN, EMPTY, ABOUT, BESIDE = "hidden", "empty", "about other files", "beside pages"
+HIDDEN, EMPTY, ABOUT, BESIDE, OF_RUN = "hidden", "empty", "about other files", "beside pages", "of a run"
 
 _ABOUT = re.compile(
     r"(?:readme|licen[cs]e|copying|notice|changelog|citation|authors)(?:\.(?:md|txt|rst|cff))?"
@@ -82,36 +83,29 @@ def _add(found: Found, pattern: str, prefix: str) -> None:
     groups = matches(pattern) if is_wild(pattern) else [Group(pattern, below(pattern))]
     if not any(group.files for group in groups):
         raise InputError(ErrorCode.INPUT_MISSING, f"no file at {pattern}{instead_of(pattern)}")
-    before = len(found.files) + len(found.pages)
-    for group in groups:
-        _sift(found, group, os.path.basename(pattern).startswith(("_", ".")), prefix)
-    if len(found.files) + len(found.pages) == before and not any(file.path in found.files for file in groups[0].files):
-        why = ", ".join(sorted({found.left_out.get(file.path, "") for group in groups for file in group.files}))
+    takes_hidden = os.path.basename(pattern).startswith(("_", "."))
+    if not sum(_sift(found, group, takes_hidden, prefix) for group in groups):
+        why = ", ".join(sorted({found.left_out[file.path] for group in groups for file in group.files}))
         raise InputError(ErrorCode.INPUT_MISSING, f"no input at {pattern}: all files there are left out ({why})")
 
 
 def _add_named(found: Found, file: File, prefix: str) -> None:
     """A file that is read whatever its name; of a list of paths, the files in it."""
     if not is_path_list(file):
-        found.files[file.path] = file
+        if not (file.relative and file.path in found.files):  # one that is named itself stays so
+            found.files[file.path] = file
         return
-    for path in listed_paths(file, prefix):
-        listed = file_at(path)
+    paths = listed_paths(file, prefix)
+    for path, listed in zip(paths, each(file_at, paths), strict=True):
         if listed is None:
             raise InputError(ErrorCode.INPUT_MISSING, f"no file at {path}, which {file.path} lists")
         found.files[listed.path] = listed
 
 
-def _sift(found: Found, group: Group, takes_hidden: bool, prefix: str) -> None:
-    """Sort files into data, pages and what is left out."""
+def _sift(found: Found, group: Group, takes_hidden: bool, prefix: str) -> int:
+    """Sort files into data, pages and what is left out; returns how many are data or pages."""
     names = {file.relative: file for file in group.files}
-    tars = {name.removesuffix(".tar") for name in names if name.endswith(".tar")}
-    of_tars = {tar + ending for tar in tars for ending in _OF_TARS}
-    is_hidden = not takes_hidden and any(map(_is_marked, group.matched.split("/")))
-    why = {
-        name: HIDDEN if is_hidden else _why_left_out(file, name in of_tars, takes_hidden)
-        for name, file in names.items()
-    }
+    why = _why_left_out(names, group, takes_hidden)
     by_root = pages_by_root(name for name in names if not why[name]) if group.is_folder else {}
     for root, pages in by_root.items():
         place = f"{group.base}/{root}" if root else group.base
@@ -129,15 +123,33 @@ def _sift(found: Found, group: Group, takes_hidden: bool, prefix: str) -> None:
             if is_beside:
                 found.maybe.add(file.path)
             _add_named(found, file, prefix)
+    return sum(file.path not in found.left_out for file in group.files)
 
 
-def _why_left_out(file: File, is_of_tar: bool, takes_hidden: bool) -> str:
+def _why_left_out(names: Mapping[str, File], group: Group, takes_hidden: bool) -> dict[str, str]:
+    """Why each file is left out by its name; "" for those that are not."""
+    tars = (name.removesuffix(".tar") for name in names if name.endswith(".tar"))
+    of_tars = {tar + ending for tar in tars for ending in _OF_TARS}
+    runs = runs_among(names)
+    is_hidden = not takes_hidden and any(map(_is_marked, group.matched.split("/")))
+
+    def why(name: str, file: File) -> str:
+        if name.startswith(runs):
+            return OF_RUN
+        if is_hidden:
+            return HIDDEN
+        return ABOUT if name in of_tars else _why_by_name(file, takes_hidden)
+
+    return {name: why(name, file) for name, file in names.items()}
+
+
+def _why_by_name(file: File, takes_hidden: bool) -> str:
     *folders, name = file.relative.split("/")
     if is_page(name):  # as `html_files_in` reads them
         return HIDDEN if is_hidden_page(file.relative) else ""
     if not takes_hidden and any(map(_is_marked, (*folders, name))):
         return HIDDEN
-    if _ABOUT.fullmatch(name) or is_of_tar:
+    if _ABOUT.fullmatch(name):
         return ABOUT
     return EMPTY if not file.bytes and not file.fault and name != INDEX_NAME else ""
 

@@ -9,7 +9,7 @@ import csv
 import io
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.stages.extract.candidates import Page, Row, lost
@@ -78,9 +78,18 @@ def pages_by_root(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def html_files_in(folder: Path) -> list[Path]:
-    """The pages of a folder and of those below it that have no index of their own, in the order of their names."""
-    names = (file.relative for file in files_below(str(folder)) if not is_hidden_page(file.relative))
-    return [folder / name for name in pages_by_root(names).get("", []) if name != INDEX_NAME]
+    """The pages of a folder and of those below it that have no index of their own and are no runs, in the order of
+    their names."""
+    names = {file.relative for file in files_below(str(folder))}
+    runs = runs_among(names)
+    pages = pages_by_root(name for name in names if not (is_hidden_page(name) or name.startswith(runs)))
+    return [folder / name for name in pages.get("", []) if name != INDEX_NAME]
+
+
+def runs_among(names: Collection[str]) -> tuple[str, ...]:
+    """The folders, with a slash, that are runs of pairmill; a run may be below its own inputs."""
+    folders = (name.removesuffix("run.json") for name in names if name.rpartition("/")[2] == "run.json")
+    return tuple(folder for folder in folders if f"{folder}config.yaml" in names)
 
 
 def is_hidden_page(name: str) -> bool:

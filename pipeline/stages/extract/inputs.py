@@ -27,7 +27,7 @@ from pipeline.stages.extract.config import GUESSED, Columns
 from pipeline.stages.extract.digests import sha256s_of
 from pipeline.stages.extract.discovery import BESIDE, EMPTY, found_by
 from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page
-from pipeline.stages.extract.places import File, beginning, is_url
+from pipeline.stages.extract.places import File, beginning, each, is_url
 from pipeline.stages.extract.url_lists import chosen_columns, columns_of
 
 HEAD_BYTES = 2**18
@@ -119,19 +119,16 @@ def look_at(patterns: Iterable[str], format: str, columns: Columns = GUESSED, pr
         else:
             text = f"{path}: a folder of HTML, but extract.format is {format}"
             faults.append(InputError(ErrorCode.INPUT_UNREADABLE, text))
-    for file in found.files.values():
-        try:
-            seen[file.path] = _look_at_file(file, format, columns)
-        except _NothingInIt as error:
-            if file.relative:
-                left_out[file.path] = EMPTY
-            else:
-                faults.append(error)
-        except InputError as error:
-            if file.path in found.maybe:
-                left_out[file.path] = BESIDE
-            else:
-                faults.append(error)
+    files = list(found.files.values())
+    for file, one in zip(files, each(lambda file: _look_at_file(file, format, columns), files), strict=True):
+        if isinstance(one, Seen):
+            seen[file.path] = one
+        elif isinstance(one, _NothingInIt) and file.relative:
+            left_out[file.path] = EMPTY
+        elif file.path in found.maybe and file.relative:
+            left_out[file.path] = BESIDE
+        else:
+            faults.append(one)
     if faults:
         others = f" (and {len(faults) - 1} more inputs at fault)" if len(faults) > 1 else ""
         raise InputError(faults[0].code, faults[0].text + others)
@@ -142,7 +139,15 @@ class _NothingInIt(InputError):
     """A packed file of no bytes: Spark writes one for an empty partition."""
 
 
-def _look_at_file(file: File, format: str, columns: Columns) -> Seen:
+def _look_at_file(file: File, format: str, columns: Columns) -> Seen | InputError:
+    """What a file is, or why it cannot be read."""
+    try:
+        return _opened(file, format, columns)
+    except InputError as error:
+        return error
+
+
+def _opened(file: File, format: str, columns: Columns) -> Seen:
     try:
         if file.fault:
             raise OSError(file.fault)

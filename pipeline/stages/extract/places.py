@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from shutil import copyfileobj
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import (
@@ -24,8 +25,13 @@ from pipeline.core.storage import (
     environment_of_stores,
 )
 
+AT_ONCE = 16
 FOOTER_BYTES = 8  # at the end of a Parquet file: the length of what describes it, and PAR1
 _PARQUET = b"PAR1"
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, order=True)
@@ -98,6 +104,12 @@ def _names_below(folder: str) -> Iterator[str]:
         folders[:] = [] if is_known else sorted(folders)
         if not is_known:
             yield from (os.path.relpath(os.path.join(place, name), folder) for name in names)
+
+
+def each(operation: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply an operation to every item, some at a time: each may be a request. Results are in order."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(operation, items))
 
 
 def open_place(path: str) -> BinaryIO:

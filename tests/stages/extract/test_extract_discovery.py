@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.html_files import html_files_in
 from pipeline.stages.extract.inputs import find_inputs, look_at
 from pipeline.stages.extract.split_rows import extract_split
 from pipeline.stages.extract.wildcards import as_regex, matches
@@ -117,6 +118,7 @@ def test_a_file_that_is_named_is_read_whatever_its_name(tree):
     assert read("a/_x.csv", "a/.y.csv", "a/README") == ["a/.y.csv", "a/README", "a/_x.csv"]
     assert read("a/_*.csv", "a/.*.csv") == ["a/.y.csv", "a/_x.csv"]
     both = look_at(["a", "a/_x.csv"], "auto")
+    assert look_at(["a/_x.csv", "a"], "auto") == both
     assert ([one.path for one in both.seen], sorted(both.left_out)) == (
         ["a/_x.csv", "a/b.csv"],
         ["a/.y.csv", "a/README"],
@@ -158,6 +160,25 @@ def test_what_is_no_data_is_refused_with_the_number_x40(tree):
     assert (
         refused("only") == "input_missing: no input at only: all files there are left out (about other files, hidden)"
     )
+
+
+def test_a_run_below_its_own_inputs_is_left_out_x40(tree):
+    """X40: its tables have URLs and texts, and would be read at the second build."""
+    tree(lists("top/a.csv", "top/runs/one/extract/rows/x.csv", "top/runs/b.csv"))
+    tree(
+        {
+            "top/runs/one/run.json": b"{}",
+            "top/runs/one/config.yaml": b"{}",
+            "top/run.json": b'{"url": "u", "text": "x"}',
+        }
+    )
+    tree({"top/p.html": PAGE, "top/runs/one/audit/report.html": PAGE})
+    found = look_at(["top", "top"], "auto")
+    assert [one.path for one in found.seen] == ["top", "top/a.csv", "top/run.json", "top/runs/b.csv"]
+    assert [path.name for path in html_files_in(Path("top"))] == ["p.html"]
+    assert set(found.left_out.values()) == {"of a run"}
+    assert read("top/runs/one/extract") == ["top/runs/one/extract/rows/x.csv"]
+    assert refused("top/runs/one") == "input_missing: no input at top/runs/one: all files there are left out (of a run)"
 
 
 def test_links_are_followed_once_and_dangling_ones_are_named_x40(tree):
