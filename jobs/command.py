@@ -101,7 +101,7 @@ def _end_at_once(code: int) -> NoReturn:
 def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"pairmill: error: {code}: {text}", file=sys.stderr)
+    print(f"pairmill: error: {code}: {' '.join(text.splitlines())}", file=sys.stderr)  # a name may have line ends
     return exit_code
 
 

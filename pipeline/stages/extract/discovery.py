@@ -71,6 +71,8 @@ def found_by(patterns: Iterable[str], prefix: str) -> Found:
 
 
 def _add(found: Found, pattern: str, prefix: str) -> None:
+    if not pattern:
+        raise InputError(ErrorCode.CONFIG_INVALID, 'extract.inputs has an empty path; for this folder write "."')
     if is_url(pattern):
         require_known_scheme(pattern)
         pattern = pattern.rstrip("/")

@@ -114,6 +114,7 @@ def look_at(patterns: Iterable[str], format: str, columns: Columns = GUESSED, pr
     faults, left_out = list(found.faults), dict(found.left_out)
     seen: dict[str, Seen] = {}
     for path, pages in found.pages.items():
+        faults += [InputError(ErrorCode.INPUT_UNREADABLE, f"{page.path}: {page.fault}") for page in pages if page.fault]
         if format in ("auto", "html"):
             seen[path] = Seen("html", path, tuple(pages), is_folder=True)
         else:

@@ -65,7 +65,17 @@ def file_at(path: str) -> File | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         raise OSError("a device or pipe, not a file; save it as a file")
-    return File(path, status.st_size, str(status.st_mtime_ns))
+    is_utf8 = not any("\udc80" <= character <= "\udcff" for character in path)
+    fault = "" if is_utf8 else "its name is not UTF-8; rename it"  # no table can have it
+    return File(path, status.st_size, str(status.st_mtime_ns), fault=fault)
+
+
+def file_or_fault(path: str) -> File:
+    """The file at a path that a listing gave; with a fault if it cannot be read."""
+    try:
+        return file_at(path) or File(path, 0, "", fault="removed meanwhile")
+    except OSError as error:
+        return File(path, 0, "", fault=error.strerror or str(error))
 
 
 def files_below(folder: str) -> list[File]:
@@ -82,11 +92,7 @@ def files_below(folder: str) -> list[File]:
     found = []
     for name in _names_below(folder):
         path = os.path.join(folder, name)
-        try:
-            file = file_at(path) or File(path, 0, "", fault="removed meanwhile")
-        except OSError as error:
-            file = File(path, 0, "", fault=error.strerror or str(error))
-        found.append(replace(file, relative=name))
+        found.append(replace(file_or_fault(path), relative=name))
     return sorted(found, key=lambda file: file.relative.split("/"))
 
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from fnmatch import translate
 
-from pipeline.stages.extract.places import File, file_at, files_below, is_url
+from pipeline.stages.extract.places import File, file_at, file_or_fault, files_below, is_url
 
 _MAGIC = re.compile(r"[*?\[]")
 _PIECE = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
@@ -48,10 +48,9 @@ def matches(pattern: str) -> list[Group]:
     parts = pattern.split("/")
     first = next((number for number in range(len(parts)) if _is_magic(parts, number)), len(parts))
     base = "/".join(parts[:first]) or ("/" if first else ".")
-    of_store = is_url(pattern)
-    found = _listed(base, parts[first:]) if of_store else _globbed(base, parts[first:])
-    if "**" in parts:
-        return [Group(base, [file for _, files in found for file in files])]
+    if "**" in parts:  # not by glob, which walks through loops of links
+        return [Group(base, [file for _, files in _listed(base, parts[first:]) for file in files])]
+    found = _listed(base, parts[first:]) if is_url(pattern) else _globbed(base, parts[first:])
     alone = Group(base, [files[0] for folder, files in found if not folder], is_folder=False)
     start = 0 if base == "." else len(base.rstrip("/")) + 1
     return [alone, *(Group(folder, files, matched=folder[start:]) for folder, files in found if folder)]
@@ -72,34 +71,22 @@ def _is_magic(parts: list[str], number: int) -> bool:
 
 def _globbed(base: str, parts: list[str]) -> list[tuple[str, list[File]]]:
     """(folder, its files) for each folder that matches, ("", [file]) for each file."""
-    has_any_depth = "**" in parts
-    found = []
-    for path in sorted(glob.glob("/".join([glob.escape(base), *parts]), recursive=True)):
+    found: list[tuple[str, list[File]]] = []
+    start = "" if base == "." else base.rstrip("/") + "/"
+    for path in sorted(glob.glob("/".join([glob.escape(base), *parts]))):
         path = os.path.normpath(path)
-        start = "" if base == "." else base.rstrip("/") + "/"
-        relative = path.removeprefix(start)
-        if not os.path.isdir(path):
-            file = _file_or_fault(path)
-            found.append(("", [replace(file, relative=relative)]))
-        elif has_any_depth and parts[-1] != "**":
-            found.append((path, [replace(file, relative=f"{relative}/{file.relative}") for file in files_below(path)]))
-        elif not has_any_depth:
+        if os.path.isdir(path):
             found.append((path, files_below(path)))
+        else:
+            found.append(("", [replace(file_or_fault(path), relative=path.removeprefix(start))]))
     return found
 
 
-def _file_or_fault(path: str) -> File:
-    try:
-        return file_at(path) or File(path, 0, "", fault="removed meanwhile")
-    except OSError as error:
-        return File(path, 0, "", fault=error.strerror or str(error))
-
-
 def _listed(base: str, parts: list[str]) -> list[tuple[str, list[File]]]:
-    """The same, of a store."""
+    """The same by the names of all files below ``base``. With ``**`` each file that is in a match is one."""
     wanted = re.compile(as_regex(parts))
     found: dict[str, list[File]] = {}
-    for file in files_below(base):
+    for file in below(base):
         match = wanted.match(file.relative)
         if match is None:
             continue

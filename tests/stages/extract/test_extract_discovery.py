@@ -187,7 +187,7 @@ def test_links_are_followed_once_and_dangling_ones_are_named_x40(tree):
     Path("data/up").symlink_to("..")
     Path("data/far").symlink_to("../far")
     Path("data/.#x.csv").symlink_to("someone@host")
-    assert len(find_inputs(["data"], "auto")) == 2
+    assert len(find_inputs(["data"], "auto")) == len(find_inputs(["data/**/*.csv"], "auto")) == 2
     Path("data/z.csv").symlink_to("gone.csv")
     assert refused("data") == "input_unreadable: data/z.csv: a link to a file that does not exist"
     os.mkfifo("pipe")
@@ -200,6 +200,15 @@ def test_a_name_is_a_name_before_it_is_a_pattern_x43(tree, name):
     tree(lists(name, f"d[1] {{x}}/{name}", "a1.csv", "d1 {x}/b.csv"))
     assert read(name) == [name]
     assert read("d[1] {x}") == read("d[1] {x}/*") == [f"d[1] {{x}}/{name}"]
+
+
+def test_a_name_that_no_table_can_have_is_refused_x43(tree):
+    """X43: of a list and of a page; a hidden one is left out."""
+    odd = "\udce9"
+    tree({f"a/b{odd}.html": PAGE, f"a/.{odd}.html": PAGE, "a/c.html": PAGE} | lists(f"b/{odd}.csv"))
+    assert refused("a") == "input_unreadable: a/b\udce9.html: its name is not UTF-8; rename it"
+    assert refused("b") == refused("b/*.csv") == "input_unreadable: b/\udce9.csv: its name is not UTF-8; rename it"
+    assert refused("") == 'config_invalid: extract.inputs has an empty path; for this folder write "."'
 
 
 def test_a_pattern_that_matches_nothing_says_what_to_write_x43(tree):
