@@ -28,9 +28,9 @@ from typing import Any, BinaryIO, NamedTuple
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, candidate_without_url, lost
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.list_names import CAPTION_NAMES, URL_NAMES
 from pipeline.stages.extract.picture_columns import with_listed
 from pipeline.stages.extract.reasons import Reason
-from pipeline.stages.extract.url_lists import CAPTION_NAMES, URL_NAMES
 
 MAX_TEXT_BYTES = 2**24  # of a text or JSON member; it is held in memory, and no caption is that long
 CHUNK_BYTES = 2**20

@@ -1,0 +1,36 @@
+"""The usual names of the columns of a URL list, however they are written (``image_url``, ``Image URL``, ``imageUrl``).
+
+What names an image comes before ``url``, which beside it is the URL of the page.
+"""
+
+from __future__ import annotations
+
+import re
+
+URL_NAMES = ("image_url", "img_url", "image_link", "url", "src")
+CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
+
+_NOT_OF_A_NAME = re.compile(r"[\W_]+")
+
+
+def squeezed(name: str) -> str:
+    """A name without what differs between spellings.
+
+    >>> squeezed(" Alt-Text")
+    'alttext'
+    """
+    return _NOT_OF_A_NAME.sub("", name).lower()
+
+
+_KNOWN = frozenset(map(squeezed, URL_NAMES + CAPTION_NAMES))
+
+
+def is_known(name: str) -> bool:
+    """Whether a column of this name may be guessed."""
+    return squeezed(name) in _KNOWN
+
+
+def usual(columns: list[str], names: tuple[str, ...]) -> list[str]:
+    """Those of ``columns`` that have one of ``names``, in the order of ``names``; of two spellings the first."""
+    by_name = {squeezed(column): column for column in reversed(columns)}
+    return [by_name[squeezed(name)] for name in names if squeezed(name) in by_name]
