@@ -1,0 +1,111 @@
+"""Rows of a list in Parquet, whoever wrote it: text as string, view, binary or dictionary; null; lists of texts.
+
+Memory: a batch and one page of each column that is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCH_ROWS = 4096
+BUFFER_BYTES = 2**20
+TEXT, TEXTS, BOXES, NOTHING = "string", "list of strings", "list of lists of numbers", "null"
+
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+
+Numbered = tuple[int, dict[str, Any] | ValueError]
+
+
+def parquet_columns(path: str | Path) -> dict[str, str]:
+    """Name of each column, and what it holds, in words. Raises ValueError, OSError."""
+    try:
+        schema = pq.read_schema(path)
+    except pa.ArrowException as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+    twice = {name for name in schema.names if schema.names.count(name) > 1}
+    return {field.name: "there twice" if field.name in twice else kind_of(field.type) for field in schema}
+
+
+def parquet_rows(path: str | Path, names: list[str]) -> Iterator[Numbered]:
+    """Number from 1 and values of each row."""
+    number = 0
+    with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=names):
+            for row in zip(*[_values(batch.column(name)) for name in names], strict=True):
+                number += 1
+                broken = next((value for value in row if isinstance(value, ValueError)), None)
+                yield number, broken or dict(zip(names, row, strict=True))
+
+
+def rows_behind(path: str | Path, number: int) -> int:
+    """How many rows the file has behind row ``number``; at least 1."""
+    return max(1, int(pq.read_metadata(path).num_rows) - number)
+
+
+def kind_of(type_: pa.DataType) -> str:
+    """What a column holds, in words."""
+    inner = _plain(type_)
+    if _is(inner, *_TEXTS, *_BYTES):
+        return TEXT
+    if pa.types.is_null(inner):
+        return NOTHING
+    if not _is(inner, *_LISTS):
+        return str(type_)
+    inner = _plain(inner.value_type)
+    if _is(inner, *_TEXTS, *_BYTES, pa.types.is_null):
+        return TEXTS
+    inner = inner.value_type if _is(inner, *_LISTS) else pa.null()
+    return BOXES if pa.types.is_floating(inner) or pa.types.is_integer(inner) else str(type_)
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    """The type of the values: of a dictionary's, of an extension's storage."""
+    while pa.types.is_dictionary(type_) or isinstance(type_, pa.BaseExtensionType):
+        type_ = type_.value_type if pa.types.is_dictionary(type_) else type_.storage_type
+    return type_
+
+
+def _is(type_: pa.DataType, *kinds: Any) -> bool:
+    return any(is_such(type_) for is_such in kinds)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Text in Parquet may be invalid UTF-8, which fails a whole batch: then value by value, and it costs its row."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.storage
+    try:
+        values: list[Any] = column.to_pylist()
+        return values if _is_of_texts(column.type) else [_text(value) for value in values]
+    except UnicodeDecodeError:
+        return [_value(scalar) for scalar in column]
+
+
+def _is_of_texts(type_: pa.DataType) -> bool:
+    inner = _plain(type_)
+    return not _is(_plain(inner.value_type) if _is(inner, *_LISTS) else inner, *_BYTES)
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return _text(scalar.as_py())
+    except UnicodeDecodeError:
+        return ValueError("invalid UTF-8")
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    return value.decode() if isinstance(value, bytes) else value
