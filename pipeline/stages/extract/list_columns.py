@@ -1,0 +1,139 @@
+"""Which columns of a URL list are read: those that the settings name, else those with the usual names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import ErrorCode, InputError
+from pipeline.stages.extract.config import Columns
+from pipeline.stages.extract.delimited import Delimited, is_url
+from pipeline.stages.extract.json_lists import HEAD_ROWS, json_rows
+from pipeline.stages.extract.list_bytes import opened
+from pipeline.stages.extract.list_names import CAPTION_NAMES, URL_NAMES, usual
+from pipeline.stages.extract.parquet_lists import BOXES, NOTHING, TEXT, TEXTS, parquet_columns
+
+_NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
+_KINDS = {
+    "url": (TEXT, NOTHING),
+    "caption": (TEXT, TEXTS, NOTHING),
+    "sha256": (TEXT, NOTHING),
+    "boxes": (TEXT, BOXES, NOTHING),
+}
+_JSON = {".json", ".jsonl", ".ndjson"}
+_SAID = {"url": "image URL", "caption": "text", "sha256": "sha256", "boxes": "boxes"}
+
+
+def container_of(head: bytes, suffixes: list[str]) -> str:
+    """jsonl (any JSON), tsv or csv (any other delimiter), by the first bytes of a text and the endings of its name."""
+    begin = head.lstrip(b" \r\n")
+    is_json = begin.startswith(b"{") or (begin.startswith(b"[") and begin[1:].lstrip()[:1] in (b"{", b"]", b""))
+    if is_json or not _JSON.isdisjoint(suffixes):
+        return "jsonl"
+    return "tsv" if ".tsv" in suffixes or b"\t" in begin.partition(b"\n")[0] else "csv"
+
+
+def columns_of(path: str | Path, container: str) -> dict[str, str]:
+    """Name of each column and what it holds; JSON has those of its first rows. Raises OSError, EOFError, ValueError."""
+    if container == "parquet":
+        return parquet_columns(path)
+    if container == "jsonl":
+        return _columns_of_json(path)
+    with opened(path) as file:
+        return {name: TEXT for name in Delimited(file, container).header.names if name}
+
+
+def chosen_columns(columns: dict[str, str], wished: Columns, name: str, container: str = "") -> Columns:
+    """The columns to read. Raises InputError ``input_schema``, which lists the existing columns."""
+    chosen = {}
+    there = ", ".join(columns)[:200] or "none"
+    if container == "jsonl" and not columns:
+        return wished  # an empty array: no row needs a column
+    if container in ("csv", "tsv") and _are_places(wished, columns):
+        return wished
+    for what, names in _NAMES.items():
+        wanted = getattr(wished, what)
+        if not (wanted or names):
+            continue
+        column = wanted or next(iter(usual(list(columns), names)), None)
+        if column is None:
+            raise InputError(ErrorCode.INPUT_SCHEMA, f"{name}: {_no_column(what, columns, container, there)}")
+        if column not in columns:
+            raise InputError(ErrorCode.INPUT_SCHEMA, f"{name}: no column {column!r} (columns: {there})")
+        if columns[column] not in _KINDS[what]:
+            text = f"{name}: column {column!r} is {columns[column]}, wanted {' or '.join(_KINDS[what])}"
+            raise InputError(ErrorCode.INPUT_SCHEMA, text)
+        chosen[what] = column
+    return Columns(**chosen)
+
+
+def choices(lists: Iterable[tuple[str, Columns]]) -> Iterator[str]:
+    """One line for each choice of columns, with the first list (path) it was made for and how many others."""
+    by_choice: dict[Columns, list[str]] = defaultdict(list)
+    for path, columns in lists:
+        if columns.url:
+            by_choice[columns].append(Path(path).name)
+    for columns, names in by_choice.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        read = ", ".join(
+            f"{_SAID[what]} from column {column!r}" for what, column in columns._asdict().items() if column
+        )
+        yield f"{names[0]}{others}: {read}"
+
+
+def _are_places(wished: Columns, columns: dict[str, str]) -> bool:
+    """Whether the settings number the columns of a list without a header, from 1."""
+    named = [column for column in wished if column]
+    is_numbered = all(column.isdecimal() and column not in columns for column in named)
+    return bool(wished.url and wished.caption) and is_numbered and all(1 <= int(one) <= len(columns) for one in named)
+
+
+def _no_column(what: str, columns: dict[str, str], container: str, there: str) -> str:
+    if container in ("csv", "tsv") and any(is_url(column) for column in columns):
+        return (
+            f"no header, its first line is a row ({there}); "
+            "set extract.url_column and extract.caption_column to the numbers of the columns, from 1"
+        )
+    return f"no column for the {what} (columns: {there}); set extract.{what}_column"
+
+
+def _columns_of_json(path: str | Path) -> dict[str, str]:
+    """What the first HEAD_ROWS rows have. A field that has a text in one of them is one of texts."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    fault, objects = None, 0
+    try:
+        for number, values in islice(json_rows(path), HEAD_ROWS):
+            if isinstance(values, ValueError):
+                fault = fault or f"no JSON object in its first rows: line {number}: {values}"
+                continue
+            objects += 1
+            for name, value in values.items():
+                kinds[name].add(_kind(value))
+    except EOFError:
+        if not objects:
+            raise
+    if fault and not objects:
+        raise ValueError(fault)
+    found = {name: _merged(of_name) for name, of_name in kinds.items()}
+    if objects == 1 and found and not any(kind in (TEXT, NOTHING) for kind in found.values()):
+        raise ValueError(f"one JSON object ({', '.join(found)[:100]}), wanted one object per row, or an array of them")
+    return found
+
+
+def _kind(value: Any) -> str:
+    if value is None or value == []:
+        return NOTHING
+    if isinstance(value, list):
+        if all(isinstance(one, str | None) for one in value):
+            return TEXTS
+        return BOXES if isinstance(value[0], list) else "list"
+    kinds = {str: TEXT, dict: "object", bool: "boolean", int: "number", float: "number"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _merged(kinds: set[str]) -> str:
+    kinds = kinds - {NOTHING} or {NOTHING}
+    return next((kind for kind in (TEXT, TEXTS, BOXES) if kind in kinds), " or ".join(sorted(kinds)))
