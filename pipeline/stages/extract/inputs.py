@@ -27,15 +27,15 @@ from pipeline.stages.extract.config import GUESSED, Columns
 from pipeline.stages.extract.digests import sha256s_of
 from pipeline.stages.extract.discovery import BESIDE, EMPTY, found_by
 from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page
+from pipeline.stages.extract.list_bytes import text_of_head
+from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of
 from pipeline.stages.extract.places import File, beginning, each, is_url
-from pipeline.stages.extract.url_lists import chosen_columns, columns_of
 
 HEAD_BYTES = 2**18
 HEAD_MEMBERS = 1000  # of a tar; they show whether it has HTML pages or only images
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
-_BOM = b"\xef\xbb\xbf"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _OF_TARS = {"html", "webdataset"}
 _ARCHIVE = re.compile(r"\S+\.(?:warc|wat|wet)(?:\.gz|\.zst)?")
@@ -163,7 +163,7 @@ def _opened(file: File, format: str, columns: Columns) -> Seen:
                 return Seen(wanted, file.path, (file,))
             there = columns_of(path, container)
             _refuse_names(there, file.path)
-            chosen = chosen_columns(there, columns, file.path)
+            chosen = chosen_columns(there, columns, file.path, container)
             return Seen("urls", file.path, (file,), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
@@ -211,18 +211,21 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return "webdataset", ""
     if not raw:
         return _format_of_empty(suffixes), "csv"
-    if not _is_text(head):
-        return None, ""
-    if head.removeprefix(_BOM).lstrip().startswith(b"{"):
-        return "urls", "jsonl"
-    # Any other text is a list with a header line; a wrong text (a list of file names) is rejected by its columns.
-    return "urls", "tsv" if ".tsv" in suffixes or b"\t" in head.partition(b"\n")[0] else "csv"
+    head = text_of_head(head)
+    # Any text is a list with a header line; a wrong text (a list of file names) is rejected by its columns.
+    return ("urls", container_of(head, suffixes)) if _is_text(head) else (None, "")
 
 
 def _format_of_empty(suffixes: list[str]) -> str | None:
     if ".wat" in suffixes:
         return "wat"
-    return "warc" if ".warc" in suffixes else "urls" if {".csv", ".tsv", ".jsonl"} & set(suffixes) else None
+    return (
+        "warc"
+        if ".warc" in suffixes
+        else "urls"
+        if {".csv", ".tsv", ".jsonl", ".ndjson", ".json"} & set(suffixes)
+        else None
+    )
 
 
 def _is_wat(head: bytes) -> bool:

@@ -42,6 +42,12 @@ def with_listed(row: Row, values: Mapping[str, Any], columns: Columns, reason: R
     return row | listed
 
 
+def listed_of(values: Mapping[str, Any], columns: Columns) -> tuple[list[str] | None, list[float] | None]:
+    """The two values that ``with_listed`` adds. KeyError or ValueError where it would give a lost row."""
+    sha256s = _sha256s_of(values[columns.sha256]) if columns.sha256 else None
+    return sha256s, _boxes_of(values[columns.boxes]) if columns.boxes else None
+
+
 def _sha256s_of(value: Any) -> list[str] | None:
     if value is None or value == "":
         return None

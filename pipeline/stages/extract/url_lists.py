@@ -1,224 +1,184 @@
-"""URL lists: rows of an image URL and its text, in parquet, csv, tsv or jsonl. There is no page.
+"""URL lists: rows of an image URL and its text, in Parquet, CSV, TSV or JSON. There is no page.
 
-tsv is read without quotes (IANA text/tab-separated-values has none); csv as in RFC 4180.
+Each container has its reader (``delimited.py``, ``json_lists.py``, ``parquet_lists.py``), which gives numbered rows of
+values; here they become rows of the stage. A list of texts gives a row for each. ``None``, ``nan`` and the like, which
+pandas writes where there is no text, are no text.
+
+A row whose URL is plain is the common case. It takes a short way (``_plain``): no URL is parsed, and nothing but the
+columns of a list is filled. Everything else goes the way of any image (``candidates.py``), with equal rows.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+import re
+import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.core.errors import ErrorCode, InputError
+from pipeline.core.ids import DIGEST_BYTES
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, lost
 from pipeline.stages.extract.config import Columns, Config
-from pipeline.stages.extract.picture_columns import with_listed
+from pipeline.stages.extract.delimited import Delimited
+from pipeline.stages.extract.json_lists import json_rows
+from pipeline.stages.extract.list_bytes import opened
+from pipeline.stages.extract.parquet_lists import BATCH_ROWS, parquet_rows, rows_behind
+from pipeline.stages.extract.picture_columns import listed_of, with_listed
 from pipeline.stages.extract.reasons import Reason
+from pipeline.web.urls import without_tracking
+from schemas.extract import ADDS
+from schemas.fields import OK
 
-BOXES = "list of lists of numbers"
-URL_NAMES = ("url", "image_url", "img_url", "src")  # in this order, whatever their case
-CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
-_NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
+LIST_COLUMNS = (
+    "candidate_id",
+    "count",
+    "outcome",
+    "detail",
+    "pair_id",
+    "url_id",
+    "image_url",
+    "alt_text",
+    "caption_source",
+    "listed_sha256s",
+    "boxes",
+    "page_optouts",
+)
+"""The columns that a row without a page may fill; in all others it has null."""
 
-_ALSO = {"sha256": ("null",), "boxes": (BOXES, "null")}  # allowed types of columns besides text
+NO_TEXT = frozenset({"NaN", "nan", "None", "null", "NULL", "<NA>"})
 
-BATCH_ROWS = 4096
-MAX_LINE_BYTES = 2**20
-_GZIP_MAGIC = b"\x1f\x8b"
-_Values = dict[str, Any]  # by the column's name
-_Opened = gzip.GzipFile | io.BufferedReader
-_Numbered = tuple[int, _Values | ValueError]  # number of the line or row from 1; its values, or why they cannot be read
+_PLAIN = re.compile(
+    r"https?://(?!\S*/\.)(?![^/]*xn--)(?=[^/]{1,60}/)(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
+    r"/(?:[A-Za-z0-9._~!$&()*+,;=:@/-]|%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]))*+"
+    r"(?:\?(?:[A-Za-z0-9._~!$&()*+,;=:@/?-]|%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]))*+)?"
+)
+"""URLs whose every character stays as it is in a request and, but for tracking parameters, in a key."""
 
-csv.field_size_limit(MAX_LINE_BYTES)
-
-
-def columns_of(path: str | Path, container: str) -> dict[str, str]:
-    """Name and type of each column of a list; jsonl has those of its first line. Raises OSError, ValueError."""
-    if container == "parquet":
-        try:
-            schema = pq.read_schema(path)
-        except pa.ArrowException as error:
-            raise ValueError(str(error).splitlines()[0]) from None
-        return {field.name: _kind(field.type) for field in schema}
-    with _opened(path) as file:
-        if container == "jsonl":
-            line = file.readline(MAX_LINE_BYTES).removeprefix(b"\xef\xbb\xbf")
-            values = msgspec.json.decode(line, type=dict[str, Any]).items()
-            kinds = {str: "string", type(None): "string", list: BOXES}
-            return {name: kinds.get(type(value), type(value).__name__) for name, value in values}
-        return dict.fromkeys(next(_csv_rows(file, container), []), "string")
-
-
-def chosen_columns(columns: dict[str, str], wished: Columns, name: str) -> Columns:
-    """The columns to read. Raises InputError ``input_schema``, which lists the existing columns."""
-    chosen = {}
-    there = ", ".join(columns)[:200] or "none"
-    for what, names in _NAMES.items():
-        wanted = getattr(wished, what)
-        if not (wanted or names):
-            continue
-        by_lower_case = {column.lower(): column for column in reversed(columns)}
-        column = wanted or next((by_lower_case[name] for name in names if name in by_lower_case), None)
-        if column is None:
-            raise InputError(
-                ErrorCode.INPUT_SCHEMA,
-                f"{name}: no column for the {what} (columns: {there}); set extract.{what}_column",
-            )
-        if column not in columns:
-            raise InputError(ErrorCode.INPUT_SCHEMA, f"{name}: no column {column!r} (columns: {there})")
-        kinds = ("string", *_ALSO[what]) if what in _ALSO else ("string",)
-        if columns[column] not in kinds:
-            text = f"{name}: column {column!r} is {columns[column]}, wanted {' or '.join(kinds)}"
-            raise InputError(ErrorCode.INPUT_SCHEMA, text)
-        chosen[what] = column
-    return Columns(**chosen)
+_Values = dict[str, Any]
+_Numbered = tuple[int | str, _Values | ValueError]
+_Listed = tuple[Any, ...]  # the values of LIST_COLUMNS
 
 
 def read_url_list(
     path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config
 ) -> Iterator[Row]:
-    """One row per row of the list; the detail of an unreadable row has its line (parquet: row), from 1."""
+    """The rows of the list, in its order; the detail of an unreadable row has its line (Parquet: row), from 1."""
+    nothing = dict.fromkeys(ADDS.names)
+    for values in _rows(path, container, columns, fingerprint, config):
+        yield nothing | dict(zip(LIST_COLUMNS, values, strict=True))
+
+
+def url_list_tables(
+    path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config
+) -> Iterator[pa.Table]:
+    """The same rows as tables of at most BATCH_ROWS rows in the schema of the stage."""
+    rows = _rows(path, container, columns, fingerprint, config)
+    while batch := list(islice(rows, BATCH_ROWS)):
+        filled = dict(zip(LIST_COLUMNS, zip(*batch, strict=True), strict=True))
+        yield pa.table(
+            [
+                pa.array(filled[field.name], field.type) if field.name in filled else pa.nulls(len(batch), field.type)
+                for field in ADDS
+            ],
+            schema=ADDS,
+        )
+
+
+def _rows(path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config) -> Iterator[_Listed]:
     name = Path(path).name
-    read = {"parquet": _parquet, "jsonl": _jsonl}.get(container, _csv)
+    number: int | str = 0
     try:
-        for number, values in read(path, container, list(dict.fromkeys(filter(None, columns)))):
+        for number, values in _numbered(path, container, columns):
+            if isinstance(values, dict) and (row := _plain(values, columns, config.max_url_bytes)):
+                yield row
+                continue
             try:
-                row = _row_of(values, columns, config, f"{name}, line {number}")
+                rows = _rows_of(values, columns, config, f"{name}, line {number}")
             except ValueError as error:
-                row = lost(fingerprint, number, Reason.ROW_MALFORMED, f"{name}, line {number}: {str(error)[:200]}")
-            yield row
+                where = f"{name}, line {number}: {str(error)[:200]}"
+                rows = [lost(fingerprint, number, Reason.ROW_MALFORMED, where)]
+            yield from map(_listed, rows)
     except EOFError:
-        yield lost(fingerprint, "end", Reason.ARCHIVE_TRUNCATED, name)
+        yield _listed(lost(fingerprint, "end", Reason.ARCHIVE_TRUNCATED, name))
     except (OSError, zlib.error, pa.ArrowException) as error:
-        yield lost(fingerprint, "end", Reason.ARCHIVE_MALFORMED, f"{name}: {str(error)[:200]}")
+        count = rows_behind(path, int(number)) if container == "parquet" else 1
+        detail = f"{name}, after line {number}: {_first_line(error)}"
+        yield _listed(lost(fingerprint, "end", Reason.ARCHIVE_MALFORMED, detail, count=count))
 
 
-def _row_of(values: _Values | ValueError, columns: Columns, config: Config, where: str) -> Row:
+def _listed(row: Row) -> _Listed:
+    return tuple(row[column] for column in LIST_COLUMNS)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def _numbered(path: str | Path, container: str, columns: Columns) -> Iterator[_Numbered]:
+    names = list(dict.fromkeys(filter(None, columns)))
+    if container == "parquet":
+        yield from parquet_rows(path, names)
+    elif container == "jsonl":
+        yield from json_rows(path)
+    else:
+        with opened(path) as file:
+            yield from Delimited(file, container).rows(names)
+
+
+def _rows_of(values: _Values | ValueError, columns: Columns, config: Config, where: str) -> list[Row]:
     """ValueError for what cannot be read: a row must be complete."""
     if isinstance(values, ValueError):
         raise values
-    url, caption = values.get(columns.url), values.get(columns.caption)
-    if not (isinstance(url, str | None) and isinstance(caption, str | None)):
-        raise ValueError(f"{columns.url} or {columns.caption} is no text")
-    row = candidate(NO_PAGE, None, url or "", caption, config)
-    return with_listed(row, values, columns, Reason.ROW_MALFORMED, where)
+    url, texts = values.get(columns.url), values.get(columns.caption)
+    texts = [text for text in texts if text is not None] if isinstance(texts, list) else [texts]
+    if not all(isinstance(value, str | None) for value in (url, *texts)):
+        raise ValueError(f"{columns.url} or {columns.caption} is not a text")
+    _require_text([url, *texts])
+    rows = [candidate(NO_PAGE, None, url or "", _text(text), config) for text in texts or [None]]
+    return [with_listed(row, values, columns, Reason.ROW_MALFORMED, where) for row in rows]
 
 
-def _parquet(path: str | Path, _: str, names: list[str]) -> Iterator[_Numbered]:
-    number = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=names):
-            columns = [_values(batch.column(name)) for name in names]
-            for row in zip(*columns, strict=True):
-                number += 1
-                try:
-                    yield number, {name: _text(value) for name, value in zip(names, row, strict=True)}
-                except UnicodeDecodeError:
-                    yield number, ValueError("invalid UTF-8")
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Text in Parquet may be invalid UTF-8: it is read as bytes, so that one bad value loses only one row."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    values: list[Any] = (column.cast(pa.large_binary()) if _is_text(column.type) else column).to_pylist()
-    return values
-
-
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _kind(type_: pa.DataType) -> str:
-    """What a column of a parquet file holds, in words."""
-    if _is_text(type_):
-        return "string"
-    inner = type_
-    for _ in range(2):
-        inner = inner.value_type if _is_list(inner) else pa.null()
-    return BOXES if pa.types.is_floating(inner) or pa.types.is_integer(inner) else str(type_)
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return any(is_such(type_) for is_such in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    if pa.types.is_dictionary(type_):
-        type_ = type_.value_type
-    return any(is_such(type_) for is_such in (pa.types.is_string, pa.types.is_large_string))
-
-
-def _jsonl(path: str | Path, _: str, _names: list[str]) -> Iterator[_Numbered]:
-    with _opened(path) as file:
-        for number, line in enumerate(_lines(file), 1):
-            line = line.strip().removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
-            if not line:
-                continue
-            try:
-                values = msgspec.json.decode(line, type=dict[str, Any])
-            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                yield number, ValueError(str(error))
-                continue
-            yield number, values
-
-
-def _lines(file: _Opened) -> Iterator[bytes]:
-    """Lines, each cut if it is longer than any row can be."""
-    while line := file.readline(MAX_LINE_BYTES):
-        yield line
-        while line and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE_BYTES)
-
-
-def _csv(path: str | Path, container: str, names: list[str]) -> Iterator[_Numbered]:
-    with _opened(path) as file:
-        rows = _csv_rows(file, container)
-        header: list[str] = next(rows, [])
-        places = {name: header.index(name) for name in names}
-        while True:
-            number = rows.line_num + 1
-            try:
-                row = next(rows, None)
-            except csv.Error as error:
-                yield number, ValueError(str(error))
-                continue
-            if row is None:
-                return
-            if len(row) != len(header):
-                if row:
-                    yield number, ValueError(f"{len(row)} columns, the header has {len(header)}")
-                continue
-            values = {name: row[place] for name, place in places.items()}
-            yield number, _fault_of(values) or values
-
-
-def _fault_of(values: dict[str, str]) -> ValueError | None:
-    text = "".join(values.values())
+def _require_text(values: list[str | None]) -> None:
+    """ValueError for a lone surrogate: an invalid byte was read as one, or JSON has its escape."""
     try:
-        text.encode()
-    except UnicodeEncodeError:  # an invalid UTF-8 byte became a lone surrogate
-        return ValueError("invalid UTF-8")
-    return ValueError("NUL") if "\0" in text else None
+        "".join(filter(None, values)).encode()
+    except UnicodeEncodeError:
+        raise ValueError("invalid UTF-8") from None
 
 
-def _csv_rows(file: _Opened, container: str) -> Any:
-    """A csv.reader; invalid UTF-8 bytes become lone surrogates."""
-    lines: Iterable[str] = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    if container == "tsv":
-        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(lines)
+def _text(text: str | None) -> str | None:
+    return None if text is None or text.strip() in NO_TEXT else text
 
 
-def _opened(path: str | Path) -> _Opened:
-    with Path(path).open("rb") as file:
-        is_gzip = file.read(2) == _GZIP_MAGIC
-    return gzip.open(path) if is_gzip else Path(path).open("rb")
+def _plain(values: _Values, columns: Columns, max_url_bytes: int) -> _Listed | None:
+    """The row of a plain URL with a good text; None for any other."""
+    url, text = values.get(columns.url), values.get(columns.caption)
+    if not (type(url) is type(text) is str) or len(url) > max_url_bytes or not _PLAIN.fullmatch(url):
+        return None
+    if not text or text.isspace() or text.strip() in NO_TEXT or "\ufffd" in text:
+        return None
+    try:
+        raw_url, raw_text = url.encode(), text.encode()
+        listed = listed_of(values, columns) if columns.sha256 or columns.boxes else (None, None)
+    except (KeyError, ValueError):
+        return None
+    normalised = without_tracking(url).encode() if "?" in url else raw_url
+    in_nfc = raw_text if text.isascii() else unicodedata.normalize("NFC", text).encode()
+    return (
+        blake2b(b"\0\0\0%b\0%b" % (raw_url, raw_text), digest_size=DIGEST_BYTES).hexdigest(),
+        1,
+        OK,
+        None,
+        blake2b(b"%b\0%b" % (normalised, in_nfc), digest_size=DIGEST_BYTES).hexdigest(),
+        blake2b(normalised, digest_size=DIGEST_BYTES).hexdigest(),
+        url,
+        text,
+        "alt",
+        *listed,
+        [],
+    )

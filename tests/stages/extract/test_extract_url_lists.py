@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Columns, Config
-from pipeline.stages.extract.url_lists import chosen_columns, columns_of, read_url_list
+from pipeline.stages.extract.list_columns import chosen_columns, columns_of
+from pipeline.stages.extract.url_lists import read_url_list
 
 ROWS = [("https://i.example/1.jpg", "a cat"), ("https://i.example/2.jpg", 'a, "dog"\nin two lines'), ("bad", "x")]
 
