@@ -7,25 +7,43 @@ their counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+
+import pyarrow as pa
 
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.html_files import is_page_or_index, read_html
 from pipeline.stages.extract.inputs import Split
 from pipeline.stages.extract.places import file_at, files_below, is_url, on_disk, open_place
-from pipeline.stages.extract.url_lists import read_url_list
+from pipeline.stages.extract.url_lists import read_url_list, url_list_tables
 from pipeline.stages.extract.warc import read_warc
 from pipeline.stages.extract.wat import read_wat
 from pipeline.stages.extract.webdataset import read_webdataset
+from schemas.extract import ADDS
 
 BATCH_ROWS = 4096
 
 
 def extract_split(split: Split, config: Config) -> Iterator[list[Row]]:
     """Rows of one split in lists of at most BATCH_ROWS; each row has all columns of ADDS."""
-    return batched(_rows(split, config))
+    with _readable(split) as here:
+        yield from batched(_rows(here, config))
+
+
+def extract_tables(split: Split, config: Config) -> Iterator[pa.Table]:
+    """The same rows as tables in the schema of the stage. Those of a URL list never become dicts."""
+    if split.format != "urls":
+        yield from map(table_of, extract_split(split, config))
+        return
+    with _readable(split) as here:
+        yield from url_list_tables(here.path, here.container, here.columns, here.fingerprint, config)
+
+
+def table_of(rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=ADDS)
 
 
 def batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
@@ -35,8 +53,6 @@ def batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _rows(split: Split, config: Config) -> Iterator[Row]:
-    if is_url(split.path) and not _is_streamed(split):
-        return _rows_of_copy(split, config)
     match split.format:
         case "warc":
             return read_warc(split.path, split.fingerprint, config)
@@ -60,10 +76,14 @@ def _is_streamed(split: Split) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def _rows_of_copy(split: Split, config: Config) -> Iterator[Row]:
-    """Rows of an object, or of the pages below a prefix, read from a copy on a disk."""
+@contextmanager
+def _readable(split: Split) -> Iterator[Split]:
+    """The split as its reader can open it: an object, or the pages below a prefix, as a copy on a disk."""
+    if not is_url(split.path) or _is_streamed(split):
+        yield split
+        return
     file = file_at(split.path)
     pages = () if file else (one for one in files_below(split.path) if is_page_or_index(one.relative))
     with on_disk([file] if file else list(pages)) as folder:
         path = folder / split.path.rpartition("/")[2] if file else folder
-        yield from _rows(replace(split, path=str(path)), config)
+        yield replace(split, path=str(path))

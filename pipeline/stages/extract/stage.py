@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -33,9 +34,10 @@ from pipeline.stages.extract import digests
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.input_accounts import accounts_of, tell_after, tell_before
 from pipeline.stages.extract.inputs import Inputs, Split, look_at
+from pipeline.stages.extract.list_columns import choices
 from pipeline.stages.extract.places import File, is_url
 from pipeline.stages.extract.reasons import Reason
-from pipeline.stages.extract.split_rows import batched, extract_split
+from pipeline.stages.extract.split_rows import batched, extract_tables, table_of
 from pipeline.stages.extract.warc import read_warc
 from schemas.extract import ADDS
 from schemas.fields import OK
@@ -71,6 +73,9 @@ class Extract(Stage[Config]):
         tell_before(context.reporter, _looked_at(context.config), digests.unknown(_files(context.config)))
         if copies := sum(split.copies for split in _splits(context.config)):
             context.reporter.line(f"extract: {copies} of the inputs are copies of others and are not read twice")
+        lists = [(split.path, split.columns) for split in _splits(context.config) if split.format == "urls"]
+        for choice in choices(lists):
+            context.reporter.line(f"extract: {choice}")
 
     def keep_notes(self, context: Context[Config]) -> None:
         """The digests of its inputs, so that unchanged ones are not hashed again."""
@@ -203,19 +208,20 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
             return name
         if isinstance(split, Crawled):
             opened = partial(storage.open, read_ahead=STREAM_AHEAD_BYTES)
-            batches = batched(read_warc(split.path, split.fingerprint, config, set(split.offsets), opened))
+            rows = read_warc(split.path, split.fingerprint, config, set(split.offsets), opened)
+            tables: Iterator[pa.Table] = map(table_of, batched(rows))
         else:
-            batches = extract_split(split, config)
+            tables = extract_tables(split, config)
         good = 0
 
-        def tables() -> Iterator[pa.Table]:
+        def counted() -> Iterator[pa.Table]:
             nonlocal good
-            for rows in batches:
-                good += sum(row["outcome"] == OK for row in rows)
-                yield pa.Table.from_pylist(rows, schema=ADDS)
+            for table in tables:
+                good += pc.sum(pc.equal(table["outcome"], OK)).as_py()
+                yield table
 
         with OpenPart(storage, stage, measure_key) as part:
-            record = write_file(storage, ROWS_FOLDER, ADDS, tables())
+            record = write_file(storage, ROWS_FOLDER, ADDS, counted())
             part.add_file("rows", record)
             return part.commit(split.fingerprint, {"rows": record.rows, "good": good})
 
