@@ -160,7 +160,7 @@ def _plain(values: _Values, columns: Columns, max_url_bytes: int) -> _Listed | N
     url, text = values.get(columns.url), values.get(columns.caption)
     if not (type(url) is type(text) is str) or len(url) > max_url_bytes or not _PLAIN.fullmatch(url):
         return None
-    if not text or text.isspace() or text.strip() in NO_TEXT or "\ufffd" in text:
+    if not text or text.isspace() or text.strip() in NO_TEXT or "\ufffd" in text or "&" in text:
         return None
     try:
         raw_url, raw_text = url.encode(), text.encode()
