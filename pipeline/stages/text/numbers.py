@@ -45,6 +45,15 @@ _CUE = re.compile(
 _CUE_WINDOW = 24
 _PART_OF = re.compile(r"[A-Za-z0-9_$€£#]$|[A-Za-z0-9_][./\\-]$")
 """A national number does not follow these: "B2210-555-1234", "$5,750,000"."""
+_PART_CUE = re.compile(
+    r"(?<![^\W_])(?:part|parts|model|item|sku|ref|reference|art|article|oem|isbn|issn|ean|upc|gtin|serial|lot|cat|catalog|"
+    r"catalogue|stock|product|patent|mls|[ps]/?n)(?:[\s.]*(?:number|num|no|nr|code|id))?[\s.:#№-]*$",
+    re.IGNORECASE,
+)
+"""A number without + after these words is not a phone number."""
+_UNIT = re.compile(r" ?(?:mm|cm|km|kg|lbs|ml|[kmg]?hz|[kmgt]b|mah|rpm|psi)\b", re.IGNORECASE)
+_NOT_A_PLUS = re.compile(r"\d$|(?:gmt|utc) ?$", re.IGNORECASE)
+"""Before a plus sign that adds: "18+", "GMT+1"."""
 _DATE = re.compile(r"(?:19|20)\d\d\D\d{1,2}\D\d{1,2}\b|\d{1,2}\D\d{1,2}\D(?:19|20)\d\d$")
 _PLUS = re.compile(r"[+\uff0b][ (]{0,2}\Z")
 _GOES_ON = re.compile(r"[A-Za-z0-9_]|[.-]\w")
@@ -123,15 +132,27 @@ class _Search:
         start = self.groups[first][0]
         before = self.text[max(0, start - _CUE_WINDOW) : start]
         opened = before.removesuffix("(")
-        if _PLUS.search(self.text, 0, start):
-            return self._is_international
-        if self.text.startswith("00", start) and not before[-1:].isalnum():
-            return self._is_international
+        if plus := _PLUS.search(self.text, 0, start):
+            before = self.text[max(0, plus.start() - 4) : plus.start()]
+            return None if _NOT_A_PLUS.search(before) else self._is_international
+        if self._is_series(first):
+            return None
         if _SURE_CUE.search(opened):
             return lambda groups: self._has_digits(groups, 7)
         if _CUE.search(opened):
             return lambda groups: self._has_digits(groups, 10) or self._is_national(groups)
+        if _PART_CUE.search(opened):
+            return None
+        if self.text.startswith("00", start) and not before[-1:].isalnum():
+            return self._is_international
         return None if _PART_OF.search(opened) else self._is_national
+
+    def _is_series(self, first: int) -> bool:
+        """Whether models or sizes begin here, not a phone number: "3310 3410 3510", "5 6 7 8 10 11 12"."""
+        written = [self.text[start:end] for start, end in self.groups[first : self._reach(first)]]
+        models = len(written) > 2 and written == sorted(written)
+        models = models and all(len(group) == 4 and group[0] != "0" for group in written)
+        return models or sum(len(group) == 1 for group in written) > 2
 
     def _ends(self, last: int) -> bool:
         """Whether a phone number can end with this group: "-A" or ".8" after it make it a part number."""
@@ -152,6 +173,8 @@ class _Search:
 
     def _is_national(self, groups: Groups) -> bool:
         if len(groups) == 1 or not 7 <= sum(end - start for start, end in groups) <= 15:
+            return False
+        if _UNIT.match(self.text, groups[-1][1]):
             return False
         gaps = [self.text[end:start] for (_, end), (start, _) in pairwise(groups)]
         signs = {sign for gap in gaps for sign in _SIGN.findall(gap) if sign not in " ()"}

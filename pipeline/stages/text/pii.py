@@ -1,9 +1,9 @@
 """Personal data in captions, replaced by its kind: <email>, <phone>, <ip>, <card>. No raw match leaves this file.
 
-    email         a mail address with a domain that could exist (not "logo@2x.png", not "@handle")
+    email         a mail address with a domain that could exist (not "logo@2x.png" or "logo@dark.png", not "@handle")
     phone, card   see numbers.py
-    ip            a public IPv4 or IPv6 address after a word such as IP, server or ping, or with groups too long
-                  for a version or a section number ("1.2.3.4" may be one; 192.168.1.1 is not public)
+    ip            a public IPv4 or IPv6 address after a word such as IP, ping or "server at", or with groups too long
+                  for a version or a section number ("115.12.10.3" may be one; 192.168.1.1 is not public)
 
 A number that may also be a part number, a date or an ISBN stays (docs/faults.md, T10).
 Every pattern is linear: a repetition is bounded, or cannot begin inside itself.
@@ -36,14 +36,21 @@ _IPV6 = re.compile(
     r"(?:(?<![\w:.])|(?<=[G-Zg-z]:))[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){1,6}:"
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4})(?![\w:]|\.\d)"
 )
+_FILE = re.compile(r"\.(?:avif|bmp|eps|gif|heic|jpe?g|pdf|png|psd|svg|tiff?|webp)$", re.IGNORECASE)
+"""Ends of file names; none of them is a top-level domain."""
 _IP_CUE = re.compile(
-    r"(?<![^\W_])(?:ip|ipv4|ipv6|host|server|ping|dns|address|proxy|login|at|http)\W{0,4}$", re.IGNORECASE
+    r"(?<![^\W_])(?:(?:ip|ipv4|ipv6|ping|dns|proxy)(?: address)?|"
+    r"(?:server|host|login|address|website|connect|http)(?: (?:at|is|to)|[ /]*[:=@]))\W{0,4}$",
+    re.IGNORECASE,
 )
 _VERSION_CUE = re.compile(
     r"(?<![^\W_])(?:v|ver|vers|version|rev|release|firmware|build|update|os|ios|android|driver|apk)[\s.:]*$",
     re.IGNORECASE,
 )
 _CUE_WINDOW = 24
+_LONG_IPV4 = 3
+"""Digits of a group of IPv4 that is long: few versions have two such groups."""
+_LONG_IPV6 = 3
 
 
 def require_regions(regions: Sequence[str]) -> None:
@@ -69,7 +76,7 @@ def redact(text: str, regions: Sequence[str] = ()) -> Redacted:
     """
     emails = phones = ips = cards = 0
     if "@" in text:
-        text, emails = _replace(_MAIL, text, "<email>", lambda _: True)
+        text, emails = _replace(_MAIL, text, "<email>", lambda match: not _FILE.search(match[0]))
     if MAY_HOLD.search(text):
         text, cards, phones = redact_numbers(text, regions)
     if text.count(":") > 1:
@@ -103,6 +110,9 @@ def _is_address(match: re.Match[str]) -> bool:
         return False
     if not address.is_global or _VERSION_CUE.search(before):
         return False
-    groups = re.split("[.:]", match.group())
-    long_groups = sum(len(group) >= (2 if address.version == 4 else 3) for group in groups)
-    return _IP_CUE.search(before) is not None or long_groups >= (2 if address.version == 4 else 1)
+    sizes = [len(group) for group in re.split("[.:]", match.group())]
+    if address.version == 4:
+        is_long = sum(size >= _LONG_IPV4 for size in sizes) >= 2
+    else:
+        is_long = max(sizes) >= _LONG_IPV6
+    return is_long or _IP_CUE.search(before) is not None
