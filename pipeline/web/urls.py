@@ -6,7 +6,8 @@ but UrlError comes out, and no text of an error holds a password.
 
 What differs from the standard: only http and https; no fragment; credentials are refused instead of sent, and so is
 port 0; URLs have a limit of bytes; and a host is an address, or made of labels of 1 to 63 letters, digits, ``-`` and
-``_``, where ``xn--`` stands before what decodes: nothing else is ever found in DNS.
+``_``, where ``xn--`` stands before what decodes: nothing else is ever found in DNS. What stands beyond ASCII in a query
+is written in UTF-8, where a browser takes the charset of the page: a key must not depend on that.
 """
 
 from __future__ import annotations

@@ -53,3 +53,9 @@ def test_a_listed_address_may_have_a_symbol_in_its_host():
     """F44, X60"""
     row = candidate(NO_PAGE, None, " https://i❤.example/e.jpg\n", "Host with a heart in it", Config())
     assert (row["outcome"], row["image_url"]) == ("ok", "https://xn--i-7iq.example/e.jpg")
+
+
+def test_a_query_is_utf8_whatever_the_charset_of_its_page(page_rows):
+    """X60: a browser would write %E9; stated in `pipeline/web/urls.py`."""
+    (row,) = page_rows('<img src="x.jpg?é" alt="An image">'.encode("cp1252"), url=PAGE, charset="windows-1252")
+    assert row["image_url"] == "https://site.example/a//b//x.jpg?%C3%A9"
