@@ -24,6 +24,12 @@ _PREFIX = re.compile(
 _GAP = re.compile("[ \u00a0.\\-\u2010-\u2015\u2212\uff0d]{1,3}")
 _WITHIN = re.compile(r"[A-Za-z0-9_]$|\d[.\-\u2010-\u2015]$|(?<!\d)\d{1,3},$")
 _NAMED = re.compile(r"(?:card|visa|master|amex|express|discover|jcb|pay|number|no|nr)$", re.IGNORECASE)
+PART_CUE = re.compile(
+    r"(?<![^\W_])(?:part|parts|model|item|sku|ref|reference|art|article|oem|isbn|issn|ean|upc|gtin|barcode|serial|imei|"
+    r"lot|cat|catalog|catalogue|stock|product|patent|mls|[ps]/?n)(?:[\s.]*(?:number|num|no|nr|code|id))?[\s.:#№-]*$",
+    re.IGNORECASE,
+)
+"""A number after these words is neither a card number nor, without a plus sign, a phone number."""
 _GOES_ON = re.compile(r"[A-Za-z_]|[.\-\u2010-\u2015]\d")
 _SMALL_STEP = 50  # ours: models of one series, such as 4010 4020 4044
 
@@ -50,8 +56,10 @@ def luhn(digits: str) -> bool:
 
 
 def _is_within(text: str, start: int, end: int) -> bool:
-    """Whether a number is part of a word, a decimal fraction or a longer chain of numbers."""
-    before = text[max(0, start - 12) : start]
+    """Whether a number is part of a word, a decimal fraction or a longer chain of numbers, or is called a part."""
+    before = text[max(0, start - 24) : start]
+    if PART_CUE.search(before):
+        return True
     return _GOES_ON.match(text, end) is not None or (_WITHIN.search(before) is not None and not _NAMED.search(before))
 
 

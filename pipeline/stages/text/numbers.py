@@ -4,8 +4,10 @@ A number is some groups of digits with little between them ("+49 (30) 901-820").
 card or phone number is searched, so one number does not hide another before or after it.
 
     card    see cards.py
-    phone   after + or 00: valid by phonenumbers. After a word that says so (Tel., 电话): 7 to 15 digits;
-            after one that may (call, mobile): 10 to 15. Else: a valid number of one of ``regions``, in its groups.
+    phone   after +, or 00 with a country code that stands apart: valid by phonenumbers, and not years, a date, a
+            distance or degrees. After a word that says so (Tel., 电话): 7 to 15 digits; after one that may (call,
+            mobile): 10 to 15. Else: a valid number of one of ``regions``, in its groups. Not after a word such as
+            part or SKU, and not a series of models ("3310 3410 3510").
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import NamedTuple
 
 import phonenumbers
 
-from pipeline.stages.text.cards import is_card
+from pipeline.stages.text.cards import PART_CUE, is_card
 
 CARD, PHONE = "<card>", "<phone>"
 MOST_GROUPS = 8
@@ -45,16 +47,14 @@ _CUE = re.compile(
 _CUE_WINDOW = 24
 _PART_OF = re.compile(r"[A-Za-z0-9_$€£#]$|[A-Za-z0-9_][./\\-]$")
 """A national number does not follow these: "B2210-555-1234", "$5,750,000"."""
-_PART_CUE = re.compile(
-    r"(?<![^\W_])(?:part|parts|model|item|sku|ref|reference|art|article|oem|isbn|issn|ean|upc|gtin|serial|lot|cat|catalog|"
-    r"catalogue|stock|product|patent|mls|[ps]/?n)(?:[\s.]*(?:number|num|no|nr|code|id))?[\s.:#№-]*$",
-    re.IGNORECASE,
-)
-"""A number without + after these words is not a phone number."""
 _UNIT = re.compile(r" ?(?:mm|cm|km|kg|lbs|ml|[kmg]?hz|[kmgt]b|mah|rpm|psi)\b", re.IGNORECASE)
+_DECIMAL = re.compile(r"(?:1[0-8]\d|\d{1,2})\.\d{3,8}")
+"""A number of degrees; a phone number with one dot has more digits behind it, or a code above 200."""
 _NOT_A_PLUS = re.compile(r"\d$|(?:gmt|utc) ?$", re.IGNORECASE)
 """Before a plus sign that adds: "18+", "GMT+1"."""
-_DATE = re.compile(r"(?:19|20)\d\d\D\d{1,2}\D\d{1,2}\b|\d{1,2}\D\d{1,2}\D(?:19|20)\d\d$")
+_DATE = re.compile(
+    r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\b|(?:19|20)\d\d\D\d{1,2}\D\d{1,2}\b|\d{1,2}\D\d{1,2}\D(?:19|20)\d\d$"
+)
 _PLUS = re.compile(r"[+\uff0b][ (]{0,2}\Z")
 _GOES_ON = re.compile(r"[A-Za-z0-9_]|[.-]\w")
 _EXTENSION = re.compile(r" ?(?:x|ext\.?) ?\d", re.IGNORECASE)
@@ -141,10 +141,10 @@ class _Search:
             return lambda groups: self._has_digits(groups, 7)
         if _CUE.search(opened):
             return lambda groups: self._has_digits(groups, 10) or self._is_national(groups)
-        if _PART_CUE.search(opened):
+        if PART_CUE.search(opened):
             return None
         if self.text.startswith("00", start) and not before[-1:].isalnum():
-            return self._is_international
+            return self._is_after_00
         return None if _PART_OF.search(opened) else self._is_national
 
     def _is_series(self, first: int) -> bool:
@@ -162,14 +162,33 @@ class _Search:
     def _has_digits(self, groups: Groups, least: int) -> bool:
         digits = sum(end - start for start, end in groups)
         written = self.text[groups[0][0] : groups[-1][1]]
-        years = all(end - start == 4 and written[:2] in ("19", "20") for start, end in groups)
         decimals = "." in written and " " in written
-        return least <= digits <= 15 and not (_DATE.match(written) or years or decimals)
+        return least <= digits <= 15 and not (_DATE.match(written) or self._are_years(groups) or decimals)
 
     def _is_international(self, groups: Groups) -> bool:
-        digits = "".join(self.text[start:end] for start, end in groups)
-        digits = digits.removeprefix("00") if self.text.startswith("00", groups[0][0]) else digits
-        return 7 <= len(digits) <= 15 and self._valid(f"+{digits}", None) is not None
+        return self._international(groups) is not None
+
+    def _is_after_00(self, groups: Groups) -> bool:
+        """Whether 00 and a country code stand apart from the rest; part numbers and barcodes begin with 00 too."""
+        number = self._international(groups)
+        if number is None or len(groups) == 1:
+            return False
+        first = self.text[groups[0][0] : groups[0][1]]
+        if first == "00":
+            first += self.text[groups[1][0] : groups[1][1]]
+        return first == f"00{number.country_code}"
+
+    def _international(self, groups: Groups) -> phonenumbers.PhoneNumber | None:
+        start, end = groups[0][0], groups[-1][1]
+        if _UNIT.match(self.text, end) or _DECIMAL.fullmatch(self.text, start, end):
+            return None
+        if len(groups) > 1 and (_DATE.match(self.text, groups[1][0], end) or self._are_years(groups[1:])):
+            return None
+        digits = "".join(self.text[start:end] for start, end in groups).removeprefix("00")
+        return self._valid(f"+{digits}", None) if 7 <= len(digits) <= 15 else None
+
+    def _are_years(self, groups: Groups) -> bool:
+        return all(end - start == 4 and self.text[start : start + 2] in ("19", "20") for start, end in groups)
 
     def _is_national(self, groups: Groups) -> bool:
         if len(groups) == 1 or not 7 <= sum(end - start for start, end in groups) <= 15:

@@ -38,7 +38,12 @@ def test_a_number_of_any_country_is_replaced(separator):
         # signs that add
         *("Schedule GMT+1 2019-05-12 10:11", "UTC +1 2023-10-12 20:00", "Ages 18+ 44 2079 460958", "Galaxy S20+ 128 256 512"),
         *("iPhone 6+ 7+ 8+ 2016 2017", "C++ 11 14 17 20 23 26", "3+4412345678", "+1 000 000 subscribers", "+100 200 300 400"),
+        # years, dates, distances
+        *("+49 2024 1990", "Rally +66 1962-2020", "+46 2010-07-18", "+43 174 669 km", "Mobile 20031209 095934"),
+        # part numbers and barcodes that begin with 00
+        *("0012345678905", "A 004 980 61 83 78", "006 634 29 55 91", "0067-72-6375", "00 44 66 88 10 12 14"),
         # coordinates
+        *("+46.4295368", "+66.22910023 +171.7291", "+64.23042744 +46.90965673"),
         *("+40.712776 -74.005974", "+52.520008, +13.404954", "lat +48.858370 lon +2.294481", "+49.0139000 +12.1016000"),
         # series of models and sizes, also after a word that may announce a number
         *("Nokia phone 3310 3410 3510", "Toner for Brother Fax 2820 2840 2940", "case for phone 5 6 7 8 10 11 12"),
