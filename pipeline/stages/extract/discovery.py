@@ -30,8 +30,8 @@ HIDDEN, EMPTY, ABOUT, BESIDE, OF_RUN = "hidden", "empty", "about other files", "
 
 _ABOUT = re.compile(
     r"(?:readme|licen[cs]e|copying|notice|changelog|citation|authors)(?:\.(?:md|txt|rst|cff))?"
-    r"|.*\.(?:md|rst|log|crc|md5|sha1|sha256|sha512|asc|sig|cdx|cdxj|cdx\.gz|cdxj\.gz)|(?:md5|sha\d+)sums?(?:\.txt)?"
-    r"|thumbs\.db|desktop\.ini|(?:dataset_infos?|state|datapackage|manifest)\.json",
+    r"|.*\.(?:md|rst|log|idx|crc|md5|sha1|sha256|sha512|asc|sig|cdx|cdxj|cdx\.gz|cdxj\.gz)|(?:md5|sha\d+)sums?(?:\.txt)?"
+    r"|thumbs\.db|desktop\.ini|(?:dataset_infos?|state|datapackage(?:-digest)?|manifest)\.json",
     re.IGNORECASE,
 )
 _BESIDE = re.compile(
@@ -39,6 +39,7 @@ _BESIDE = re.compile(
     r"|ogg|pdf)",
     re.IGNORECASE,
 )
+_OF_CRAWLS = ("pages/pages.jsonl", "pages/extraPages.jsonl")  # what Browsertrix writes beside its archives (WACZ 1.1)
 _OF_TARS = (".parquet", "_stats.json")  # what img2dataset writes beside SHARD.tar
 
 
@@ -151,7 +152,7 @@ def _why_by_name(file: File, takes_hidden: bool) -> str:
         return HIDDEN if is_hidden_page(file.relative) else ""
     if not takes_hidden and any(map(_is_marked, (*folders, name))):
         return HIDDEN
-    if _ABOUT.fullmatch(name):
+    if _ABOUT.fullmatch(name) or file.relative.endswith(_OF_CRAWLS):
         return ABOUT
     return EMPTY if not file.bytes and not file.fault and name != INDEX_NAME else ""
 

@@ -113,6 +113,17 @@ def test_what_spark_and_others_write_beside_data_is_left_out_and_counted_x40(tre
     assert set(wild.left_out) == {name for name in beside if "/." not in name}  # * does not match a dot
 
 
+def test_a_crawl_of_browsertrix_is_its_archives_x40(tree, record):
+    """X40: the layout of WACZ, unpacked."""
+    beside = ["pages/pages.jsonl", "pages/extraPages.jsonl", "indexes/index.cdx.gz", "indexes/index.idx", "logs/a.log"]
+    beside += ["datapackage.json", "datapackage-digest.json"]
+    tree({f"crawl/{name}": b'{"format": "json-pages-1.0"}\n' for name in beside})
+    tree({"crawl/archive/a.warc.gz": gzip.compress(record(PAGE))})
+    found = look_at(["crawl"], "auto")
+    assert [one.path for one in found.seen] == ["crawl/archive/a.warc.gz"]
+    assert found.left_out == {f"crawl/{name}": "about other files" for name in beside}
+
+
 def test_a_file_that_is_named_is_read_whatever_its_name(tree):
     tree(lists("a/_x.csv", "a/.y.csv", "a/README", "a/b.csv"))
     assert read("a/_x.csv", "a/.y.csv", "a/README") == ["a/.y.csv", "a/README", "a/_x.csv"]
