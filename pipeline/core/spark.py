@@ -157,12 +157,17 @@ def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
         settings |= {
             "spark.ui.enabled": "false",
             "spark.driver.memory": config.driver_memory,
-            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{conf_folder() / 'log4j2.properties'}",
+            "spark.driver.extraJavaOptions": log_option(conf_folder()),
         }
         if not config.master or config.master.startswith("local"):
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
             settings.setdefault("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
     return settings
+
+
+def log_option(folder: Path) -> str:
+    """The option of the JVM that names its log settings: as a URL, because Spark splits options at spaces."""
+    return f"-Dlog4j2.configurationFile={(folder / 'log4j2.properties').absolute().as_uri()}"
 
 
 def require_same_code(session: SparkSession) -> None:

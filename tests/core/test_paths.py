@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from pipeline.core.spark import log_option
 from pipeline.core.storage import LocalStorage, at_home
 from pipeline.core.tables import literal_path, read_table, write_file
 
@@ -33,6 +36,14 @@ def test_an_escaped_path_is_the_same_path(name: str) -> None:
     escaped = literal_path(Path("/runs", name))
     assert re.sub(r"\\(.)", r"\1", escaped) == f"/runs/{name}"
     assert not re.search(r"(?<!\\)(?:\\\\)*[\[\]{}*?]", escaped)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pairmill_may_be_installed_anywhere(name: str) -> None:
+    """An option with a space would be two, and the JVM would not start."""
+    option = log_option(Path("/opt", name))
+    assert shlex.split(option) == [option]
+    assert unquote(urlsplit(option.partition("=")[2]).path) == f"/opt/{name}/log4j2.properties"
 
 
 def test_a_tilde_is_the_home_unless_something_has_this_name_x43(
