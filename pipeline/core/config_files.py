@@ -19,6 +19,7 @@ from pipeline.core.errors import ErrorCode, InputError
 
 M = TypeVar("M", bound=BaseModel)
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
+_BOOLEANS_OF_YAML_1_1 = {"y": "true", "yes": "true", "on": "true", "n": "false", "no": "false", "off": "false"}
 _CREDENTIALS = re.compile(r"//[^/\s'\"@]*@")  # of a URL: never shown
 
 
@@ -173,15 +174,15 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
 
 
 def _how(error: ErrorDetails) -> str:
-    """What to write for a text without quotes or a list without brackets; empty for other errors."""
-    value = error["input"]
-    if error["type"] == "string_type" and not isinstance(value, list):
+    """What to write for text without quotes, a list without brackets, or yes; empty for other errors."""
+    kind, value = error["type"], error["input"]
+    if kind == "string_type" and not isinstance(value, list):
         return "; put text in quotes"
-    return (
-        f"; write {json.dumps([value], ensure_ascii=False)}"
-        if error["type"] == "list_type" and isinstance(value, str)
-        else ""
-    )
+    if kind == "list_type" and isinstance(value, str):
+        return f"; write {json.dumps([value], ensure_ascii=False)}"
+    if kind == "bool_type" and str(value).lower() in _BOOLEANS_OF_YAML_1_1:
+        return f"; write {_BOOLEANS_OF_YAML_1_1[str(value).lower()]}"
+    return ""
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -77,6 +77,13 @@ def test_no_is_a_language_in_a_file_and_in_a_set_x42(tmp_path: Path) -> None:
     assert load_config(funnel.Config, sets=["text.languages=[no]"]).text.languages == ["no"]
 
 
+@pytest.mark.parametrize(("value", "wanted"), [("yes", "true"), ("On", "true"), ("off", "false"), ("no", "false")])
+def test_what_yaml_1_1_had_for_true_and_false_says_what_to_write_x42(value: str, wanted: str) -> None:
+    """X42: never read as the other, nor as text where true or false is meant."""
+    with pytest.raises(InputError, match=f"fetch.enlarge is '{value}': .*; write {wanted}$"):
+        load_config(funnel.Config, sets=[f"fetch.enlarge={value}"])
+
+
 @pytest.mark.parametrize(
     ("value", "quoted"),
     [

@@ -63,6 +63,10 @@ FILES = {
     "pages/index.tsv": b"name\turl\nx/a.html\thttps://a.example/\n",
     "pages/x/a.html": PAGE,
     "pages/style.css": b"a {}",
+    "pages/.x/a.html": PAGE,
+    "pages/run/run.json": b"{}",
+    "pages/run/config.yaml": b"",
+    "pages/run/audit/report.html": PAGE,
     "pages.tar": tar("b.html"),
 }
 

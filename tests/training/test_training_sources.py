@@ -29,6 +29,13 @@ def test_a_corpus_is_read_by_its_manifest_in_order_of_keys(write_corpus, make_sa
     assert rows(index_of(tmp_path / "run" / "corpus")) == rows(index_of(tmp_path / "run")) == expected(some)
 
 
+def test_a_run_with_brackets_in_its_name_is_not_a_pattern(write_corpus, make_samples, tmp_path):
+    some = make_samples(3)
+    write_corpus(tmp_path / "my run [v1]" / "corpus", some)
+    write_corpus(tmp_path / "my run v" / "corpus", make_samples(2, seed=1))
+    assert rows(index_of(tmp_path / "my run [v1]")) == expected(some)
+
+
 def test_samples_are_those_the_reference_reader_finds(pairs_tar):
     reference = [
         (sample["__key__"], sample["jpg"], [sample["txt"].decode()])

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html_files import is_page_or_index, read_html
+from pipeline.stages.extract.html_files import is_page_or_index, read_html, runs_among
 from pipeline.stages.extract.inputs import Split
-from pipeline.stages.extract.places import file_at, files_below, is_url, on_disk, open_place
+from pipeline.stages.extract.places import File, file_at, files_below, is_url, on_disk, open_place
 from pipeline.stages.extract.url_lists import read_url_list, url_list_tables
 from pipeline.stages.extract.warc import read_warc
 from pipeline.stages.extract.wat import read_wat
@@ -83,7 +83,13 @@ def _readable(split: Split) -> Iterator[Split]:
         yield split
         return
     file = file_at(split.path)
-    pages = () if file else (one for one in files_below(split.path) if is_page_or_index(one.relative))
-    with on_disk([file] if file else list(pages)) as folder:
+    with on_disk([file] if file else _pages_below(split.path)) as folder:
         path = folder / split.path.rpartition("/")[2] if file else folder
         yield replace(split, path=str(path))
+
+
+def _pages_below(prefix: str) -> list[File]:
+    """The pages below a prefix and the lists of their URLs; as of a folder, none of a run."""
+    files = files_below(prefix)
+    runs = runs_among({file.relative for file in files})
+    return [file for file in files if is_page_or_index(file.relative) and not file.relative.startswith(runs)]

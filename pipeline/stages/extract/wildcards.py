@@ -44,12 +44,14 @@ def below(folder: str) -> list[File]:
 
 
 def matches(pattern: str) -> list[Group]:
-    """The files that match, then each folder that does. With ``**`` it is one group: the folder before it."""
+    """The files that match, then each folder that does. With ``**`` all files are one group; its pages belong together
+    if it is all below a folder, because the reader of a folder reads all its pages."""
     parts = pattern.split("/")
     first = next((number for number in range(len(parts)) if _is_magic(parts, number)), len(parts))
     base = "/".join(parts[:first]) or ("/" if first else ".")
     if "**" in parts:  # not by glob, which walks through loops of links
-        return [Group(base, [file for _, files in _listed(base, parts[first:]) for file in files])]
+        files = [file for _, files in _listed(base, parts[first:]) for file in files]
+        return [Group(base, files, is_folder=parts[first:] == ["**"])]
     found = _listed(base, parts[first:]) if is_url(pattern) else _globbed(base, parts[first:])
     alone = Group(base, [files[0] for folder, files in found if not folder], is_folder=False)
     start = 0 if base == "." else len(base.rstrip("/")) + 1

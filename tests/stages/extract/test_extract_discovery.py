@@ -173,6 +173,18 @@ def test_what_is_no_data_is_refused_with_the_number_x40(tree):
     )
 
 
+@pytest.mark.parametrize("pattern", ["top", "top/**", "top/*", "top/**/a*", "top/*/**", "top/**/*.html", "*/more/*"])
+def test_the_pages_that_are_hashed_are_those_that_are_read_x40(tree, pattern):
+    """X40: whether they are one input or several."""
+    names = ["top/a.html", "top/b.html", "top/more/a.html", "top/more/deep/c.html", "top/_x/a.html", "top/.y/a.html"]
+    tree({name: b'<img src="https://i.example/%d.jpg" alt="x">' % number for number, name in enumerate(names)})
+    hashed = {os.path.relpath(file.path) for one in look_at([pattern], "auto").seen for file in one.files}
+    splits = find_inputs([pattern], "auto")
+    rows = [row for split in splits for batch in extract_split(split, Config()) for row in batch]
+    numbers = [int(row["image_url"].rpartition("/")[2].removesuffix(".jpg")) for row in rows]
+    assert sorted(names[number] for number in numbers) == sorted(hashed)
+
+
 def test_a_run_below_its_own_inputs_is_left_out_x40(tree):
     """X40: its tables have URLs and texts, and would be read at the second build."""
     tree(lists("top/a.csv", "top/runs/one/extract/rows/x.csv", "top/runs/b.csv"))
