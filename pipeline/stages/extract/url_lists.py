@@ -50,14 +50,20 @@ LIST_COLUMNS = (
 )
 """The columns that a row without a page may fill; in all others it has null."""
 
+TABLES_AT_ONCE = 8  # some 20 MB; together they are one row group of the part
+
 NO_TEXT = frozenset({"NaN", "nan", "None", "null", "NULL", "<NA>"})
 
+_ESCAPE = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"  # in upper case, of what needs one
+_PATH = r"[A-Za-z0-9._~!$&()*+,;=:@/-]*+"
+_QUERY = r"[A-Za-z0-9._~!$&()*+,;=:@/?-]*+"
 _PLAIN = re.compile(
-    r"https?://(?!\S*/\.)(?![^/]*xn--)(?=[^/]{1,60}/)(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
-    r"/(?:[A-Za-z0-9._~!$&()*+,;=:@/-]|%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]))*+"
-    r"(?:\?(?:[A-Za-z0-9._~!$&()*+,;=:@/?-]|%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]))*+)?"
+    r"https?://(?!\S*/\.)(?![^/]*xn--)(?=[^/]{1,60}/)(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}/"
+    rf"{_PATH}(?:{_ESCAPE}{_PATH})*+(?:\?{_QUERY}(?:{_ESCAPE}{_QUERY})*+)?"
 )
 """URLs whose every character stays as it is in a request and, but for tracking parameters, in a key."""
+
+_NO_SIGNALS = ()  # a tuple: rows of nothing but such values are untracked by the garbage collector
 
 _Values = dict[str, Any]
 _Numbered = tuple[int | str, _Values | ValueError]
@@ -70,23 +76,28 @@ def read_url_list(
     """The rows of the list, in its order; the detail of an unreadable row has its line (Parquet: row), from 1."""
     nothing = dict.fromkeys(ADDS.names)
     for values in _rows(path, container, columns, fingerprint, config):
-        yield nothing | dict(zip(LIST_COLUMNS, values, strict=True))
+        row = nothing | dict(zip(LIST_COLUMNS, values, strict=True))
+        yield row | {"page_optouts": None if row["page_optouts"] is None else []}
 
 
 def url_list_tables(
     path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config
 ) -> Iterator[pa.Table]:
-    """The same rows as tables of at most BATCH_ROWS rows in the schema of the stage."""
+    """The same rows as tables of at most BATCH_ROWS * TABLES_AT_ONCE rows in the schema of the stage."""
     rows = _rows(path, container, columns, fingerprint, config)
+    while tables := list(islice(_tables(rows), TABLES_AT_ONCE)):
+        yield pa.concat_tables(tables)
+
+
+def _tables(rows: Iterator[_Listed]) -> Iterator[pa.Table]:
+    """Tables of so few rows that Python's garbage collector does not look at them again and again."""
     while batch := list(islice(rows, BATCH_ROWS)):
         filled = dict(zip(LIST_COLUMNS, zip(*batch, strict=True), strict=True))
-        yield pa.table(
-            [
-                pa.array(filled[field.name], field.type) if field.name in filled else pa.nulls(len(batch), field.type)
-                for field in ADDS
-            ],
-            schema=ADDS,
-        )
+        arrays = [
+            pa.array(filled[field.name], field.type) if field.name in filled else pa.nulls(len(batch), field.type)
+            for field in ADDS
+        ]
+        yield pa.table(arrays, schema=ADDS)
 
 
 def _rows(path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config) -> Iterator[_Listed]:
@@ -180,5 +191,5 @@ def _plain(values: _Values, columns: Columns, max_url_bytes: int) -> _Listed | N
         text,
         "alt",
         *listed,
-        [],
+        _NO_SIGNALS,
     )
