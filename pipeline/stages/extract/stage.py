@@ -44,6 +44,7 @@ from schemas.fields import OK
 
 ROWS_FOLDER = "extract/parts/rows"
 LISTED = ("listed_sha256s", "boxes")
+MOST_REPEATED = 100_000  # keys that the driver holds, 10 MB
 WITH_FIELDS = ("urls", "webdataset")  # formats whose rows may have sha256 or boxes of their images
 
 
@@ -114,7 +115,7 @@ class Extract(Stage[Config]):
         tell_after(context.reporter, accounts)
         facts: dict[str, Any] = {"parts": len(parts)} | ({"shards": shards} if shards else {})
         facts |= {"inputs": accounts} if accounts else {}
-        return Measured(_merged(found), measured=measured, facts=facts)
+        return Measured(_each_candidate_once(found), measured=measured, facts=facts)
 
     def rules(self, config: Config) -> list[Rule]:
         """A row that is not a candidate has its reason as outcome."""
@@ -226,6 +227,19 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
             return part.commit(split.fingerprint, {"rows": record.rows, "good": good})
 
     return work
+
+
+def _each_candidate_once(rows: DataFrame) -> DataFrame:
+    """Rows that share their key are merged; only they are shuffled, unless there are very many."""
+    counted = rows.groupBy("candidate_id").count()
+    repeated = counted.filter("count > 1").select("candidate_id").limit(MOST_REPEATED + 1).collect()
+    if not repeated:
+        return rows
+    if len(repeated) > MOST_REPEATED:
+        return _merged(rows)
+    keys = F.broadcast(rows.sparkSession.createDataFrame(repeated, "candidate_id string"))
+    once = rows.join(keys, "candidate_id", "left_anti")
+    return once.unionByName(_merged(rows.join(keys, "candidate_id", "left_semi")))
 
 
 def _merged(rows: DataFrame) -> DataFrame:
