@@ -17,7 +17,7 @@ from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidat
 from pipeline.stages.extract.charset import decode
 from pipeline.stages.extract.config import Config
 from pipeline.web.optouts import from_meta
-from pipeline.web.urls import UrlError, join
+from pipeline.web.urls import UrlError, clean, join
 
 URN_PREFIX = "urn:html:"  # page URL of an HTML file of unknown address
 
@@ -70,13 +70,22 @@ def _page(
 
 
 def base_of(references: Iterable[str], page_url: str | None, config: Config) -> str | None:
-    """The base of relative URLs: the first usable http(s) base, else the page."""
+    """The base of relative URLs: the first usable http(s) base, else the page; None if neither is an address."""
+    address = page_url if page_url is not None and _is_address(page_url, config) else None
     for reference in references:
         try:
-            return join(page_url or reference, reference, config.max_url_bytes)
+            return join(address or reference, reference, config.max_url_bytes)
         except UrlError:
             continue
-    return page_url
+    return address
+
+
+def _is_address(url: str, config: Config) -> bool:
+    try:
+        clean(url, config.max_url_bytes)
+    except UrlError:
+        return False
+    return True
 
 
 def _base_references(tree: LexborHTMLParser) -> Iterator[str]:
