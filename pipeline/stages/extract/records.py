@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.stages.extract.heads import MAX_HEADER_BYTES
 from pipeline.stages.extract.places import open_place
 from pipeline.stages.extract.reasons import Reason
 
 CHUNK_BYTES = 2**16
 MAX_OUT_BYTES = 2**20  # unpacked at a time
-MAX_HEADER_BYTES = 2**16
 
 _START = b"WARC/"
 _MAGIC = b"\x1f\x8b"
@@ -51,6 +51,7 @@ class Record:
     offset: int  # of its gzip member, or of itself in a plain file, as in an index of the archive
     data: bytes
     is_cut: bool
+    place: int | str  # its name in keys and messages: its offset, in a WACZ after the name of the archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def _next_record(run: _Run, offset: int, max_block_bytes: int) -> tuple[Record |
     if not _is_sound_end(run, end):
         following = _NEXT_RECORD.match(run.buffer, end)
         return None, False, following.end() if following else 0 if is_cut else header_end
-    record = Record(offset, data or bytes(run.buffer[:kept]), is_cut)
+    record = Record(offset, data or bytes(run.buffer[:kept]), is_cut, offset)
     run.skip(end)
     return record, True, 0
 

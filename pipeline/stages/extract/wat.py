@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from fastwarc.warc import WarcRecord, WarcRecordType
 
 from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate, lost, summary
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.heads import MAX_HEADER_BYTES, head_of
 from pipeline.stages.extract.html import base_of
 from pipeline.stages.extract.reasons import Reason
-from pipeline.stages.extract.records import MAX_HEADER_BYTES, Lost, Record, read_records
+from pipeline.stages.extract.records import Lost, Record, read_records
 from pipeline.web.optouts import from_headers, from_meta
 
 IMAGE_PATH = "IMG@/src"
@@ -114,18 +114,18 @@ def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row
 def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Row] | None:
     """Rows of one record; None if it does not describe a page."""
     where = f"{name} at byte {item.offset}"
+    head = head_of(item.data)
+    if head.text(b"warc-type").lower() != "metadata":
+        return None
+    if item.is_cut:
+        return [lost(fingerprint, item.offset, Reason.BODY_TOO_LARGE, where)]
     try:
-        record = WarcRecord.from_bytes(item.data)
-        if record.record_type != WarcRecordType.metadata:
-            return None
-        if item.is_cut:
-            return [lost(fingerprint, item.offset, Reason.BODY_TOO_LARGE, where)]
-        envelope = _wat.decode(_valid_utf8(record.reader.read())).envelope
+        envelope = _wat.decode(_valid_utf8(item.data[head.end :])).envelope
         response = envelope.payload.response
         if response is None or response.html is None or str(response.message.status) != "200":
             return None
         links = _links.decode(response.html.links)
-    except (OSError, ValueError, *_BROKEN):
+    except _BROKEN:
         return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, where)]
     return _rows_of_page(_page(envelope.warc, response, config), links, item.offset, fingerprint, where, config)
 
