@@ -17,6 +17,7 @@ class Reason(StrEnum):
 
     # A page.
     BODY_TOO_LARGE = "body_too_large"
+    BAD_ENCODING = "bad_encoding"
     PARSER_CRASH = "parser_crash"
     PAGE_IMAGE_LIMIT = "page_image_limit"
 
