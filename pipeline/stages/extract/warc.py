@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fastwarc.warc import HeaderMap, WarcRecord, WarcRecordType
-
+from pipeline.stages.extract.bodies import BodyTooLarge, body_of
 from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.heads import MAX_HEADER_BYTES, Head, head_of, text_of
+from pipeline.stages.extract.media_types import is_html, may_be_html, media_type_of
 from pipeline.stages.extract.page_parser import PageParser
 from pipeline.stages.extract.reasons import Reason
-from pipeline.stages.extract.records import MAX_HEADER_BYTES, Lost, Record, open_file, read_records
-from pipeline.web.codings import CodingError, Decoder
+from pipeline.stages.extract.records import Lost, Record, open_file, read_records
 from pipeline.web.optouts import from_headers
 
-HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
-SNIFF_BYTES = 1024
-
-_LOOKS_LIKE_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta|script|p|div|h1)[\s>]", re.IGNORECASE)
-_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,256})?\r?\n")
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';]+)", re.IGNORECASE)
-_STATUS = re.compile(r"HTTP/\S+[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
-
-
-class BodyTooLarge(Exception):
-    """The body is larger than ``max_page_bytes`` after unpacking."""
+_PAGES_IN = frozenset({"response", "resource", "conversion"})  # types of records
+_STATUS = re.compile(rb"HTTP/\S+[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
 
 
 def read_warc(
@@ -38,7 +28,7 @@ def read_warc(
     offsets: set[int] | None = None,
     opened: Callable[[str], BinaryIO] = open_file,
 ) -> Iterator[Row]:
-    """Rows of all pages of a file: responses with status 200 that hold HTML.
+    """Rows of all pages of a file: responses with status 200, resources and conversions that hold HTML.
 
     The other records are counted in one summary row. With ``offsets`` only the records there are read (the pages
     that a crawl kept), nothing else is counted, and an offset without a record gives a row. ``opened`` opens the file.
@@ -67,81 +57,56 @@ def read_warc(
 
 def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row] | None:
     """Rows of one record; None if it is not a page."""
-    try:
-        record = WarcRecord.from_bytes(item.data)
-        if record.record_type != WarcRecordType.response or not record.is_http:
-            return None
-        record.parse_http(auto_decode="none", quirks_mode=True)
-        headers, stored = record.http_headers, record.reader.read()
-    except (OSError, ValueError):
-        return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, _where(name, item.offset))]
-    if not _is_page(headers, stored):
+    head = head_of(item.data)
+    found = _answer_of(head, item.data[head.end :])
+    if found is None:
         return None
-    page = Page(text_of(record.headers, b"WARC-Target-URI").strip("<> "), text_of(record.headers, b"WARC-Date") or None)
+    answer, stored = found
+    declared = media_type_of(map(text_of, answer.all(b"content-type")))
+    if not may_be_html(declared.name):
+        return None
+    where, place = _where(name, item.place), item.place
+    page = Page(head.text(b"warc-target-uri").strip("<> "), head.text(b"warc-date") or None)
     try:
         if item.is_cut:
             raise BodyTooLarge
-        html = body_of(stored, headers, config.max_page_bytes)
+        body, fault = body_of(stored, answer, config.max_page_bytes)
     except BodyTooLarge:
-        return [lost(fingerprint, item.offset, Reason.BODY_TOO_LARGE, _where(name, item.offset), page=page)]
-    charset = _CHARSET.search(text_of(headers, b"Content-Type"))
-    http_charset = charset[1] if charset else None
-    rows = parser.rows(html, page.url or "", page.date, http_charset, from_headers(headers.items_bytes()))
+        is_page = is_html(declared.name, stored)
+        return [lost(fingerprint, place, Reason.BODY_TOO_LARGE, where, page=page)] if is_page else None
+    if not is_html(declared.name, body):
+        return None
+    if answer.end < 0:
+        return [lost(fingerprint, place, Reason.RECORD_MALFORMED, f"{where}: its HTTP header has no end", page=page)]
+    rows = parser.rows(body, page.url or "", page.date, declared.charset, from_headers(answer.fields)) if body else []
     if rows is None:
-        return [lost(fingerprint, item.offset, Reason.PARSER_CRASH, _where(name, item.offset), page=page)]
+        return [lost(fingerprint, place, Reason.PARSER_CRASH, where, page=page)]
+    if fault:
+        rows = [*rows, lost(fingerprint, place, Reason.BAD_ENCODING, f"{where}: {fault}", page=page)]
     return rows
 
 
-def text_of(headers: HeaderMap, name: bytes) -> str:
-    """A header's value, decoded as UTF-8, else latin-1. Empty if the header is missing."""
-    value = headers.get_bytes(name) or b""
-    with suppress(UnicodeDecodeError):
-        return value.decode().strip()
-    return value.decode("latin-1").strip()
+def _answer_of(head: Head, block: bytes) -> tuple[Head, bytes] | None:
+    """Headers that describe a page, and its body as stored; None for a record that holds no page.
 
-
-def body_of(stored: bytes, headers: HeaderMap, max_bytes: int) -> bytes:
-    """The body as the page's author wrote it: chunks joined, codings undone, within ``max_bytes``.
-
-    Many archives hold the plain body under the headers of the coded one, so a body that does not decode from its first
-    byte on is taken as it is; one that breaks later is used up to the fault. Raises BodyTooLarge.
+    A response has HTTP headers of its own, and counts if its status is 200. A resource or a conversion has none
+    (ISO 28500, 6.4 and 6.9): there the record's own Content-Type counts.
     """
-    if b"chunked" in (headers.get_bytes(b"Transfer-Encoding") or b"").lower():
-        stored = _joined_chunks(stored)
-    encodings = [value.decode("latin-1") for value in headers.get_bytes_multiple(b"Content-Encoding")]
-    body = bytearray()
-    try:
-        for piece in Decoder(encodings).feed(stored):
-            body += piece
-            if len(body) > max_bytes:
-                raise BodyTooLarge
-    except CodingError:
-        if not body:
-            body += stored
-    if len(body) > max_bytes:
-        raise BodyTooLarge
-    return bytes(body)
+    kind = head.text(b"warc-type").lower()
+    if kind not in _PAGES_IN:
+        return None
+    if not block.startswith(b"HTTP/"):
+        is_empty_answer = kind == "response" and media_type_of([head.text(b"content-type")]).name == "application/http"
+        return None if is_empty_answer else (Head(b"", 0, list(_described(head))), block)
+    answer = head_of(block)
+    status = _STATUS.match(answer.first_line)
+    if not status or status[1] != b"200":
+        return None
+    return answer, block[answer.end :] if answer.end >= 0 else block
 
 
-def _joined_chunks(stored: bytes) -> bytes:
-    """The chunks of RFC 9112, section 7.1; ``stored`` itself if it does not begin with one."""
-    pieces, position = [], 0
-    while match := _CHUNK_SIZE.match(stored, position):
-        size = int(match[1], 16)
-        pieces.append(stored[match.end() : match.end() + size])
-        position = match.end() + size
-        position += 2 if stored.startswith(b"\r\n", position) else 1
-        if not size:
-            break
-    return b"".join(pieces) if pieces else stored
-
-
-def _is_page(headers: HeaderMap, body: bytes) -> bool:
-    status = _STATUS.match(headers.status_line or "")
-    if not status or status[1] != "200":
-        return False
-    media_type = text_of(headers, b"Content-Type").partition(";")[0].strip().lower()
-    return media_type in HTML_TYPES if media_type else _LOOKS_LIKE_HTML.search(body[:SNIFF_BYTES]) is not None
+def _described(head: Head) -> Iterator[tuple[bytes, bytes]]:
+    return ((name, value) for name, value in head.fields if name.lower() == b"content-type")
 
 
 def _where(name: str, place: int | str) -> str:
