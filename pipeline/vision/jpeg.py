@@ -18,6 +18,8 @@ from pipeline.vision.jpeg_parts import closed, is_complete, parts_of
 from pipeline.vision.kernels import Bytes, Pixels
 from pipeline.vision.reasons import ImageReason, ImageRefused
 
+__all__ = ["closed", "decoded", "encoded", "whole"]
+
 _COLOUR_SPACES = ("YCbCr", "RGB", "Gray")  # CMYK and YCCK are Pillow's
 
 # Texts of libjpeg (jerror.h), whose numbers no binding passes on.
