@@ -2,19 +2,25 @@
 
 They have less than the page: only ``src`` (no ``srcset``, lazy attributes, ``<picture>`` or language), and no sign
 of what was in a comment or template.
+
+Until July 2019 URLs and texts were written with the character references that the page had (commit c7e79be of
+commoncrawl/ia-web-commons decodes them). The ``warcinfo`` before a record names the build that wrote it, or at least
+its day. What an older build wrote is decoded here, once; what a newer one wrote is not touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate, lost, summary
+from pipeline.stages.extract.character_references import decoded_attribute
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.heads import MAX_HEADER_BYTES, head_of
+from pipeline.stages.extract.heads import MAX_HEADER_BYTES, Head, head_of
 from pipeline.stages.extract.html import base_of
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.records import Lost, Record, read_records
@@ -23,7 +29,10 @@ from pipeline.web.optouts import from_headers, from_meta
 IMAGE_PATH = "IMG@/src"
 MAX_JSON_BYTES_A_PAGE_BYTE = 4  # a WAT record repeats each link with its names
 
+DECODED_SINCE = "20190708"  # day of the first build that decodes character references
+
 T = TypeVar("T")
+_BUILD = re.compile(rb"^Software-Info:[^\r\n]*-(20\d{6})\d{6}[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _NOT_THERE = msgspec.Raw()
 _Headers = dict[str, str | list[str]]
 
@@ -97,12 +106,16 @@ def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row
     """Rows of all pages of a file; all other records are counted in one summary row."""
     name = Path(path).name
     max_block_bytes = MAX_JSON_BYTES_A_PAGE_BYTE * config.max_page_bytes + MAX_HEADER_BYTES
-    n_no_page = 0
+    n_no_page, written = 0, ""
     for item in read_records(path, max_block_bytes):
         if isinstance(item, Lost):
             yield lost(fingerprint, item.place, item.reason, f"{name} at byte {item.place}")
             continue
-        rows = _rows_of_record(item, name, fingerprint, config)
+        head = head_of(item.data)
+        if head.text(b"warc-type").lower() == "warcinfo":
+            written = _day_of_writer(head, item.data)
+        is_raw = (written or _day_of(head)) < DECODED_SINCE
+        rows = _rows_of_record(item, head, name, fingerprint, config, is_raw)
         if rows is None:
             n_no_page += 1
         else:
@@ -111,10 +124,21 @@ def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row
         yield summary(fingerprint, Reason.RECORD_NOT_PAGE, name, n_no_page)
 
 
-def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Row] | None:
-    """Rows of one record; None if it does not describe a page."""
+def _day_of_writer(warcinfo: Head, data: bytes) -> str:
+    """YYYYMMDD of the build that wrote the following records, else of the file; "9" if neither is said."""
+    build = _BUILD.search(data, max(0, warcinfo.end))
+    return build[1].decode() if build else _day_of(warcinfo)
+
+
+def _day_of(head: Head) -> str:
+    return head.text(b"warc-date")[:10].replace("-", "") or "9"
+
+
+def _rows_of_record(
+    item: Record, head: Head, name: str, fingerprint: str, config: Config, is_raw: bool
+) -> list[Row] | None:
+    """Rows of one record; None if it does not describe a page. ``is_raw``: character references are still there."""
     where = f"{name} at byte {item.offset}"
-    head = head_of(item.data)
     if head.text(b"warc-type").lower() != "metadata":
         return None
     if item.is_cut:
@@ -127,11 +151,19 @@ def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config) -
         links = _links.decode(response.html.links)
     except _BROKEN:
         return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, where)]
-    return _rows_of_page(_page(envelope.warc, response, config), links, item.offset, fingerprint, where, config)
+    decode = decoded_attribute if is_raw else str
+    page = _page(envelope.warc, response, config, decode)
+    return _rows_of_page(page, links, item.offset, fingerprint, where, config, decode)
 
 
 def _rows_of_page(
-    page: Page, links: list[msgspec.Raw], offset: int, fingerprint: str, where: str, config: Config
+    page: Page,
+    links: list[msgspec.Raw],
+    offset: int,
+    fingerprint: str,
+    where: str,
+    config: Config,
+    decode: Callable[[str], str],
 ) -> list[Row]:
     rows: list[Row] = []
     place = 0
@@ -149,20 +181,20 @@ def _rows_of_page(
             detail = f"{where}, link {number}: {error}"
             rows.append(lost(fingerprint, f"{offset}#{number}", Reason.RECORD_MALFORMED, detail, page=page))
             continue
-        alt = None if link.alt is msgspec.UNSET else link.alt
-        rows.append(candidate(page, place - 1, link.url, alt, config))
+        alt = None if link.alt is msgspec.UNSET else decode(link.alt)
+        rows.append(candidate(page, place - 1, decode(link.url), alt, config))
     if place > config.max_page_images:
         rows.append(beyond_limit(page, place - config.max_page_images))
     return rows
 
 
-def _page(warc: _Warc, response: _Response, config: Config) -> Page:
+def _page(warc: _Warc, response: _Response, config: Config, decode: Callable[[str], str]) -> Page:
     head = _decoded(_head, response.html.head if response.html else _NOT_THERE) or _Head()
     optouts = set(from_headers(_raw_headers(_decoded(_headers, response.headers) or {})))
     for raw in _decoded(_links, head.metas) or []:
         meta = _decoded(_meta, raw) or _Meta()
-        optouts.update(from_meta(meta.name, meta.content))
-    base = base_of([head.base] if head.base else [], warc.uri, config)
+        optouts.update(from_meta(decode(meta.name), decode(meta.content)))
+    base = base_of([decode(head.base)] if head.base else [], warc.uri, config)
     return Page(warc.uri, warc.date, base, None, tuple(sorted(optouts)))
 
 

@@ -2,7 +2,14 @@
 
 import gzip
 import json
+from html.entities import html5
 
+import html5lib
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.stages.extract.character_references import decoded_attribute
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.wat import read_wat
 
@@ -33,6 +40,70 @@ def rows_of(tmp_path, record, *bodies, **settings):
     texts = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
     path.write_bytes(b"".join(gzip.compress(record(text, kind="metadata", http=b"")) for text in texts))
     return list(read_wat(path, "f", Config(**settings)))
+
+
+def rows_by(tmp_path, record, *warcinfos, date="2024-05-06T07:08:09Z"):
+    """Rows of a page in a WAT whose writer is what each warcinfo says, one record after each."""
+    link = image("/img.php?id=7&amp;size=l", alt="Tom &amp; Jerry &amp;lt; 3")
+    page = json.dumps(wat_record([link], head={"Base": "/a&amp;b/"})).encode()
+    records = []
+    for warcinfo in warcinfos:
+        kinds = [("warcinfo", warcinfo)] if warcinfo is not None else []
+        for kind, body in [*kinds, ("metadata", page)]:
+            records.append(
+                record(body, kind=kind, http=b"").replace(
+                    b"2024-05-06T07:08:09Z\r\nWARC-R", date.encode() + b"\r\nWARC-R"
+                )
+            )
+    path = tmp_path / "a.warc.wat.gz"
+    path.write_bytes(b"".join(map(gzip.compress, records)))
+    return [row for row in read_wat(path, "f", Config()) if row["outcome"] != "record_not_page"]
+
+
+def build(stamp):
+    return f"Software-Info: ia-web-commons.1.1.9-SNAPSHOT-{stamp}\r\nip: 10.0.0.1\r\n".encode()
+
+
+OLD, NEW = ("/img.php?id=7&size=l", "Tom & Jerry &lt; 3"), ("/img.php?id=7&amp;size=l", "Tom &amp; Jerry &amp;lt; 3")
+
+
+@pytest.mark.parametrize(
+    ("warcinfo", "date", "expected"),
+    [
+        (build("20190515084427"), "2024-05-06T07:08:09Z", OLD),  # an old build that runs today
+        (build("20190707235959"), "2019-07-30T00:00:00Z", OLD),
+        (build("20190708150000"), "2019-07-30T00:00:00Z", NEW),
+        (build("20240513074037"), "2015-03-05T10:00:00Z", NEW),
+        (b"Software-Info: ia-web-commons.1.0 2015 hadoop ok\r\n", "2015-03-05T10:00:00Z", OLD),
+        (b"Software-Info: ia-web-commons.1.1.10\r\n", "2020-03-05T10:00:00Z", NEW),
+        (b"", "2014-08-19", OLD),
+        (None, "2013-06-18T01:00:00Z", OLD),
+        (None, "2021-06-18T01:00:00Z", NEW),
+    ],
+)
+def test_character_references_are_decoded_once_whoever_wrote_the_wat_x77(tmp_path, record, warcinfo, date, expected):
+    """X77, X17"""
+    (row,) = rows_by(tmp_path, record, warcinfo, date=date)
+    assert (row["image_url"], row["alt_text"]) == (f"https://site.example{expected[0]}", expected[1])
+
+
+def test_the_writer_of_a_wat_is_the_last_one_named_x77(tmp_path, record):
+    """X77: files that were put together."""
+    rows = rows_by(tmp_path, record, build("20140819100050"), build("20240513074037"), build("20140819100050"))
+    assert [row["alt_text"] for row in rows] == [OLD[1], NEW[1], OLD[1]]
+
+
+PIECES = st.sampled_from(["&", "&#", "&#x", ";", "=", "a", "1", "F", " ", "notit", "é", "&#128;", "&#0;", "&#xD800;"])
+NAMES = st.sampled_from(sorted(html5)).flatmap(lambda name: st.sampled_from([f"&{name}", f"&{name[:-1]}", name]))
+NUMBERS = st.integers(0, 0x11FFFF).flatmap(lambda n: st.sampled_from([f"&#{n}", f"&#{n};", f"&#x{n:x};", f"&#X{n:X}"]))
+
+
+@given(st.lists(PIECES | NAMES | NUMBERS, max_size=6).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_references_are_decoded_as_html5lib_decodes_attributes_x77(value):
+    """X77, X17"""
+    (paragraph,) = html5lib.parseFragment(f'<p a="{value}">', namespaceHTMLElements=False)
+    assert decoded_attribute(value) == paragraph.get("a")
 
 
 def image(src, **more):
