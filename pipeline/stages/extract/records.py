@@ -3,7 +3,8 @@
 fastwarc reads whole archives faster, but stops without an error at a cut, stops at the first broken member and returns
 half a record as if it were whole. So we find the records ourselves, and report what was lost.
 
-    packed   one gzip member per record, one member for all, members cut anywhere (bgzip), or plain under any name
+    packed   one gzip member or zstd frame per record, one member for all, members cut anywhere (bgzip), or plain under
+             any name
     broken   a member that does not unpack loses its record: reading continues at the next member that begins a record
              a record of wrong length is lost: reading continues at the next ``WARC/`` line
 
@@ -16,25 +17,17 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.stages.extract.heads import MAX_HEADER_BYTES
+from pipeline.stages.extract.members import CHUNK_BYTES, Broken, Member, Members, packing_of
 from pipeline.stages.extract.places import open_place
 from pipeline.stages.extract.reasons import Reason
 
-CHUNK_BYTES = 2**16
-MAX_OUT_BYTES = 2**20  # unpacked at a time
-
 _START = b"WARC/"
-_MAGIC = b"\x1f\x8b"
-_MEMBER = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]")
-_MEMBER_TRIAL_BYTES = 4096
-_FAULT_STEP_BYTES = 64
 _RECORD = re.compile(rb"^WARC/[01]\.\d", re.MULTILINE)
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
@@ -48,7 +41,7 @@ _BLANK = b"\r\n"
 class Record:
     """A whole record: its header and block, the block cut to ``max_block_bytes`` if it is longer."""
 
-    offset: int  # of its gzip member, or of itself in a plain file, as in an index of the archive
+    offset: int  # of its member, or of itself in a plain file, as in an index of the archive
     data: bytes
     is_cut: bool
     place: int | str  # its name in keys and messages: its offset, in a WACZ after the name of the archive
@@ -56,7 +49,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A stretch that gave no record. ``place`` (``offset+n``) distinguishes the records of one gzip member."""
+    """A stretch that gave no record. ``place`` (``offset+n``) distinguishes the records of one member."""
 
     offset: int
     place: str
@@ -73,10 +66,12 @@ def read_records(
 ) -> Iterator[Record | Lost]:
     """All records in their order, and what was lost between them. Needs one block and a MiB of memory."""
     with opened(str(path)) as file:
-        is_gzip = file.read(len(_MAGIC)) == _MAGIC
-        file.seek(0)
-        runs = _gzip_runs(_Members(file)) if is_gzip else iter([_PlainRun(file)])
-        for run in runs:
+        try:
+            packing = packing_of(file)
+        except Broken:
+            yield Lost(0, "0", Reason.ARCHIVE_MALFORMED)
+            return
+        for run in _packed_runs(Members(file, packing)) if packing else iter([_PlainRun(file)]):
             yield from _framed(run, max_block_bytes)
 
 
@@ -248,109 +243,18 @@ def _skip_to_record(run: _Run, search_from: int) -> bool:
             return False
 
 
-@dataclass(slots=True)
-class _Member:
-    """A gzip member: its offset and what it unpacks to. ``fault``, set after the last piece, is its error."""
-
-    offset: int
-    pieces: Iterator[bytes]
-    fault: Reason | None = None
-
-
-class _Members:
-    """The gzip members of a file, each to be read to its end before the next."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._chunk = b""
-        self._chunk_offset = 0  # of the chunk in the file
-        self._at = 0  # in the chunk: next byte to use
-
-    def __iter__(self) -> Iterator[_Member]:
-        while self._skip_padding():
-            member = _Member(self._chunk_offset + self._at, iter(()))
-            member.pieces = self._unpack(member)
-            yield member
-
-    def _read(self) -> bool:
-        self._chunk_offset += len(self._chunk)
-        self._chunk, self._at = self._file.read(CHUNK_BYTES), 0
-        return bool(self._chunk)
-
-    def _skip_padding(self) -> bool:
-        """Zeros after a member come from tapes and block devices. False at the end of the file."""
-        while self._at < len(self._chunk) or self._read():
-            self._at = len(self._chunk) - len(self._chunk[self._at :].lstrip(b"\0"))
-            if self._at < len(self._chunk):
-                return True
-        return False
-
-    def _unpack(self, member: _Member) -> Iterator[bytes]:
-        inflater = zlib.decompressobj(31)
-        packed, self._at = self._chunk[self._at :], len(self._chunk)
-        try:
-            while not inflater.eof:
-                if not packed:
-                    if not self._read():
-                        member.fault = Reason.ARCHIVE_TRUNCATED
-                        return
-                    packed, self._at = self._chunk, len(self._chunk)
-                before = inflater.copy()
-                piece = inflater.decompress(packed, MAX_OUT_BYTES)
-                if piece:
-                    yield piece
-                packed = inflater.unconsumed_tail
-            self._at = len(self._chunk) - len(inflater.unused_data)
-        except zlib.error:
-            yield from _up_to_fault(before, packed)
-            self._at = max(0, member.offset + 1 - self._chunk_offset)
-            has_more = self._skip_to_member()
-            # With no member to continue with, an archive of one single member is broken as a whole.
-            member.fault = Reason.RECORD_MALFORMED if has_more or member.offset else Reason.ARCHIVE_MALFORMED
-
-    def _skip_to_member(self) -> bool:
-        """Goes to the next member that begins a record; False if there is none."""
-        while True:
-            more = self._file.read(CHUNK_BYTES)
-            for match in _MEMBER.finditer(self._chunk, self._at):
-                if _begins_record((self._chunk[match.start() :] + more)[:_MEMBER_TRIAL_BYTES]):
-                    self._chunk += more
-                    self._at = match.start()
-                    return True
-            if not more:
-                self._at = len(self._chunk)
-                return False
-            overlap = self._chunk[max(self._at, len(self._chunk) - 3) :]  # a magic number cut by the chunk's end
-            self._chunk_offset += len(self._chunk) - len(overlap)
-            self._chunk, self._at = overlap + more, 0
-
-
-def _up_to_fault(inflater: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
-    """What a broken stream gives before its fault, in steps: if all of it is unpacked at once, zlib gives nothing."""
-    with suppress(zlib.error):
-        for start in range(0, len(packed), _FAULT_STEP_BYTES):
-            yield inflater.decompress(packed[start : start + _FAULT_STEP_BYTES])
-
-
-def _begins_record(packed: bytes) -> bool:
-    try:
-        return zlib.decompressobj(31).decompress(packed, len(_START)) == _START
-    except zlib.error:
-        return False
-
-
-class _GzipRun(_Run):
+class _PackedRun(_Run):
     """A member and the following ones that do not begin a record, read as one stream."""
 
     __slots__ = ("next_member",)
-    next_member: _Member | None
+    next_member: Member | None
 
 
-def _gzip_runs(members: _Members) -> Iterator[_Run]:
+def _packed_runs(members: Members) -> Iterator[_Run]:
     iterator = iter(members)
     member = next(iterator, None)
     while member is not None:
-        run = _GzipRun(member.offset, iter(()))
+        run = _PackedRun(member.offset, iter(()))
         run.next_member = None
         run.pieces = _pieces_of_run(run, member, iterator)
         yield run
@@ -358,7 +262,7 @@ def _gzip_runs(members: _Members) -> Iterator[_Run]:
         member = run.next_member
 
 
-def _pieces_of_run(run: _GzipRun, member: _Member, members: Iterator[_Member]) -> Iterator[bytes]:
+def _pieces_of_run(run: _PackedRun, member: Member, members: Iterator[Member]) -> Iterator[bytes]:
     while True:
         yield from member.pieces
         if member.fault:

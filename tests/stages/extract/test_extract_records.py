@@ -6,7 +6,8 @@ import random
 import pytest
 from warcio.archiveiterator import ArchiveIterator
 
-from pipeline.stages.extract.records import CHUNK_BYTES, Lost, Record, read_records
+from pipeline.stages.extract.members import CHUNK_BYTES
+from pipeline.stages.extract.records import Lost, Record, read_records
 
 MAX_BLOCK_BYTES = 2**20
 
