@@ -29,6 +29,7 @@ from pipeline.stages.extract.discovery import BESIDE, EMPTY, found_by
 from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page
 from pipeline.stages.extract.list_bytes import text_of_head
 from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of
+from pipeline.stages.extract.members import IS_ZSTD, unpacked_head
 from pipeline.stages.extract.places import File, beginning, each, is_url
 
 HEAD_BYTES = 2**18
@@ -198,6 +199,8 @@ def _format_of(path: Path) -> tuple[str | None, str]:
     with path.open("rb") as file:
         raw = file.read(HEAD_BYTES)
     head = _unpacked(raw) if raw.startswith(_GZIP) else raw
+    if IS_ZSTD.match(raw):
+        head = unpacked_head(path, HEAD_BYTES)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if raw.startswith(_PARQUET) or ".parquet" in suffixes:
         return "urls", "parquet"
