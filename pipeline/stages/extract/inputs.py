@@ -31,12 +31,14 @@ from pipeline.stages.extract.list_bytes import text_of_head
 from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of
 from pipeline.stages.extract.members import IS_ZSTD, unpacked_head
 from pipeline.stages.extract.places import File, beginning, each, is_url
+from pipeline.stages.extract.wacz import ZIP_MAGIC, is_wacz
 
 HEAD_BYTES = 2**18
 HEAD_MEMBERS = 1000  # of a tar; they show whether it has HTML pages or only images
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
+_ARC = b"filedesc://"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _OF_TARS = {"html", "webdataset"}
 _ARCHIVE = re.compile(r"\S+\.(?:warc|wat|wet)(?:\.gz|\.zst)?")
@@ -204,6 +206,14 @@ def _format_of(path: Path) -> tuple[str | None, str]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if raw.startswith(_PARQUET) or ".parquet" in suffixes:
         return "urls", "parquet"
+    if is_wacz(path):
+        return "warc", ""
+    if raw.startswith(ZIP_MAGIC):
+        text = "a zip without archive/*.warc.gz, or a WACZ that is cut off; of other zips, give the files in them"
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: {text}")
+    if head.startswith(_ARC):
+        text = "an ARC file, the format before WARC; convert it with: warcio recompress IN.arc.gz OUT.warc.gz"
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: {text}")
     if head.startswith(b"WARC/"):
         return "wat" if _is_wat(head) else "warc", ""
     if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and (of_tar := _format_of_tar(path)):

@@ -140,8 +140,12 @@ class _PlainRun(_Run):
         return self.passed
 
     def may_end_at(self, n_bytes: int) -> bool:
-        ahead = os.pread(self._file.fileno(), 4, self.passed + n_bytes)
-        is_in_file = self.passed + n_bytes <= os.fstat(self._file.fileno()).st_size
+        try:
+            number = self._file.fileno()
+        except OSError:  # a member of a zip
+            return True
+        ahead = os.pread(number, 4, self.passed + n_bytes)
+        is_in_file = self.passed + n_bytes <= os.fstat(number).st_size
         return is_in_file and (not ahead or _TERMINATOR.match(ahead) is not None)
 
     def reason_of_rest(self, offset: int, is_cut_record: bool) -> Reason:

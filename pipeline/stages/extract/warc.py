@@ -15,6 +15,7 @@ from pipeline.stages.extract.media_types import is_html, may_be_html, media_type
 from pipeline.stages.extract.page_parser import PageParser
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.records import Lost, Record, open_file, read_records
+from pipeline.stages.extract.wacz import is_wacz, read_wacz
 from pipeline.web.optouts import from_headers
 
 _PAGES_IN = frozenset({"response", "resource", "conversion"})  # types of records
@@ -34,10 +35,13 @@ def read_warc(
     that a crawl kept), nothing else is counted, and an offset without a record gives a row. ``opened`` opens the file.
     """
     name = Path(path).name
+    max_block_bytes = config.max_page_bytes + MAX_HEADER_BYTES
+    is_zip = offsets is None and is_wacz(Path(path))
+    items = read_wacz(Path(path), max_block_bytes) if is_zip else read_records(path, max_block_bytes, opened)
     n_no_page = 0
     unseen = set(offsets or ())
     with PageParser(config) as parser:
-        for item in read_records(path, config.max_page_bytes + MAX_HEADER_BYTES, opened):
+        for item in items:
             if offsets is not None and item.offset not in offsets:
                 continue
             unseen.discard(item.offset)
