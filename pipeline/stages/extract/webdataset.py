@@ -31,6 +31,7 @@ from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.list_names import CAPTION_NAMES, URL_NAMES
 from pipeline.stages.extract.picture_columns import with_listed
 from pipeline.stages.extract.reasons import Reason
+from pipeline.stages.extract.text_files import text_of_file
 
 MAX_TEXT_BYTES = 2**24  # of a text or JSON member; it is held in memory, and no caption is that long
 CHUNK_BYTES = 2**20
@@ -121,7 +122,7 @@ def _url_and_texts(
 ) -> tuple[str, list[str | None]]:
     """The sample's URL, empty if it has none, and its texts; [None]: it has none."""
     if TEXT in sample.members and not config.caption_column:
-        text: Any = _read(file, sample.members[TEXT]).decode("utf-8-sig", "replace")
+        text: Any = text_of_file(_read(file, sample.members[TEXT]))
     else:
         text = _field(values, config.caption_column, CAPTION_NAMES)
     url = _field(values, config.url_column, URL_NAMES)
