@@ -13,6 +13,7 @@ from typing import NamedTuple
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 SNIFF_BYTES = 1024
 
+_MAX_CHARS = 1024  # of a header; more is nonsense, and patterns would take their time
 _XML_TYPES = frozenset({"text/xml", "application/xml"})
 _UNKNOWN = frozenset({"unknown/unknown", "application/unknown", "*/*"})  # of the standard on MIME sniffing
 _VALUE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
@@ -34,7 +35,7 @@ class MediaType(NamedTuple):
 def media_type_of(values: Iterable[str]) -> MediaType:
     """The type that all values of Content-Type declare together."""
     found = MediaType("", None)
-    for value in (part for line in values for part in _VALUE.findall(line)):
+    for value in (part for line in values for part in _VALUE.findall(line[:_MAX_CHARS])):
         match = _TYPE.match(value)
         charset = _CHARSET.search(value)
         name = match[1].lower() if match else ""

@@ -64,5 +64,5 @@ def _wide_codec(data: bytes) -> str | None:
 def _detected(data: bytes) -> str:
     detector = EncodingDetector()
     detector.feed(data, last=True)
-    name = detector.guess(tld=None, allow_utf8=False).lower()
+    name: str = detector.guess(tld=None, allow_utf8=False).lower()
     return _CODECS.get(name, name)

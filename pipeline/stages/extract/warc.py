@@ -99,7 +99,7 @@ def _answer_of(head: Head, block: bytes) -> tuple[Head, bytes] | None:
     kind = head.text(b"warc-type").lower()
     if kind not in _PAGES_IN:
         return None
-    if not block.startswith(b"HTTP/"):
+    if block[:5].upper() != b"HTTP/":
         is_empty_answer = kind == "response" and media_type_of([head.text(b"content-type")]).name == "application/http"
         return None if is_empty_answer else (Head(b"", 0, list(_described(head))), block)
     answer = head_of(block)

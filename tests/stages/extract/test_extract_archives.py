@@ -1,6 +1,7 @@
 """Archives of other tools: records without HTTP headers, odd lines, codings and types."""
 
 import gzip
+import time
 import zlib
 from collections import Counter
 
@@ -117,6 +118,30 @@ def test_header_lines_that_end_with_lf_alone_are_read_x72(record, packed, tmp_pa
         path.write_bytes(b"".join(records))
     assert outcomes(rows_of(path)) == [("ok", 1), ("ok", 1)]
     assert {row["page_date"] for row in rows_of(path)} == {"2024-05-06T07:08:09Z"}
+
+
+def test_a_file_without_a_single_cr_is_read_x72(record, tmp_path):
+    """X72: written by hand, or changed by a version control system that repairs line ends."""
+    bodies = [PAGE, b"<p>\n\nno image\n", PAGE]
+    answer = b"HTTP/1.1 200 OK\nContent-Type: text/html\n\n"
+    header = b"WARC/1.0\nWARC-Type: response\nWARC-Target-URI: https://site.example/\nContent-Length: %d\n\n"
+    data = b"".join(header % len(answer + body) + answer + body + b"\n\n" for body in bodies)
+    for name, content in (("a.warc", data), ("a.warc.gz", gzip.compress(data))):
+        (tmp_path / name).write_bytes(content)
+        assert outcomes(rows_of(tmp_path / name)) == [("ok", 1), ("ok", 1)]
+
+
+def test_an_answer_in_lower_case_is_one_x72(record, packed):
+    """X72"""
+    assert outcomes(rows_of(packed([record(PAGE, http=http(status=b"http/1.0 200 ok"))]))) == [("ok", 1)]
+
+
+def test_endless_headers_take_no_time_x74():
+    """X74"""
+    for value in ("text/html; charset=" + " " * 10**6, '"' * 10**6, "text/html;" + 'a="' * 10**6, "," * 10**6):
+        start = time.process_time()
+        media_type_of([value])
+        assert time.process_time() - start < 1
 
 
 def test_folded_and_odd_header_lines_are_read_x72(record, packed):
