@@ -27,8 +27,8 @@ from pipeline.core.storage import (
 
 AT_ONCE = 16
 FOOTER_BYTES = 8  # at the end of a Parquet file: the length of what describes it, and PAR1
-_PARQUET = b"PAR1"
-
+DIRECTORY_BYTES = 2**22  # at the end of a zip: more than the directory of any WACZ
+_PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -130,7 +130,7 @@ def open_place(path: str) -> BinaryIO:
 def beginning(file: File, n_bytes: int) -> Iterator[Path]:
     """A file on a disk that begins as ``file`` does, under the same name: enough to tell what it is.
 
-    Of an object it has the first ``n_bytes``; a Parquet file also has its end, with nothing between.
+    Of an object it has the first ``n_bytes``; a Parquet file and a zip also have their end, with nothing between.
     """
     if not is_url(file.path):
         yield Path(file.path)
@@ -141,12 +141,17 @@ def beginning(file: File, n_bytes: int) -> Iterator[Path]:
         path = Path(folder, key.rpartition("/")[2])
         with path.open("wb") as copy:
             copy.write(head or b"")
-            if (head or b"").startswith(_PARQUET) and file.bytes > n_bytes:
-                copy.seek(_start_of_footer(storage, key, file.bytes))
+            if (head or b"").startswith((_PARQUET, _ZIP)) and file.bytes > n_bytes:
+                is_zip = (head or b"").startswith(_ZIP)
+                copy.seek(_start_of_directory(file) if is_zip else _start_of_footer(storage, key, file.bytes))
                 with storage.open(key, STREAM_AHEAD_BYTES) as whole:
                     whole.seek(copy.tell())
                     copyfileobj(whole, copy, CHUNK_BYTES)
         yield path
+
+
+def _start_of_directory(file: File) -> int:
+    return max(0, file.bytes - DIRECTORY_BYTES)
 
 
 def _start_of_footer(storage: ObjectStorage, key: str, size: int) -> int:
