@@ -1,4 +1,4 @@
-"""Character references in a text that was scraped but never parsed, such as a list's caption.
+"""Character references in a text that no HTML parser has read: a caption of a list, a URL of an old WAT.
 
 They are decoded once, as HTML does it in the value of an attribute (https://html.spec.whatwg.org/, "Character
 reference state"). ``html.unescape`` follows the rules of text instead, where "garden&center" begins with a cent sign,

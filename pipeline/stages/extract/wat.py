@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import msgspec
 
+from pipeline.stages.extract import references
 from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate, lost, summary
-from pipeline.stages.extract.character_references import decoded_attribute
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.heads import MAX_HEADER_BYTES, Head, head_of
 from pipeline.stages.extract.html import base_of
@@ -151,7 +151,7 @@ def _rows_of_record(
         links = _links.decode(response.html.links)
     except _BROKEN:
         return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, where)]
-    decode = decoded_attribute if is_raw else str
+    decode = references.decoded if is_raw else str
     page = _page(envelope.warc, response, config, decode)
     return _rows_of_page(page, links, item.offset, fingerprint, where, config, decode)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages.extract.character_references import decoded_attribute
+from pipeline.stages.extract import references
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.wat import read_wat
 
@@ -103,7 +103,7 @@ NUMBERS = st.integers(0, 0x11FFFF).flatmap(lambda n: st.sampled_from([f"&#{n}", 
 def test_references_are_decoded_as_html5lib_decodes_attributes_x77(value):
     """X77, X17"""
     (paragraph,) = html5lib.parseFragment(f'<p a="{value}">', namespaceHTMLElements=False)
-    assert decoded_attribute(value) == paragraph.get("a")
+    assert references.decoded(value) == paragraph.get("a")
 
 
 def image(src, **more):
