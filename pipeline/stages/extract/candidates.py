@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.core.ids import key_of
 from pipeline.stages.extract import references
+from pipeline.stages.extract.charset import MAX_REPLACED_SHARE
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
@@ -21,7 +22,6 @@ from schemas.fields import OK
 
 Row = dict[str, Any]
 
-MAX_REPLACED_SHARE = 0.05  # of an alt text's characters; above it the charset was wrong (docs/faults.md, X12)
 DATA_URI_SHOWN_CHARS = 64
 URN_SHA256 = "urn:sha256:"
 
@@ -39,13 +39,17 @@ def _page_id(url: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class Page:
-    """The common values of all images of a page. ``base`` is the base of relative URLs; None: there is no base."""
+    """The common values of all images of a page. ``base`` is the base of relative URLs; None: there is no base.
+
+    ``max_replaced`` is the share of U+FFFD up to which a text counts as readable.
+    """
 
     url: str | None
     date: str | None = None
     base: str | None = None
     lang: str | None = None
     optouts: tuple[str, ...] = ()
+    max_replaced: float = MAX_REPLACED_SHARE
     page_id: str | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +76,7 @@ def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, 
         normalised = normalise_clean(image_url, config.max_url_bytes)
     except UrlError as error:
         return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
-    return _with_keys(row, image_url, normalised)
+    return _with_keys(row, image_url, normalised, page.max_replaced)
 
 
 def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
@@ -98,10 +102,10 @@ def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None) 
     }
 
 
-def _with_keys(row: Row, image_url: str, normalised: str) -> Row:
+def _with_keys(row: Row, image_url: str, normalised: str, max_replaced: float = MAX_REPLACED_SHARE) -> Row:
     alt_text = row["alt_text"]
     row |= {"image_url": image_url, "url_id": key_of(normalised)}
-    if reason := _fault_of_text(alt_text):
+    if reason := _fault_of_text(alt_text, max_replaced):
         return row | {"outcome": reason.value}
     return row | {"pair_id": key_of(normalised, unicodedata.normalize("NFC", alt_text or ""))}
 
@@ -147,11 +151,11 @@ def _absolute(page: Page, raw_url: str, config: Config) -> str:
     return join(page.base, raw_url, config.max_url_bytes)
 
 
-def _fault_of_text(alt: str | None) -> Reason | None:
+def _fault_of_text(alt: str | None, max_replaced: float) -> Reason | None:
     if alt is None:
         return Reason.ALT_MISSING
     if not alt.strip():
         return Reason.ALT_EMPTY
-    if alt.count("\N{REPLACEMENT CHARACTER}") > MAX_REPLACED_SHARE * len(alt):
+    if alt.count("\N{REPLACEMENT CHARACTER}") > max_replaced * len(alt):
         return Reason.TEXT_UNDECODABLE
     return None

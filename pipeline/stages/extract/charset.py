@@ -1,124 +1,144 @@
-"""The text of a page from its bytes: BOM, then HTTP header, then meta element, then detection.
+"""The text of a page from its bytes, as browsers find it (HTML standard, 13.2.3 "The input byte stream").
 
-Labels are those of the Encoding Standard (https://encoding.spec.whatwg.org/), which reads many names as a superset
-of their meaning: gb2312 is gb18030, iso-8859-1 is windows-1252. Any other label is ignored, so
-no codec of Python's own (utf-7, rot13, ...) can be chosen by a page.
+    byte order mark > zero bytes of UTF-16 and UTF-32 > HTTP header > meta element > XML declaration > detection
+
+A page that declares nothing is UTF-8 if it is valid UTF-8; else chardetng decides, the detector of Firefox. Where
+browsers would show letters that nobody wrote, we do not follow: a page whose bytes are UTF-8 in spite of its
+declaration is read as UTF-8, and of a page that cannot be what it declares only the texts in ASCII count.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-PRESCAN_BYTES = 8192  # browsers look at 1,024 and start again on a later meta; real pages put it after long comments
+from chardetng_py import EncodingDetector
 
-_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))
+from pipeline.stages.extract.encodings import REPLACEMENT, codec_of, decoded
+from pipeline.stages.extract.prescan import declared_in
 
-# Python codec: labels of the standard.
-_LABELS_OF = {
-    "utf-8": "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8",
-    "cp866": "866 cp866 csibm866 ibm866",
-    "iso8859-2": "csisolatin2 iso-8859-2 iso-ir-101 iso8859-2 iso88592 iso_8859-2 iso_8859-2:1987 l2 latin2",
-    "iso8859-3": "csisolatin3 iso-8859-3 iso-ir-109 iso8859-3 iso88593 iso_8859-3 iso_8859-3:1988 l3 latin3",
-    "iso8859-4": "csisolatin4 iso-8859-4 iso-ir-110 iso8859-4 iso88594 iso_8859-4 iso_8859-4:1988 l4 latin4",
-    "iso8859-5": "csisolatincyrillic cyrillic iso-8859-5 iso-ir-144 iso8859-5 iso88595 iso_8859-5 iso_8859-5:1988",
-    "iso8859-6": "arabic asmo-708 csiso88596e csiso88596i csisolatinarabic ecma-114 iso-8859-6 iso-8859-6-e"
-    " iso-8859-6-i iso-ir-127 iso8859-6 iso88596 iso_8859-6 iso_8859-6:1987",
-    "iso8859-7": "csisolatingreek ecma-118 elot_928 greek greek8 iso-8859-7 iso-ir-126 iso8859-7 iso88597 iso_8859-7"
-    " iso_8859-7:1987 sun_eu_greek",
-    "iso8859-8": "csiso88598e csisolatinhebrew hebrew iso-8859-8 iso-8859-8-e iso-ir-138 iso8859-8 iso88598"
-    " iso_8859-8 iso_8859-8:1988 visual csiso88598i iso-8859-8-i logical",
-    "iso8859-10": "csisolatin6 iso-8859-10 iso-ir-157 iso8859-10 iso885910 l6 latin6",
-    "iso8859-13": "iso-8859-13 iso8859-13 iso885913",
-    "iso8859-14": "iso-8859-14 iso8859-14 iso885914",
-    "iso8859-15": "csisolatin9 iso-8859-15 iso8859-15 iso885915 iso_8859-15 l9",
-    "iso8859-16": "iso-8859-16",
-    "koi8-r": "cskoi8r koi koi8 koi8-r koi8_r",
-    "koi8-u": "koi8-ru koi8-u",
-    "mac-roman": "csmacintosh mac macintosh x-mac-roman",
-    "cp874": "dos-874 iso-8859-11 iso8859-11 iso885911 tis-620 windows-874",
-    "cp1250": "cp1250 windows-1250 x-cp1250",
-    "cp1251": "cp1251 windows-1251 x-cp1251",
-    "cp1252": "ansi_x3.4-1968 ascii cp1252 cp819 csisolatin1 ibm819 iso-8859-1 iso-ir-100 iso8859-1 iso88591"
-    " iso_8859-1 iso_8859-1:1987 l1 latin1 us-ascii windows-1252 x-cp1252 x-user-defined",
-    "cp1253": "cp1253 windows-1253 x-cp1253",
-    "cp1254": "cp1254 csisolatin5 iso-8859-9 iso-ir-148 iso8859-9 iso88599 iso_8859-9 iso_8859-9:1989 l5 latin5"
-    " windows-1254 x-cp1254",
-    "cp1255": "cp1255 windows-1255 x-cp1255",
-    "cp1256": "cp1256 windows-1256 x-cp1256",
-    "cp1257": "cp1257 windows-1257 x-cp1257",
-    "cp1258": "cp1258 windows-1258 x-cp1258",
-    "mac-cyrillic": "x-mac-cyrillic x-mac-ukrainian",
-    "gb18030": "chinese csgb2312 csiso58gb231280 gb18030 gb2312 gb_2312 gb_2312-80 gbk iso-ir-58 x-gbk",
-    "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
-    "euc-jp": "cseucpkdfmtjapanese euc-jp x-euc-jp",
-    "iso2022-jp": "csiso2022jp iso-2022-jp",
-    "cp932": "csshiftjis ms932 ms_kanji shift-jis shift_jis sjis windows-31j x-sjis",
-    "cp949": "cseuckr csksc56011987 euc-kr iso-ir-149 korean ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601"
-    " windows-949",
-    "utf-16-be": "unicodefffe utf-16be",
-    "utf-16-le": "csunicode iso-10646-ucs-2 ucs-2 unicode unicodefeff utf-16 utf-16le",
-}
-_CODEC_OF = {label: codec for codec, labels in _LABELS_OF.items() for label in labels.split()}
+MAX_REPLACED_SHARE = 0.05  # of an alt text's characters; above it the charset was wrong (docs/faults.md, X12)
+NO_TEXT = -1.0
+"""In place of that share: no text of the page counts."""
 
-# If nothing is declared and the bytes are not UTF-8: the HTML standard's fallback encodings for
-# the page's language. Japanese has three in use; the first that decodes without an error is taken.
-_FALLBACK_OF = {
-    "ar": "cp1256", "az": "cp1254", "ba": "cp1251", "be": "cp1251", "bg": "cp1251", "cs": "cp1250", "el": "iso8859-7",
-    "et": "cp1257", "fa": "cp1256", "he": "cp1255", "hr": "cp1250", "hu": "iso8859-2", "ja": "cp932", "kk": "cp1251",
-    "ko": "cp949", "ku": "cp1254", "ky": "cp1251", "lt": "cp1257", "lv": "cp1257", "mk": "cp1251", "pl": "iso8859-2",
-    "ru": "cp1251", "sah": "cp1251", "sk": "cp1250", "sl": "iso8859-2", "sr": "cp1251", "tg": "cp1251", "th": "cp874",
-    "tr": "cp1254", "tt": "cp1251", "uk": "cp1251", "vi": "cp1258", "zh": "gb18030", "zh-hant": "big5hkscs",
-    "zh-hk": "big5hkscs", "zh-mo": "big5hkscs", "zh-tw": "big5hkscs",
-}  # fmt: skip
-_WESTERN = "cp1252"
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xfe\xff", "utf-16-be"),
+    (b"\xff\xfe", "utf-16-le"),
+)
+_WIDE_BYTES = 1024  # looked at for zero bytes; markup is ASCII in any language
+_WIDE_SHARE = 0.4  # of the bytes at a place that is zero in ASCII; pages in other charsets have no zero bytes
+_WIDE = (  # codec, places of a character that are zero in markup, its other places
+    ("utf-32-le", (2, 3), (0,)),
+    ("utf-32-be", (0, 1), (3,)),
+    ("utf-16-le", (1,), (0,)),
+    ("utf-16-be", (0,), (1,)),
+)
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+_BEYOND_ASCII = re.compile("[^\x00-\x7f\ufffd]")
+_SINGLE_BYTE = re.compile("cp125|cp8|iso8859|koi8|mac")
+_SURE_CHARACTERS = 6  # of UTF-8 in a page of double bytes; each of them is one in seven or less by chance
+_MOSTLY = 50  # characters of UTF-8 for each broken one
 
-_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
-_META = re.compile(rb"<meta[\s/][^>]*?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE)
 _HTML_LANG = re.compile(rb"<html\s[^>]*?\blang\s*=\s*[\"']?([a-z-]+)", re.IGNORECASE)
+_LANG_BYTES = 8192
+_TLD_OF_LANG = {
+    "ar": "eg", "be": "by", "bs": "ba", "cs": "cz", "da": "dk", "el": "gr", "et": "ee", "fa": "ir", "he": "il",
+    "ja": "jp", "ka": "ge", "kk": "kz", "ko": "kr", "ky": "kg", "sl": "si", "sq": "al", "sr": "rs", "sv": "se",
+    "tg": "tj", "uk": "ua", "vi": "vn", "zh": "cn", "zh-hant": "tw", "zh-hk": "hk", "zh-mo": "mo", "zh-tw": "tw",
+}  # fmt: skip
+_OF_NO_COUNTRY = frozenset({"ai", "cc", "co", "eu", "fm", "io", "me", "tv"})
+_HOST = re.compile(r"https?://(?:[^/?#@]*@)?([^/?#:@]+)", re.IGNORECASE)
 
 
-def decode(html: bytes, http_charset: str | None) -> str:
-    """The page as text; what its charset cannot read becomes U+FFFD."""
-    for bom, codec in _BOMS:
+class Decoded(NamedTuple):
+    """A page's text, and the share of U+FFFD up to which an alt text of it counts as readable."""
+
+    text: str
+    max_replaced: float = MAX_REPLACED_SHARE
+
+
+def decode(html: bytes, http_charset: str | None, page_url: str | None = None) -> Decoded:
+    """The page as text; what its charset cannot read becomes U+FFFD. ``page_url`` helps detection with its country."""
+    for bom, encoding in _BOMS:
         if html.startswith(bom):
-            return html[len(bom) :].decode(codec, "replace")
-    head = _COMMENT.sub(b"", html[:PRESCAN_BYTES])
-    declared = codec_of(http_charset) or _declared_in(head)
-    if declared:
-        return html.decode(declared, "replace")
-    try:
-        return html.decode()
-    except UnicodeDecodeError as error:
-        if error.end >= len(html) and error.reason == "unexpected end of data":
-            return html.decode(errors="replace")  # UTF-8 with its last character cut
-        return _in_legacy_charset(html, head)
+            return Decoded(decoded(html[len(bom) :], encoding))
+    if wide := _wide_codec(html):
+        return Decoded(decoded(html, wide))
+    codec = codec_of(http_charset)
+    if codec is None or codec.startswith("utf-16"):  # without zero bytes it is not UTF-16
+        codec = declared_in(html)
+    if codec == REPLACEMENT:
+        return Decoded(decoded(html, codec), NO_TEXT)
+    if codec is None:
+        codec = "utf-8" if _is_valid_utf8(html) else _detected(html, page_url)
+    elif codec != "utf-8" and _is_utf8_after_all(html, codec):
+        codec = "utf-8"
+    text = decoded(html, codec)
+    if codec == "utf-8" and REPLACED in text and not _BEYOND_ASCII.search(text):
+        return Decoded(text, 0.0)  # the claim is wrong: not one character beyond ASCII is UTF-8
+    return Decoded(text)
 
 
-def codec_of(label: str | None) -> str | None:
-    """Python's codec for a label of the Encoding Standard; None for a label that is not in it.
-
-    >>> codec_of(" ISO-8859-1 ")
-    'cp1252'
-    """
-    return _CODEC_OF.get(label.strip(" \t\n\f\r\"'").lower()) if label else None
-
-
-def _declared_in(head: bytes) -> str | None:
-    """The first meta element with a known label. A label UTF-16 cannot be right, because it was read as ASCII."""
-    for match in _META.finditer(head):
-        codec = codec_of(match[1].decode("latin-1"))
-        if codec:
-            return "utf-8" if codec.startswith("utf-16") else codec
+def _wide_codec(html: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a byte order mark: in markup, all bytes but the lowest of a character are zero."""
+    head = html[:_WIDE_BYTES]
+    if b"\0" not in head:
+        return None
+    for codec, zeros, others in _WIDE:
+        width = 4 if codec.startswith("utf-32") else 2
+        places = len(head) // width
+        counts = [head[place::width].count(0) for place in range(width)]
+        if all(counts[at] > _WIDE_SHARE * places for at in zeros) and all(counts[at] < places / 8 for at in others):
+            return codec
     return None
 
 
-def _in_legacy_charset(html: bytes, head: bytes) -> str:
-    match = _HTML_LANG.search(head)
+def _is_valid_utf8(html: bytes) -> bool:
+    """Whether all is UTF-8, but for a last character that is cut off, and nothing is an escape of ISO-2022-JP."""
+    if b"\x1b" in html:
+        return False
+    try:
+        html.decode()
+    except UnicodeDecodeError as error:
+        return error.end >= len(html) and error.reason == "unexpected end of data"
+    return True
+
+
+def _is_utf8_after_all(html: bytes, codec: str) -> bool:
+    """Whether a page that declares another charset is UTF-8, as no text in that charset can be by chance.
+
+    One pair of bytes is not enough if its second half may follow its first in some language: "É®" is UTF-8 too.
+    """
+    if html.isascii():
+        return False
+    text = html.decode(errors="replace")
+    characters = _BEYOND_ASCII.findall(text)
+    if len(characters) < _MOSTLY * text.count(REPLACED):
+        return False
+    if _SINGLE_BYTE.match(codec):
+        return len(set(characters)) > 1 or any(not "\u0100" <= character < "\u0800" for character in characters)
+    return len(characters) >= _SURE_CHARACTERS or REPLACED in decoded(html, codec)
+
+
+def _detected(html: bytes, page_url: str | None) -> str:
+    """The charset that the bytes look like, with the country or the language of the page for a hint."""
+    if _is_utf8_after_all(html, "cp1252"):
+        return "utf-8"
+    detector = EncodingDetector()
+    detector.feed(html, last=True)
+    guess = detector.guess(tld=_top_level_domain(html, page_url), allow_utf8=False)
+    return codec_of(guess) or guess
+
+
+def _top_level_domain(html: bytes, page_url: str | None) -> bytes | None:
+    """That of the page's host if it is a country's; else one for the language of the page."""
+    host = _HOST.match(page_url or "")
+    domain = host[1].rpartition(".")[2].lower() if host else ""
+    if len(domain) == 2 and domain.isascii() and domain.isalpha() and domain not in _OF_NO_COUNTRY:
+        return domain.encode()
+    match = _HTML_LANG.search(html[:_LANG_BYTES])
     lang = match[1].decode("ascii").lower() if match else ""
-    codec = _FALLBACK_OF.get(lang) or _FALLBACK_OF.get(lang.partition("-")[0], _WESTERN)
-    for strict in ("iso2022-jp", "euc-jp") if codec == "cp932" else ():
-        try:
-            return html.decode(strict)
-        except UnicodeDecodeError:
-            continue
-    return html.decode(codec, "replace")
+    return (_TLD_OF_LANG.get(lang) or _TLD_OF_LANG.get(lang[:2], lang[:2])).encode() or None

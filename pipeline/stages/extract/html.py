@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -37,9 +38,9 @@ def candidates_of_page(
 
     An image that is repeated in the ``<noscript>`` beside it is one row with ``count`` 2.
     """
-    text = decode(html, http_charset)
+    text, max_replaced = decode(html, http_charset, page_url)
     tree = LexborHTMLParser(skim.skim(text) if skim.is_too_large(text) else text)
-    page = _page(tree, page_url, page_date, http_optouts, config)
+    page = replace(_page(tree, page_url, page_date, http_optouts, config), max_replaced=max_replaced)
     images = tree.css("img")
     rows: list[Row] = []
     twin_possible = False
