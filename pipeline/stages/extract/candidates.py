@@ -14,6 +14,7 @@ from pipeline.core.ids import key_of
 from pipeline.stages.extract import references
 from pipeline.stages.extract.charset import MAX_REPLACED_SHARE
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.mojibake import is_mojibake
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
 from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean
@@ -156,6 +157,6 @@ def _fault_of_text(alt: str | None, max_replaced: float) -> Reason | None:
         return Reason.ALT_MISSING
     if not alt.strip():
         return Reason.ALT_EMPTY
-    if alt.count("\N{REPLACEMENT CHARACTER}") > max_replaced * len(alt):
+    if alt.count("\N{REPLACEMENT CHARACTER}") > max_replaced * len(alt) or is_mojibake(alt):
         return Reason.TEXT_UNDECODABLE
     return None

@@ -66,6 +66,9 @@ def test_a_page_is_read_as_browsers_read_it_x50(page_rows, before, codec):
     [
         ("utf-8", "cp1251", RUSSIAN),
         ("utf-8", "cp1252", "A long caption of a café beside the old town wall in the evening light"),
+        ("iso-8859-1", "cp1251", RUSSIAN),
+        ("windows-1252", "koi8-r", RUSSIAN),
+        ("iso-8859-1", "cp932", "静かな湖の赤い船"),
         ("iso-2022-kr", "iso2022_kr", "조용한 호수"),
         ("hz-gb-2312", "hz", "红色的小船"),
         ("x-user-defined", "cp1251", RUSSIAN),
