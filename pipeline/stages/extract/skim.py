@@ -13,7 +13,9 @@ import re
 
 MAX_TAGS = 10_000
 
-_KEPT = frozenset({"html", "base", "meta", "img", "picture", "source", "noscript", "/picture", "/noscript"})
+_OF_BODY = frozenset({"img", "picture", "noscript", "amp-img", "amp-anim"})
+_KEPT = _OF_BODY | {"html", "base", "meta", "source", "/picture", "/noscript"}
+_AMP = frozenset({"amp-img", "amp-anim"})  # they have end tags; left open they would nest
 
 # Possessive throughout, and every token may end with the text: no input makes it backtrack.
 _TOKEN = re.compile(
@@ -33,13 +35,20 @@ def is_too_large(text: str) -> bool:
 def skim(text: str) -> str:
     """The tags of ``text`` that can concern an image, in order, outside of templates."""
     kept: list[str] = []
-    open_templates = 0
+    open_templates, in_body = 0, False
     for token in _TOKEN.finditer(text):
         name = (token["name"] or "").lower()
         if name == "template":
             open_templates += 1
         elif name == "/template":
             open_templates = max(0, open_templates - 1)
-        elif name in _KEPT and not open_templates:
+        elif open_templates or name not in _KEPT:
+            continue
+        else:
+            if name in _OF_BODY and not in_body:
+                kept.append("<body>")  # in the head, a noscript would end at its first image
+                in_body = True
             kept.append(token[0])
+            if name in _AMP:
+                kept.append(f"</{name}>")
     return "".join(kept)
