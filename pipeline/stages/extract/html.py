@@ -1,29 +1,35 @@
 """The images of a page with their alt texts, as a browser without scripts finds them, lazy loading undone.
 
-The URL of an image is searched in this order: the largest image of its ``srcset`` and of the ``<source>``
-elements beside it in a ``<picture>``, the attributes that lazy loaders use, ``src``. A ``data:`` URL, used by lazy
-loaders as a placeholder, is taken only if there is no other URL.
+Which of its URLs is an image's, `image_urls.py` decides.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.stages.extract import skim, srcset
-from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate, is_data_uri
+from pipeline.stages.extract import skim
+from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate
 from pipeline.stages.extract.charset import decode
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.image_urls import Found, find
+from pipeline.stages.extract.lazy import Attributes, is_placeholder
 from pipeline.web.optouts import from_meta
 from pipeline.web.urls import UrlError, clean, join
 
 URN_PREFIX = "urn:html:"  # page URL of an HTML file of unknown address
 
+_AMP = ("amp-img", "amp-anim")
+_IMAGES = "img, amp-img, amp-anim"
+_TWIN_LEVELS = 3
+_SIZE = re.compile(r"[-_](\d{2,4})(?:x(\d{2,4})|w)$")
+_STEM_CHARS = 5
+
 _LANG = re.compile(r"[a-zA-Z]{2,8}(?:[-_][a-zA-Z0-9]{1,8})*")
-_LAZY_BEFORE_SRCSET, _LAZY_AFTER_SRCSET = ("data-src",), ("data-original", "data-lazy-src")
 
 
 def candidates_of_page(
@@ -36,27 +42,76 @@ def candidates_of_page(
 ) -> list[Row]:
     """One row for each image, in document order; one more with the count of those beyond ``max_page_images``.
 
-    An image that is repeated in the ``<noscript>`` beside it is one row with ``count`` 2.
+    An image that is repeated in the ``<noscript>`` beside it is one row with ``count`` 2. In AMP, ``<amp-img>`` and
+    ``<amp-anim>`` stand for ``<img>``. The alt of ``<input type=image>`` names what the button does, not what it
+    shows, and an ``<image>`` of SVG has no alt: neither is read.
     """
     text, max_replaced = decode(html, http_charset, page_url)
     tree = LexborHTMLParser(skim.skim(text) if skim.is_too_large(text) else text)
     page = replace(_page(tree, page_url, page_date, http_optouts, config), max_replaced=max_replaced)
-    images = tree.css("img")
+    images = tree.css(_IMAGES)
     rows: list[Row] = []
-    twin_possible = False
+    last: _Seen | None = None
     for place, image in enumerate(images[: config.max_page_images]):
-        attributes = image.attributes
-        alt = (attributes["alt"] or "") if "alt" in attributes else None
-        row = candidate(page, place, _reference(image, attributes), alt, config)
-        in_noscript = _is_in_noscript(image)
-        if rows and (in_noscript or twin_possible) and _same_image(rows[-1], row):
-            rows[-1]["count"] += 1
+        seen = _seen(image)
+        row = candidate(page, place, seen.found.url, seen.alt, config)
+        if last and rows and (twin := _twin(last, rows[-1], seen, row)):
+            rows[-1] = twin
         else:
             rows.append(row)
-        twin_possible = in_noscript
+        last = seen
     if len(images) > config.max_page_images:
         rows.append(beyond_limit(page, len(images) - config.max_page_images))
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An image element, as far as the next one has to know it."""
+
+    alt: str | None
+    found: Found
+    in_noscript: bool
+    is_stand_in: bool  # of the AMP image around it, for browsers that cannot show that one or until it is there
+
+
+def _seen(image: LexborNode) -> _Seen:
+    attributes = image.attributes
+    alt = (attributes["alt"] or "") if "alt" in attributes else None
+    is_stand_in = image.tag != "img" and ("fallback" in attributes or "placeholder" in attributes)
+    found = find(attributes, _sources_of_picture(image))
+    return _Seen(alt, found, _is_in_noscript(image), is_stand_in and _is_in(image, _AMP))
+
+
+def _twin(last: _Seen, last_row: Row, this: _Seen, row: Row) -> Row | None:
+    """One row for an image and the one before it, if one repeats the other; None if they are two images.
+
+    In ``<noscript>`` stands the image for browsers without scripts, beside its lazy twin. Of both, the one whose URL
+    is real is kept.
+    """
+    if not (last.in_noscript or this.in_noscript or this.is_stand_in):
+        return None
+    if _same_image(last_row, row):
+        return last_row | {"count": last_row["count"] + 1}
+    if not this.is_stand_in and not (this.alt and this.alt == last.alt):
+        return None
+    if is_placeholder(last.found.url) and not is_placeholder(this.found.url):
+        return row | {"count": last_row["count"] + 1} if this.alt == last.alt else None
+    (stem, size), (this_stem, this_size) = _stem_and_size(last.found.url), _stem_and_size(this.found.url)
+    if this.is_stand_in or is_placeholder(this.found.url):
+        return last_row | {"count": last_row["count"] + 1}
+    return (row if this_size > size else last_row) | {"count": last_row["count"] + 1} if stem == this_stem else None
+
+
+def _stem_and_size(url: str) -> tuple[str, float]:
+    """What the name of an image has in common with other sizes of it, and how many pixels its name claims.
+
+    A short stem says little: then it is the whole URL. A name without a size is the original, the largest.
+    """
+    name = url.partition("?")[0].rpartition("/")[2].rpartition(".")[0]
+    size = _SIZE.search(name)
+    stem = name[: size.start()] if size else name
+    return (stem if len(stem) >= _STEM_CHARS else url), int(size[1]) * int(size[2] or 1) if size else math.inf
 
 
 def _page(
@@ -100,37 +155,13 @@ def _lang(tree: LexborHTMLParser) -> str | None:
     return declared.strip() if _LANG.fullmatch(declared.strip()) else None
 
 
-def _reference(image: LexborNode, attributes: dict[str, str | None]) -> str:
-    """Raw URL of the image; empty if it has none."""
-    placeholder = ""
-    for url in _references(image, attributes):
-        if url and url.strip() and not is_data_uri(url):
-            return url
-        placeholder = placeholder or url or ""
-    return placeholder
-
-
-def _references(image: LexborNode, attributes: dict[str, str | None]) -> Iterator[str | None]:
-    sources = _sources_of_picture(image)
-    yield _largest_real([attributes.get("srcset"), *(source.get("srcset") for source in sources)])
-    yield from map(attributes.get, _LAZY_BEFORE_SRCSET)
-    yield _largest_real([attributes.get("data-srcset"), *(source.get("data-srcset") for source in sources)])
-    yield from map(attributes.get, _LAZY_AFTER_SRCSET)
-    yield attributes.get("src")
-
-
-def _largest_real(srcsets: list[str | None]) -> str | None:
-    """The largest image; a ``data:`` URL only if all are."""
-    sources = [source for text in srcsets if text for source in srcset.parse(text)]
-    return srcset.largest_of([source for source in sources if not is_data_uri(source.url)] or sources)
-
-
-def _sources_of_picture(image: LexborNode) -> list[dict[str, str | None]]:
+def _sources_of_picture(image: LexborNode) -> list[Attributes]:
     """Attributes of the ``<source>`` elements before the image in its ``<picture>``, in document order."""
     parent = image.parent
     if parent is None or parent.tag != "picture":
         return []
-    sources, sibling = [], image.prev
+    sources: list[Attributes] = []
+    sibling = image.prev
     while sibling is not None:
         if sibling.tag == "source":
             sources.append(sibling.attributes)
@@ -140,11 +171,15 @@ def _sources_of_picture(image: LexborNode) -> list[dict[str, str | None]]:
 
 def _is_in_noscript(image: LexborNode) -> bool:
     """Within three levels, because the twin of a lazy image often has a ``<picture>`` or ``<figure>`` around it."""
+    return _is_in(image, ("noscript",))
+
+
+def _is_in(image: LexborNode, tags: Collection[str]) -> bool:
     node = image.parent
-    for _ in range(3):
+    for _ in range(_TWIN_LEVELS):
         if node is None:
             return False
-        if node.tag == "noscript":
+        if node.tag in tags:
             return True
         node = node.parent
     return False

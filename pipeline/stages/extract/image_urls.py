@@ -1,0 +1,98 @@
+"""The URL of an image among its attributes and, in a ``<picture>``, those of the sources before it.
+
+    largest of srcset and sources > lazy loader's src > lazy srcset > other loaders' src > src > unknown attributes
+
+A placeholder is taken only if there is no other URL, and so is a source that a browser would pass over because it
+cannot show its type. The second best URL is kept too: what a browser without scripts shows, else the next in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipeline.stages.extract import lazy, srcset
+from pipeline.stages.extract.candidates import is_data_uri
+from pipeline.stages.extract.lazy import Attributes
+
+# What fetch stores without any setting; AVIF needs one, and its neighbour shows the same picture without.
+_READABLE = frozenset(
+    {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/x-png", "image/apng", "image/webp"}
+)
+_READABLE_TYPES = _READABLE | {"image/gif", "image/*", ""}
+_UNREADABLE_NAME = re.compile(
+    r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)", re.I
+)
+_NOT_ON_SCREEN = re.compile(r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark)\b", re.I)
+
+
+class Found(NamedTuple):
+    """Raw URLs of one image: the best one (empty if there is none), and the second best, another one than the first."""
+
+    url: str
+    alternate: str | None = None
+
+
+def find(attributes: Attributes, sources: list[Attributes]) -> Found:
+    """The URLs of an image. ``sources`` are those of its ``<picture>``, in document order."""
+    src = attributes.get("src") or ""
+    real = list(dict.fromkeys(_in_order(attributes, sources, src)))
+    if not real:
+        return Found(_last_resort(attributes, sources, src))
+    readable = [url for url in real if not _UNREADABLE_NAME.search(url)]
+    first = (readable or real)[0]
+    others = [url for url in readable if url != first]
+    return Found(first, src if src in others else others[0] if others else None)
+
+
+def _in_order(attributes: Attributes, sources: list[Attributes], src: str) -> Iterator[str]:
+    """Usable URLs that are no placeholders."""
+    shown = [source for source in sources if _is_shown(source)]
+    yield from _largest([attributes.get("srcset"), *(source.get("srcset") for source in shown)])
+    yield from _usable(attributes, lazy.FIRST)
+    names = lazy.SRCSETS
+    yield from _largest([*map(attributes.get, names), *(source.get(name) for source in shown for name in names)])
+    yield from _usable(attributes, lazy.LATER)
+    if src.strip() and not lazy.is_placeholder(src):
+        yield src
+    else:
+        yield from _largest(lazy.unknown_srcsets(attributes))
+        yield from (url for url in lazy.unknown_urls(attributes) if not lazy.is_placeholder(url))
+
+
+def _last_resort(attributes: Attributes, sources: list[Attributes], src: str) -> str:
+    """What is there although it is a placeholder, or of a type that hardly a browser shows. A data: URL comes last."""
+    passed_over = _largest(source.get(name) for source in sources for name in ("srcset", *lazy.SRCSETS))
+    lazily = filter(None, map(attributes.get, lazy.FIRST + lazy.LATER))
+    in_srcset = srcset.largest_of(_sources([attributes.get("srcset")])) or ""
+    urls = [url for url in (*passed_over, src, *lazily, in_srcset) if url.strip()]
+    return next((url for url in urls if not is_data_uri(url)), urls[0] if urls else "")
+
+
+def _usable(attributes: Attributes, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        value = attributes.get(name)
+        if value and lazy.DESCRIPTOR.search(value):
+            yield from _largest([value])
+        elif value and lazy.may_be_url(value) and not lazy.is_placeholder(value):
+            yield value
+
+
+def _largest(texts: Iterable[str | None]) -> Iterator[str]:
+    """The largest image of some srcsets, and of those that fetch can read if there are any."""
+    sources = [source for source in _sources(texts) if not lazy.is_placeholder(source.url)]
+    readable = [source for source in sources if not _UNREADABLE_NAME.search(source.url)]
+    url = srcset.largest_of(readable or sources)
+    if url:
+        yield url
+
+
+def _sources(texts: Iterable[str | None]) -> list[srcset.Source]:
+    return [source for text in texts if text for source in srcset.parse(text)]
+
+
+def _is_shown(source: Attributes) -> bool:
+    """Whether a browser on a large screen takes a ``<source>``, as far as its type and its media query say."""
+    kind = (source.get("type") or "").partition(";")[0].strip().lower()
+    return kind in _READABLE_TYPES and not _NOT_ON_SCREEN.search(source.get("media") or "")

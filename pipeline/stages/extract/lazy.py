@@ -1,0 +1,106 @@
+"""What the attributes of an image say about where it is: which value is a URL, which stands for an image to come.
+
+Lazy loaders keep the URL of an image in an attribute of their own until it is needed. The common ones are listed. Of
+the others we know no more than what they hold: an attribute counts if its value is the URL of an image and ``src`` is
+missing or a placeholder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+Attributes = Mapping[str, str | None]
+
+# lazysizes, lozad, vanilla-lazyload, LiteSpeed; then WP Rocket, a3, Jetpack, slick, Autoptimize, BJ, echo.js, bLazy,
+# Unveil, NitroPack, Ezoic, Cloudflare Mirage, PageSpeed, Flickity, Swiper, owl, WP Fastest Cache, jQuery Lazy Load.
+FIRST = ("data-src",)
+LATER = (
+    *("data-original", "data-lazy-src", "data-lazy", "data-ll-src", "data-lazyload", "data-lazyload-src"),
+    *("data-echo", "data-ezsrc", "data-cfsrc", "data-pagespeed-lazy-src", "nitro-lazy-src", "lazy-src"),
+    *("data-flickity-lazyload", "data-flickity-lazyload-src", "data-swiper-src", "data-src-lazy", "data-opt-src"),
+    *("data-wpfc-original-src", "data-hi-res-src", "data-brsrc", "data-aload", "data-lzl-src"),
+)  # fmt: skip
+SRCSETS = (
+    *("data-srcset", "data-lazy-srcset", "data-ll-srcset", "lazy-srcset", "nitro-lazy-srcset", "data-ezsrcset"),
+    *("data-flickity-lazyload-srcset", "data-wpfc-original-srcset", "data-original-set", "data-cfsrcset"),
+)
+
+_NO_URL = frozenset(
+    {"null", "undefined", "none", "nan", "true", "false", "auto", "lazy", "about:blank", "src", "image"}
+)
+_TEMPLATE = re.compile(r"[{}<>]|%7b\w*%7d|%7b%7b|\[\[|\[object|^[\[(#@$%]", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_NUMBER = re.compile(r"[\d.,%\s-]+(?:px|em|vw|vh)?", re.IGNORECASE)
+_ENDING = r"\.(?:jpe?g|jfif|pjpeg|png|gif|webp|avif|bmp)"
+_IS_IMAGE = re.compile(_ENDING + r"(?![a-z0-9.-])", re.IGNORECASE)
+_IMAGE_IN_TEXT = re.compile(
+    r"(?:https?:)?(?:\\?/){2}[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])", re.IGNORECASE
+)
+DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
+_PLACEHOLDER = re.compile(
+    r"""(?:^|[/_.-])(?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
+    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-][^/?\#]*)?(?:[?\#]|$)
+    |(?:^|/)[a-z]\.gif(?:[?\#]|$)
+    |(?:^|/)(?:pix|pixel|trans|lazy|loading|loader|preload|gr[ae]y|dummy|empty|clear|white|dot|null|bg)
+    \.(?:gif|png|svg|webp)(?:[?\#]|$)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_OTHER_USE = re.compile(
+    r"^(?:src|srcset|alt|title|class|id|style|sizes|width|height|href|longdesc|usemap|name|role|lang|on.*|aria-.*)$"
+    r"|fall-?back|error|default|place-?holder|blank|loader|spinner|avatar|logo|href|link|hover|share",
+    re.IGNORECASE,
+)
+_NAMES_AN_IMAGE = re.compile(r"src|img|image|original|lazy|photo|pic|url|full|large|zoom|swap", re.IGNORECASE)
+
+
+def is_junk(value: str) -> bool:
+    """Whether a value is no URL that can be asked for: empty, a flag, a template, JSON, another scheme."""
+    value = value.strip()
+    if not value or value.lower() in _NO_URL or _TEMPLATE.search(value) or _NUMBER.fullmatch(value):
+        return True
+    scheme = _SCHEME.match(value)
+    return scheme is not None and scheme[0].lower() not in ("http:", "https:")
+
+
+def may_be_url(value: str) -> bool:
+    """Whether a loader's attribute holds a URL, and not a flag, a number, a template or JSON."""
+    if is_junk(value):
+        return False
+    return "/" in value or _IS_IMAGE.search(value) is not None
+
+
+def is_placeholder(src: str) -> bool:
+    """Whether ``src`` shows nothing until a script has run: it is missing, a ``data:`` URL, or named like one."""
+    return is_junk(src) or _PLACEHOLDER.search(src) is not None
+
+
+def unknown_urls(attributes: Attributes) -> Iterator[str]:
+    """Values of unknown attributes that are the URL of an image, those whose name says so first."""
+    found: list[tuple[bool, str]] = []
+    for name, value in attributes.items():
+        if value and not _OTHER_USE.search(name) and (url := _image_in(name, value.strip())):
+            found.append((_NAMES_AN_IMAGE.search(name) is None, url))
+    yield from (url for _, url in sorted(found, key=lambda item: item[0]))
+
+
+def unknown_srcsets(attributes: Attributes) -> Iterator[str]:
+    """Values of unknown attributes that are srcsets of images."""
+    for name, value in attributes.items():
+        if value and not _OTHER_USE.search(name) and DESCRIPTOR.search(value) and _IS_IMAGE.search(value):
+            yield value
+
+
+def _image_in(name: str, value: str) -> str | None:
+    """The URL of an image that ``value`` is or, as JSON and the like do, contains."""
+    if DESCRIPTOR.search(value):
+        return None
+    if may_be_url(value) and not re.search(r"\s", value):
+        is_rooted = value.startswith(("http://", "https://", "HTTP", "//", "/"))
+        return value if _IS_IMAGE.search(value) or (is_rooted and _says_src(name)) else None
+    match = _IMAGE_IN_TEXT.search(value)
+    return match[0].replace("\\/", "/") if match else None
+
+
+def _says_src(name: str) -> bool:
+    return "src" in name or "lazy" in name

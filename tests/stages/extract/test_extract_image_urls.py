@@ -1,0 +1,202 @@
+"""Which of the URLs of an image element is taken: lazy loaders, placeholders, pictures, AMP, noscript."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import tarfile
+
+import html5lib
+import pytest
+
+from pipeline.stages.extract.charset import decode
+from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.html import candidates_of_page
+
+PAGE = "https://site.example/dir/page.html"
+BLANK = "https://img.example/blank.gif"
+PHOTO = "https://img.example/photos/1.jpg"
+
+LOADERS = [
+    *("data-src", "data-lazy", "data-ll-src", "data-cfsrc", "data-pagespeed-lazy-src", "data-hi-res-src", "lazy-src"),
+    *("data-lazy-src", "data-original", "nitro-lazy-src", "data-ezsrc", "data-echo", "data-flickity-lazyload"),
+    *("data-swap", "data-img-url", "drop-src", "data-zeen-src", "data-inpl-lazy", "data-orig-file", "data-large_image"),
+    *("data-real", "original", "lsrc", "data-i", "file", "data-image", "data-thumb-full", "data-bg", "data-url"),
+]
+SRCSETS = ["data-srcset", "data-lazy-srcset", "nitro-lazy-srcset", "data-zeen-srcset", "drop-srcset", "data-x-set"]
+PLACEHOLDERS = [
+    *(BLANK, "", "#", "data:image/gif;base64,R0lGODlhAQABAAAAACw=", "about:blank", "/img/1x1.png", "/p.gif", "null"),
+    *("/assets/spacer.gif", "loading.gif?v=2", "/img/lazy_placeholder.gif", "/x/1x1.trans.gif", "{{ item.src }}"),
+    *("https://a.example/img/placeholder-300x200.png", "/images/ajax-loader.gif", "/no-image.jpg", "[object Object]"),
+]
+NOT_URLS = [
+    *("null", "undefined", "true", "false", "none", "", " ", "#", "1", "0.5", "100%", "{{ photo.url }}", "${src}", "lazy"),
+    *("[object Object]", '["/a.jpg"]', "{&quot;src&quot;: 1}", "<%= src %>", "about:blank", "javascript:void(0)", "a/{width}.jpg"),
+    *("data:image/gif;base64,R0lGODlhAQABAAAAACw=", "blob:https://a.example/1", "NaN", "auto", "%7Bwidth%7D/a.jpg"),
+]  # fmt: skip
+
+
+def urls(rows):
+    return [row["image_url"] for row in rows]
+
+
+@pytest.mark.parametrize("src", PLACEHOLDERS)
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_placeholder_does_not_hide_the_image_of_any_loader_x52(page_rows, name, src):
+    """X52"""
+    for image in (f"<img src='{src}' {name}='{PHOTO}' alt='x y'>", f"<img alt='x y' {name}={PHOTO} class=lazy>"):
+        assert urls(page_rows(image)) == [PHOTO]
+
+
+@pytest.mark.parametrize("name", SRCSETS)
+def test_a_lazy_srcset_gives_its_largest_image_x52(page_rows, name):
+    """X52"""
+    image = f"<img src={BLANK} {name}='/s.jpg 300w, {PHOTO} 900w, /m.jpg 600w' alt='x y'>"
+    assert urls(page_rows(image)) == [PHOTO]
+
+
+@pytest.mark.parametrize("value", NOT_URLS)
+@pytest.mark.parametrize(
+    "name", ["data-src", "data-lazy-src", "data-original", "data-lazy", "data-x", "srcset", "data-srcset"]
+)
+def test_a_value_that_is_no_url_never_hides_a_good_src_x52(page_rows, name, value):
+    """X52"""
+    assert urls(page_rows(f"<img {name}='{value}' src='/i/ok.jpg' alt='x y'>")) == ["https://site.example/i/ok.jpg"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(
+            "data-zoom-image=/large.jpg",
+            "data-large_image=/large.jpg",
+            "data-pin-media=/share.jpg",
+            "data-hover=/h.jpg",
+        ),
+        *("data-fallback=/gone.jpg", "onerror=\"this.src='/gone.jpg'\"", "data-orig-file=/o.jpg", "longdesc=/d.jpg"),
+    ],
+)
+def test_an_unknown_attribute_does_not_replace_a_real_image_x52(page_rows, other):
+    """X52"""
+    assert urls(page_rows(f"<img src=/i/real.jpg {other} alt='x y'>")) == ["https://site.example/i/real.jpg"]
+
+
+@pytest.mark.parametrize(
+    "other", ["data-link=/page.html", "title=/a.jpg", "data-fallback=/none.jpg", "data-id=12", "data-w='a b'"]
+)
+def test_a_placeholder_alone_stays_what_it_is_x52(page_rows, other):
+    """X52: fetch will say that it is too small."""
+    assert urls(page_rows(f"<img src={BLANK} {other} alt='x y'>")) == [BLANK]
+
+
+def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows):
+    """X52"""
+    image = r"""<img src=data:, data-image='{"src":"https:\/\/img.example\/photos\/1.jpg","w":900}' alt='x y'>"""
+    assert urls(page_rows(image)) == [PHOTO]
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ("<source type=image/avif srcset=/cat.avif>", "/cat.jpg"),
+        ("<source srcset=/cat.avif>", "/cat.jpg"),
+        ("<source type=image/jxl srcset=/cat.jxl><source type=image/webp srcset='/cat.webp 2x'>", "/cat.webp"),
+        ("<source type='IMAGE/WEBP; q=1' srcset=/cat.webp>", "/cat.webp"),
+        ("<source type='' srcset=/cat.png>", "/cat.png"),
+        ("<source type=image/svg+xml srcset=/cat.svg>", "/cat.jpg"),
+        ("<source type=webp srcset=/cat.webp>", "/cat.jpg"),
+        ("<source media=print srcset='/print.jpg 2000w'>", "/cat.jpg"),
+        ("<source media='(prefers-color-scheme: dark)' srcset='/dark.jpg 2000w'>", "/cat.jpg"),
+        ("<source media='(min-width: 800px)' srcset='/wide.jpg 2000w'>", "/wide.jpg"),
+        ("<source type=image/avif data-srcset=/cat.avif><source type=image/webp data-srcset=/cat.webp>", "/cat.webp"),
+    ],
+)
+def test_a_source_that_is_not_shown_is_passed_over_x53(page_rows, sources, expected):
+    """X53"""
+    html = f"<picture>{sources}<img src=/cat.jpg alt='A grey cat'></picture>"
+    assert urls(page_rows(html)) == [f"https://site.example{expected}"]
+
+
+def test_a_source_that_is_not_shown_is_better_than_nothing_x53(page_rows):
+    """X53"""
+    html = "<picture><source type=image/avif srcset=/cat.avif><img src=data:, alt='A grey cat'></picture>"
+    assert urls(page_rows(html)) == ["https://site.example/cat.avif"]
+
+
+@pytest.mark.parametrize("tag", ["amp-img", "amp-anim", "AMP-IMG"])
+def test_amp_images_are_images_x54(page_rows, tag):
+    """X54"""
+    html = f"<{tag} srcset='/t.jpg 300w, /tower.jpg 900w' src=/s.jpg alt='An old tower'></{tag}><img src=b alt=Boat>"
+    assert urls(page_rows(html)) == ["https://site.example/tower.jpg", "https://site.example/dir/b"]
+
+
+def test_what_stands_in_for_an_amp_image_is_counted_with_it_x54(page_rows):
+    """X54: the noscript, fallback and placeholder of an AMP image show the same."""
+    html = """<amp-img src=/a.webp alt=Tower><noscript><img src=/a.webp alt=Tower></noscript></amp-img>
+    <amp-img src=/b.webp alt=Boat><amp-img fallback src=/b.jpg alt=Boat></amp-img></amp-img>
+    <amp-anim src=/cat.gif alt=Cat><amp-img placeholder src=/c.jpg></amp-img></amp-anim><input type=image src=d alt=Go>
+    <svg><image href=/e.jpg /></svg>"""
+    assert [(row["image_url"][-6:], row["count"]) for row in page_rows(html)] == [
+        ("a.webp", 2),
+        ("b.webp", 2),
+        ("at.gif", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<img src=data:, data-app=7 alt=Fox><noscript><img src=/fox.jpg alt=Fox></noscript>", ["/fox.jpg"]),
+        ("<body><noscript><img src=/fox.jpg alt=Fox></noscript><img src=/blank.gif alt=Fox>", ["/fox.jpg"]),
+        ("<img data-src=/fox-150x100.jpg alt=Fox><noscript><img src=/fox-900x600.jpg alt=Fox></noscript>", ["/fox-150x100.jpg", "/fox-900x600.jpg"]),
+        ("<img data-src=/red-fox-150x100.jpg alt=Fox><noscript><img src=/red-fox.jpg alt=Fox></noscript>", ["/red-fox.jpg"]),
+        ("<img src=/fox.jpg alt=Fox><noscript><img src=/owl.jpg alt=Fox></noscript>", ["/fox.jpg", "/owl.jpg"]),
+        ("<img src=/blank.gif alt=Fox><noscript><img src=/owl.jpg alt=Owl></noscript>", ["/blank.gif", "/owl.jpg"]),
+        ("<img src=/blank.gif alt=Fox><img src=/fox.jpg alt=Fox>", ["/blank.gif", "/fox.jpg"]),
+    ],
+)  # fmt: skip
+def test_of_noscript_twins_the_real_image_is_kept_x52(page_rows, html, expected):
+    """X52"""
+    rows = page_rows(html)
+    assert urls(rows) == [f"https://site.example{path}" for path in expected]
+    assert sum(row["count"] for row in rows) == 2
+
+
+def alts_by_html5lib(html: str) -> list[str | None]:
+    """The alt of every image outside of templates, in document order."""
+    tree = html5lib.parse(html, treebuilder="etree", namespaceHTMLElements=False)
+    for template in tree.iter("template"):
+        template.clear()
+    return [node.get("alt") for node in tree.iter() if node.tag in ("img", "amp-img", "amp-anim")]
+
+
+def our_alts(html: bytes) -> list[str | None]:
+    rows = candidates_of_page(html, PAGE, None, None, (), Config(max_page_images=10_000))
+    return list(itertools.chain.from_iterable([row["alt_text"]] * row["count"] for row in rows))
+
+
+PIECES = [
+    *("<img src=a alt=A>", "<amp-img src=b alt=B></amp-img>", "<amp-anim src=c alt='C > D'>", "<p>", "</p>", "<table><tr>"),
+    *("<img alt=E><noscript><img alt=E src=e></noscript>", "<!-- <img alt=no> -->", "<template><img alt=no></template>"),
+    *("<script>'<img alt=no>'</script>", "<svg><path alt=no /></svg>"),
+    *("<picture><source srcset=g><img alt=G></picture>", "<a href=x>", "</a>", "<img alt='H&amp;eacute;'", "/", ">", "</amp-anim>"),
+    *("<title><img alt=no></title>", "<div title='<img alt=no>'>", "<IMG ALT=I/>", "<b><i>", "</b>", "<li>", "</table>", "<td>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", [range(300), pytest.param(range(300, 10_000), marks=pytest.mark.long)])
+def test_generated_pages_give_the_alts_html5lib_finds_x54(numbers):
+    """X54"""
+    for number in numbers:
+        draw = random.Random(number)
+        page = "<!doctype html><body>" + "".join(draw.choices(PIECES, k=draw.randrange(1, 12)))
+        assert our_alts(page.encode()) == alts_by_html5lib(page), page
+
+
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.long)])
+def test_real_pages_give_the_alts_html5lib_finds_x54(shared_data, step):
+    """X54"""
+    with tarfile.open(shared_data / "html_pages.tar.gz") as tar:
+        pages = {member.name: tar.extractfile(member).read() for member in list(tar)[1::step]}
+    differ = [name for name, page in pages.items() if our_alts(page) != alts_by_html5lib(decode(page, None).text)]
+    assert differ == []
