@@ -26,5 +26,7 @@ ADDS = table(
         column("listed_sha256s", STRINGS, "sha256 of the bytes behind the URL, as the input has it; of equal rows all"),
         column("boxes", FLOATS, "left, top, right, bottom of each box to blur, one after another", "share of a side"),
         column("page_optouts", STRINGS, "opt-out signals of the page (meta robots, response headers)"),
+        column("alternate_url", STRING, "another URL of the image, on the same host; fetch may ask for it"),
+        column("alternate_id", STRING, "hash of the normalised alternate_url"),
     ],
 )

@@ -42,6 +42,9 @@ ADDS = table(
         column("pair_pages", INT64, "distinct pages this pair stands on, among the rows that entered", "pages"),
         column("image_optouts", STRINGS, "opt-out signals of all pages that show this image, united"),
         column("request_url", STRING, "the URL that fetch asks for: the smallest raw URL of this url_id"),
+        column(
+            "request_alternate", STRING, "another URL of the image that fetch may ask for: the smallest; null: none"
+        ),
         column("image_sha256s", STRINGS, "sha256s that inputs list for the image, each once; null: none"),
         column("image_boxes", FLOATS, "boxes to blur of all rows that show the image; null: none", "share of a side"),
         column("queries", STRINGS, "entries of the list of queries in the caption, sorted; null without a list"),

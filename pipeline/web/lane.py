@@ -31,17 +31,18 @@ from pipeline.web.retry import retry_wait_s
 from pipeline.web.robots import Robots
 from pipeline.web.urls import UrlError, redact
 
-__all__ = ["Item", "LanePolicy", "run_lane"]
+__all__ = ["Hosts", "Item", "LanePolicy", "run_lane"]
 
 
 async def run_lane(
-    items: Iterable[Item], policy: LanePolicy, client: Client, robots: Robots
+    items: Iterable[Item], policy: LanePolicy, client: Client, robots: Robots, hosts: Hosts | None = None
 ) -> AsyncGenerator[tuple[Item, Answer], None]:
     """Answers as they come, one for each item. Closing the iterator early leaves no task behind.
 
-    An answer waits until it is taken: a slow consumer slows the lane and fills no memory.
+    An answer waits until it is taken: a slow consumer slows the lane and fills no memory. ``hosts`` are those of an
+    earlier call that is over: their pace, waits and ends hold on.
     """
-    lane = _Lane(policy, client, robots)
+    lane = _Lane(policy, client, robots, hosts or Hosts(policy))
     driver = asyncio.create_task(lane.drive(items))
     try:
         while (done := await lane.done.get()) is not None:
@@ -55,9 +56,9 @@ async def run_lane(
 
 
 class _Lane:
-    def __init__(self, policy: LanePolicy, client: Client, robots: Robots) -> None:
+    def __init__(self, policy: LanePolicy, client: Client, robots: Robots, hosts: Hosts) -> None:
         self._policy, self._web = policy, client.web
-        self._hosts = Hosts(policy)
+        self._hosts = hosts
         self._attempts = Attempts(policy, client, robots, self._hosts)
         self._over = asyncio.Event()
         self._places = asyncio.Semaphore(policy.max_hosts)

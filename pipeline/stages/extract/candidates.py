@@ -17,12 +17,13 @@ from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.mojibake import is_mojibake
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
-from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean
+from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean, origin
 from schemas.extract import ADDS
 from schemas.fields import OK
 
 Row = dict[str, Any]
 
+ALT = "alt"
 DATA_URI_SHOWN_CHARS = 64
 URN_SHA256 = "urn:sha256:"
 
@@ -61,15 +62,26 @@ NO_PAGE = Page(None)
 """In place of a page, for an image and text without one: a list's row, a tar's sample."""
 
 
-def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, config: Config) -> Row:
+def candidate(
+    page: Page,
+    place: int | None,
+    raw_url: str,
+    raw_alt: str | None,
+    config: Config,
+    raw_alternate: str | None = None,
+    source: str = ALT,
+) -> Row:
     """The row of one image. ``raw_url`` and ``raw_alt`` as found; alt None if there is none.
 
     On a page (``place``: number of the image) the parser has decoded the character references of both. Elsewhere
     ``raw_alt`` may hold them as scraped, and they are decoded here, so that a list and a page give one pair.
 
+    ``raw_alternate`` is another URL of it. It enters no key, and is kept if fetch may ask for it on the same terms.
+    ``source`` says where ``raw_alt`` stood, if it was not the alt.
+
     The URL is judged before the text: an image that can never be requested has that reason, whatever its text.
     """
-    row = _as_found(page, place, raw_url, raw_alt)
+    row = _as_found(page, place, raw_url, raw_alt, source)
     if is_data_uri(raw_url):
         return row | {"outcome": Reason.DATA_URI.value, "detail": raw_url.strip()[:DATA_URI_SHOWN_CHARS]}
     try:
@@ -77,6 +89,8 @@ def candidate(page: Page, place: int | None, raw_url: str, raw_alt: str | None, 
         normalised = normalise_clean(image_url, config.max_url_bytes)
     except UrlError as error:
         return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
+    if raw_alternate:
+        row |= _alternate(page, raw_alternate, image_url, normalised, config)
     return _with_keys(row, image_url, normalised, page.max_replaced)
 
 
@@ -86,14 +100,14 @@ def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
     return _with_keys(_as_found(NO_PAGE, None, urn, raw_text), urn, urn)
 
 
-def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None) -> Row:
-    raw_parts = (raw_url,) if raw_alt is None else (raw_url, raw_alt)
+def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None, source: str = ALT) -> Row:
+    raw_parts = (raw_url,) if raw_alt is None else (raw_url, raw_alt) if source == ALT else (raw_url, raw_alt, source)
     return _EMPTY | {
         "candidate_id": key_of(page.url or "", page.date or "", "" if place is None else str(place), *raw_parts),
         "count": 1,
         "outcome": OK,
         "alt_text": references.decoded(raw_alt) if place is None and raw_alt else raw_alt,
-        "caption_source": None if raw_alt is None else "alt",
+        "caption_source": None if raw_alt is None else source,
         "page_id": page.page_id,
         "page_url": page.url,
         "page_lang": page.lang,
@@ -150,6 +164,18 @@ def _absolute(page: Page, raw_url: str, config: Config) -> str:
     if page.base is None:
         return clean(raw_url, config.max_url_bytes)  # a relative URL without a base: url_invalid
     return join(page.base, raw_url, config.max_url_bytes)
+
+
+def _alternate(page: Page, raw_url: str, image_url: str, normalised: str, config: Config) -> Row:
+    """The columns of the alternate if it is another image URL of the same scheme, host and port; else none."""
+    try:
+        url = _absolute(page, raw_url, config)
+        other = normalise_clean(url, config.max_url_bytes)
+        if other == normalised or origin(url) != origin(image_url):
+            return {}
+    except UrlError:
+        return {}
+    return {"alternate_url": url, "alternate_id": key_of(other)}
 
 
 def _fault_of_text(alt: str | None, max_replaced: float) -> Reason | None:

@@ -54,7 +54,7 @@ def candidates_of_page(
     last: _Seen | None = None
     for place, image in enumerate(images[: config.max_page_images]):
         seen = _seen(image)
-        row = candidate(page, place, seen.found.url, seen.alt, config)
+        row = candidate(page, place, seen.found.url, seen.alt, config, seen.found.alternate)
         if last and rows and (twin := _twin(last, rows[-1], seen, row)):
             rows[-1] = twin
         else:

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.core.storage import Storage
+from pipeline.stages.fetch.alternates import Row, alternate_of, with_alternate
 from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings, measure_answer, want
 from pipeline.stages.fetch.store import StoredRow, asked_since, fill_parts
 from pipeline.web.client import Answer, Client
 from pipeline.web.config import WebConfig
-from pipeline.web.lane import Item, LanePolicy, run_lane
+from pipeline.web.lane import Hosts, Item, LanePolicy, run_lane
 from pipeline.web.robots import Robots
 
 
@@ -60,18 +60,50 @@ async def _fetch(
     with examiner:
         async with (
             Client(web) as client,
-            aclosing(run_lane(items, policy, client, Robots(client))) as answers,
-            aclosing(_measured(answers, examiner)) as images,
+            aclosing(_images(items, policy, client, examiner)) as images,
         ):
             return await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
 
 
-async def _measured(answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner) -> AsyncGenerator[StoredRow, None]:
-    """One image at a time is sent to the child, by a thread that waits for it; requests continue meanwhile."""
+async def _images(
+    items: Sequence[Item], policy: LanePolicy, client: Client, examiner: Examiner
+) -> AsyncGenerator[StoredRow, None]:
+    """Each image once: of those whose URL has failed for good, the alternate URL is asked when all others are done.
+
+    Both rounds share the hosts: pace, waits and ends hold on, and robots.txt is not asked for again.
+    """
+    robots, hosts = Robots(client), Hosts(policy)
+    failed: list[Item] = []
+    async with (
+        aclosing(run_lane(items, policy, client, robots, hosts)) as answers,
+        aclosing(_measured(answers, examiner)) as measured,
+    ):
+        async for asked, columns, picture in measured:
+            if alternate := alternate_of(asked, columns):
+                failed.append(Item(asked["url_id"], alternate, asked | {"first": columns}))
+            else:
+                yield _named(asked, columns), picture
+    async with (
+        aclosing(run_lane(failed, policy, client, robots, hosts)) as answers,
+        aclosing(_measured(answers, examiner)) as measured,
+    ):
+        async for asked, columns, picture in measured:
+            yield _named(asked, with_alternate(asked["first"], columns, asked["alternate_url"])), picture
+
+
+async def _measured(
+    answers: AsyncIterator[tuple[Item, Answer]], examiner: Examiner
+) -> AsyncGenerator[tuple[Row, Row, bytes | None], None]:
+    """What was asked for, its columns and its image. One image at a time is sent to the child, by a thread that waits
+    for it; requests continue meanwhile."""
     async for item, answer in answers:
-        asked: dict[str, Any] = item.payload
+        asked: Row = item.payload
         columns, picture = await asyncio.to_thread(measure_answer, answer, examiner, asked["boxes"] or ())
-        yield {name: asked[name] for name in ("url_id", "request_url", "try_number")} | columns, picture
+        yield asked, columns, picture
+
+
+def _named(asked: Row, columns: Row) -> Row:
+    return {name: asked[name] for name in ("url_id", "request_url", "try_number")} | columns
 
 
 def _policy(config: Config, web: WebConfig) -> LanePolicy:

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pipeline.stages.fetch.config import Config
 from pipeline.web.urls import UrlError, split
 
-TO_ASK = "url_id string, request_url string, try_number int, boxes array<double>"
+TO_ASK = "url_id string, request_url string, try_number int, boxes array<double>, alternate_url string"
 LANE_IMAGES_PER_S = 50  # what a lane fetches and decodes on one core, at least
 LANE_IMAGES = 10_000  # of one host: fewer do not need another lane
 
@@ -33,7 +33,8 @@ def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
         large = by_host.groupBy("host").agg(F.floor(F.count(F.lit(1)) / LANE_IMAGES).alias("loads")).where("loads > 1")
         by_host = by_host.join(F.broadcast(large), "host", "left")
         share = F.least(F.lit(most), F.coalesce("loads", F.lit(1)))
-    asked = by_host.select("url_id", "request_url", "try_number", "boxes", "host", share.cast("int").alias("share"))
+    names = ("url_id", "request_url", "try_number", "boxes", "alternate_url", "host")
+    asked = by_host.select(*names, share.cast("int").alias("share"))
     name = F.regexp_replace("host", r"^www\.", "")
     return asked.repartition(lanes, name, F.pmod(F.xxhash64("url_id"), "share"))
 

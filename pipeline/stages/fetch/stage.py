@@ -73,8 +73,13 @@ class Fetch(Stage[Config]):
         config, measure_key = context.config, context.measure_key
         before, blocklist = swept(context.storage, self.name, [FOLDER]), _blocklist(config)
         pairs = context.kept("text")
-        # All three are equal for all rows of a url_id.
-        names = {"request_url": "request_url", "image_boxes": "boxes", "image_sha256s": "listed"}
+        # All are equal for all rows of a url_id.
+        names = {
+            "request_url": "request_url",
+            "image_boxes": "boxes",
+            "image_sha256s": "listed",
+            "request_alternate": "alternate_url",
+        }
         images = pairs.groupBy("url_id").agg(*(F.min(old).alias(new) for old, new in names.items()))
         stored = newest(context, _under(measure_key, before), images)
         if config.reads_shards:
@@ -165,7 +170,8 @@ def missing(images: DataFrame, stored: DataFrame, retry_failed: bool, by_place: 
     wanted = unmeasured | F.col("outcome").isin(*RETRYABLE) if retry_failed else unmeasured
     try_number = F.coalesce("tried", F.lit(0)) + 1
     joined = images.join(known, "url_id", "left").where(wanted)
-    return joined.select("url_id", "request_url", try_number.alias("try_number"), "boxes")
+    alternate = [] if by_place else ["alternate_url"]
+    return joined.select("url_id", "request_url", try_number.alias("try_number"), "boxes", *alternate)
 
 
 def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config]) -> None:

@@ -87,12 +87,16 @@ class Text(Stage[Config]):
         names = (*self.carries, *COLUMNS, *URL_COLUMNS, *CHOICE_COLUMNS)
         captioned = pa.schema([schema.field(name) for name in names])
         entered = context.kept("extract").select(*self.carries, "alt_text")
-        captioner = _captioner(captioned, config, _lists(config), named_queries.write_file(config, storage))
+        lists = _lists(config)
+        captioner = _captioner(captioned, config, lists, named_queries.write_file(config, storage))
         # Written before it is counted: several counts read it, and Spark would detect every language again for each.
         files = written(entered, storage, CAPTIONS_FOLDER, captioned, captioner)
         counted = pa.schema([schema.field(name) for name in COUNTED])
         rows = with_places(context.spark, storage, files, counted)
-        found = named_queries.with_first_cap(with_counts(rows, _signals(context), _listed(context)), context)
+        signals = _signals(context)
+        counts = with_counts(rows, signals, _listed(context))
+        requests = counts.join(_alternates(context, signals, lists), "url_id", "left")
+        found = named_queries.with_first_cap(requests, context)
         added = [name for name in schema.names if name not in names]
         placed, add = beside(found.select(*PLACE.names, *added), storage, files, schema)
         return Measured(placed, scratch=(CAPTIONS_FOLDER, named_queries.INDEX_FOLDER), through=add)
@@ -215,6 +219,17 @@ def _listed(context: Context[Config]) -> DataFrame:
         F.array_sort(F.array_distinct(F.flatten(each_once("listed_sha256s")))).alias("image_sha256s"),
         F.flatten(each_once("boxes")).alias("image_boxes"),
     )
+
+
+def _alternates(context: Context[Config], signals: DataFrame, lists: Lists) -> DataFrame:
+    """url_id, request_alternate: the alternate URL that its pages give an image, unless its own owner says no: it is
+    on a page that opts out, or on a list of blocked URLs."""
+    found = context.kept("extract").where("alternate_url is not null").select("url_id", "alternate_id", "alternate_url")
+    barred = signals.select(F.col("url_id").alias("alternate_id"))
+    if lists.urls:
+        barred = barred.union(context.spark.createDataFrame([(key,) for key in sorted(lists.urls)], "key string"))
+    free = found.join(barred.distinct(), "alternate_id", "left_anti")
+    return free.groupBy("url_id").agg(F.min("alternate_url").alias("request_alternate"))
 
 
 __all__ = ["Config", "Reason", "Text"]

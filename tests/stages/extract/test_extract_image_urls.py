@@ -9,6 +9,7 @@ import tarfile
 import html5lib
 import pytest
 
+from pipeline.core.ids import key_of
 from pipeline.stages.extract.charset import decode
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.html import candidates_of_page
@@ -160,6 +161,32 @@ def test_of_noscript_twins_the_real_image_is_kept_x52(page_rows, html, expected)
     rows = page_rows(html)
     assert urls(rows) == [f"https://site.example{path}" for path in expected]
     assert sum(row["count"] for row in rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("<img srcset='/a.jpg 900w' src=/b.jpg alt=x>", "https://site.example/b.jpg"),
+        ("<img data-src=/a.jpg src=b.jpg alt=x>", "https://site.example/dir/b.jpg"),
+        ("<img data-src=/a.jpg data-lazy-src=/c.jpg src=/blank.gif alt=x>", "https://site.example/c.jpg"),
+        ("<picture><source srcset=/a.webp><img src=/b.jpg alt=x></picture>", "https://site.example/b.jpg"),
+        ("<picture><source srcset=/a.avif><img src=/b.jpg alt=x></picture>", None),
+        ("<img data-src=/a.jpg src=//other.example/b.jpg alt=x>", None),
+        ("<img data-src=/a.jpg src=http://site.example/b.jpg alt=x>", None),
+        ("<img data-src=/a.jpg src=https://site.example:8443/b.jpg alt=x>", None),
+        ("<img data-src=/a.jpg src=/A/../a.jpg#b alt=x>", None),
+        ("<img data-src=/a.jpg src=/spacer.gif alt=x>", None),
+        ("<img data-src=/a.jpg src=https://u:p@site.example/b.jpg alt=x>", None),
+        ("<img src=/a.jpg alt=x>", None),
+    ],
+)
+def test_the_second_best_url_of_an_image_is_its_alternate_x55(page_rows, image, expected):
+    """X55: on the same scheme, host and port; neither key nor pair depends on it."""
+    (row,) = page_rows(image)
+    assert row["alternate_url"] == expected
+    assert row["alternate_id"] == (expected and key_of(expected))
+    first = page_rows(f"<img src='{row['image_url']}' alt=x>")[0]
+    assert (row["url_id"], row["pair_id"]) == (first["url_id"], first["pair_id"])
 
 
 def alts_by_html5lib(html: str) -> list[str | None]:

@@ -23,6 +23,7 @@ def table_of(spark: SparkSession, images: dict[str, int]) -> DataFrame:
         "concat('http://', host, '/', number, '.jpg') as request_url",
         "1 as try_number",
         "cast(null as array<double>) as boxes",
+        "cast(null as string) as alternate_url",
     )
 
 
@@ -76,5 +77,5 @@ def test_a_host_has_no_more_lanes_than_its_rate_and_its_connections_allow(lanes_
 
 
 def test_what_is_never_asked_for_has_a_lane_too(spark) -> None:
-    rows = spread(spark.createDataFrame([("id", "http://[broken", 1, None)], TO_ASK), 4, Config()).collect()
+    rows = spread(spark.createDataFrame([("id", "http://[broken", 1, None, None)], TO_ASK), 4, Config()).collect()
     assert [(row.host, row.share) for row in rows] == [("", 1)]

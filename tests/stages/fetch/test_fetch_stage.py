@@ -64,7 +64,7 @@ class Pairs(Stage[PairConfig]):
     Config, Reason = PairConfig, PairReason
     adds = table(
         1,
-        [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url")]
+        [column(name, STRING, name) for name in ("pair_id", "url_id", "request_url", "request_alternate")]
         + [
             column("place", INT64, "n"),
             column("image_sha256s", STRINGS, "listed"),
@@ -78,7 +78,15 @@ class Pairs(Stage[PairConfig]):
     def measure(self, context: Context[Any]) -> Measured:
         config = context.config
         values = [
-            (hashlib.md5(b"%d" % n).hexdigest(), url_id(url), url, n, config.sha256s.get(url), config.boxes.get(url))
+            (
+                hashlib.md5(b"%d" % n).hexdigest(),
+                url_id(url),
+                url,
+                None,
+                n,
+                config.sha256s.get(url),
+                config.boxes.get(url),
+            )
             for n, url in enumerate(config.urls)
         ]
         return Measured(context.spark.createDataFrame(values, spark_schema(self.adds)))
@@ -550,7 +558,9 @@ def test_a_second_attempt_at_a_lane_asks_only_what_the_first_did_not_commit_r10(
     urls = urls_of(6, hosts=2)
     run, first = build(urls)
     hosts.log.clear()
-    todo = run.spark.createDataFrame([(url_id(url), url, 1, None) for url in [*urls, *urls_of(9, hosts=1)[6:]]], TO_ASK)
+    todo = run.spark.createDataFrame(
+        [(url_id(url), url, 1, None, None) for url in [*urls, *urls_of(9, hosts=1)[6:]]], TO_ASK
+    )
     fetch_all(todo, [], run.context("fetch", first.measure_key))  # a list made before any of it was committed
     assert set(hosts.asked) == {"/6.jpg", "/7.jpg", "/8.jpg"}
     assert sum(part.stats["rows"] for part in committed(run.storage, "fetch")) == 9

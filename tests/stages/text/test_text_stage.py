@@ -30,6 +30,9 @@ PAGES = {
     '<img src="/hot.jpg" alt="Hardcore porn in the snow at dusk">'
     '<img src="/mail.jpg" alt="A white hare in the snow, prints from jane@example.com">'
     '<img src="/shoes.jpg" alt="cheap cheap cheap shoes shoes buy"></html>',
+    "http://a.test/five": '<html lang="en"><img data-src="/large.jpg" src="/small.jpg" alt="A brown bear in a river">'
+    '<img data-src="/castle.jpg" src="/owned.jpg" alt="A castle on a hill above the town">'
+    '<img data-src="/bridge.jpg" src="/blocked.jpg" alt="A bridge of stone over a stream"></html>',
 }
 
 
@@ -82,6 +85,12 @@ def test_one_pair_on_two_pages_is_kept_once_by_the_smallest_page_url(judged) -> 
 def test_the_url_asked_for_is_the_smallest_raw_url_of_all_that_entered(judged) -> None:
     requests = {row["request_url"] for (_, name), row in judged.items() if name in FREE}
     assert requests == {"http://a.test/%66ree.jpg"}
+
+
+def test_an_alternate_url_that_its_own_owner_or_a_list_forbids_is_not_asked_for_x55(judged) -> None:
+    """X55: /owned.jpg is shown on a page that opts out, /blocked.jpg is on the list of blocked URLs."""
+    of_page = {name: row["request_alternate"] for (page, name), row in judged.items() if page == "http://a.test/five"}
+    assert of_page == {"large.jpg": "http://a.test/small.jpg", "castle.jpg": None, "bridge.jpg": None}
 
 
 def test_a_caption_counts_the_images_beside_it_t13(judged) -> None:
