@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from pipeline.core.config import Field, InputContent, Measure, Operate, StageConfig
 
+CaptionSource = Literal["alt", "figcaption", "title", "aria-label", "enclosing_link", "og"]
 Format = Literal["auto", "warc", "wat", "html", "urls", "webdataset"]
 
 MIB = 2**20
@@ -50,6 +51,12 @@ class Config(StageConfig):
         "",
         description="column or field with boxes [left, top, right, bottom], shares of width and height: their content "
         "(faces) is blurred before an image is stored",
+    )
+    caption_sources: Measure[list[CaptionSource]] = Field(
+        ["alt"],
+        min_length=1,
+        description="where on a page the text of an image is taken from, each a candidate of its own; og: the image "
+        "that the page names for sharing. WAT files have alt alone",
     )
     max_page_images: Measure[int] = Field(1000, ge=1, description="images taken from one page, in document order")
     max_page_bytes: Measure[int] = Field(10 * MIB, ge=1, description="largest page read, in bytes after unpacking")

@@ -1,0 +1,108 @@
+"""An image that stands on a page twice: once for browsers with scripts and once, in noscript, for those without.
+
+Both are one candidate with ``count`` 2. In AMP, an image may also hold another one, for browsers that cannot show it or
+until it is there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from selectolax.lexbor import LexborNode
+
+from pipeline.stages.extract.candidates import Row
+from pipeline.stages.extract.image_urls import Found, find
+from pipeline.stages.extract.lazy import Attributes, is_placeholder
+
+_AMP = ("amp-img", "amp-anim")
+_LEVELS = 3
+_SIZE = re.compile(r"[-_](\d{2,4})(?:x(\d{2,4})|w)$")
+_STEM_CHARS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An image element, as far as the next one has to know it."""
+
+    attributes: Attributes
+    alt: str | None
+    found: Found
+    in_noscript: bool
+    is_stand_in: bool  # of the AMP image around it, for browsers that cannot show that one or until it is there
+
+
+def seen(image: LexborNode) -> Seen:
+    """What an image element says; its attributes are read once."""
+    attributes = image.attributes
+    alt = (attributes["alt"] or "") if "alt" in attributes else None
+    is_stand_in = image.tag != "img" and ("fallback" in attributes or "placeholder" in attributes)
+    found = find(attributes, _sources_of_picture(image))
+    return Seen(attributes, alt, found, _is_in_noscript(image), is_stand_in and _is_in(image, _AMP))
+
+
+def twin(last: Seen, last_row: Row, this: Seen, row: Row) -> Row | None:
+    """One row for an image and the one before it, if one repeats the other; None if they are two images.
+
+    In ``<noscript>`` stands the image for browsers without scripts, beside its lazy twin. Of both, the one whose URL
+    is real is kept.
+    """
+    if not (last.in_noscript or this.in_noscript or this.is_stand_in):
+        return None
+    if _same_image(last_row, row):
+        return last_row | {"count": last_row["count"] + 1}
+    if not this.is_stand_in and not (this.alt and this.alt == last.alt):
+        return None
+    if is_placeholder(last.found.url) and not is_placeholder(this.found.url):
+        return row | {"count": last_row["count"] + 1} if this.alt == last.alt else None
+    (stem, size), (this_stem, this_size) = _stem_and_size(last.found.url), _stem_and_size(this.found.url)
+    if this.is_stand_in or is_placeholder(this.found.url):
+        return last_row | {"count": last_row["count"] + 1}
+    return (row if this_size > size else last_row) | {"count": last_row["count"] + 1} if stem == this_stem else None
+
+
+def _stem_and_size(url: str) -> tuple[str, float]:
+    """What the name of an image has in common with other sizes of it, and how many pixels its name claims.
+
+    A short stem says little: then it is the whole URL. A name without a size is the original, the largest.
+    """
+    name = url.partition("?")[0].rpartition("/")[2].rpartition(".")[0]
+    size = _SIZE.search(name)
+    stem = name[: size.start()] if size else name
+    return (stem if len(stem) >= _STEM_CHARS else url), int(size[1]) * int(size[2] or 1) if size else math.inf
+
+
+def _sources_of_picture(image: LexborNode) -> list[Attributes]:
+    """Attributes of the ``<source>`` elements before the image in its ``<picture>``, in document order."""
+    parent = image.parent
+    if parent is None or parent.tag != "picture":
+        return []
+    sources: list[Attributes] = []
+    sibling = image.prev
+    while sibling is not None:
+        if sibling.tag == "source":
+            sources.append(sibling.attributes)
+        sibling = sibling.prev
+    return sources[::-1]
+
+
+def _is_in_noscript(image: LexborNode) -> bool:
+    """Within three levels, because the twin of a lazy image often has a ``<picture>`` or ``<figure>`` around it."""
+    return _is_in(image, ("noscript",))
+
+
+def _is_in(image: LexborNode, tags: Collection[str]) -> bool:
+    node = image.parent
+    for _ in range(_LEVELS):
+        if node is None:
+            return False
+        if node.tag in tags:
+            return True
+        node = node.parent
+    return False
+
+
+def _same_image(one: Row, other: Row) -> bool:
+    return one["url_id"] is not None and (one["url_id"], one["alt_text"]) == (other["url_id"], other["alt_text"])
