@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.stages.extract.candidates import Page, Row, lost
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.html import URN_PREFIX
-from pipeline.stages.extract.page_parser import PageParser
+from pipeline.stages.extract.page_parser import Item, PageParser, PageTask
 from pipeline.stages.extract.places import files_below
 from pipeline.stages.extract.reasons import Reason
 
@@ -36,13 +36,20 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
     else:
         urls, files = _urls_of(_index_of_tar(path)), _members_of_tar(path, config.max_page_bytes + 1)
     with PageParser(config) as parser:
-        try:
-            for name, html in files:
-                yield from _rows_of_file(name, html, urls.get(name) or URN_PREFIX + name, fingerprint, config, parser)
-        except (EOFError, zlib.error, tarfile.TarError) as error:
-            is_cut = isinstance(error, EOFError) or "unexpected end" in str(error)
-            reason = Reason.ARCHIVE_TRUNCATED if is_cut else Reason.ARCHIVE_MALFORMED
-            yield lost(fingerprint, "end", reason, f"{path.name}: {str(error)[:200]}")
+        yield from parser.in_order(_items(path.name, urls, files, fingerprint, config))
+
+
+def _items(
+    archive: str, urls: dict[str, str], files: Iterator[_File], fingerprint: str, config: Config
+) -> Iterator[Item]:
+    """The pages, and a row where a tar breaks."""
+    try:
+        for name, html in files:
+            yield _item_of_file(name, html, urls.get(name) or URN_PREFIX + name, fingerprint, config)
+    except (EOFError, zlib.error, tarfile.TarError) as error:
+        is_cut = isinstance(error, EOFError) or "unexpected end" in str(error)
+        reason = Reason.ARCHIVE_TRUNCATED if is_cut else Reason.ARCHIVE_MALFORMED
+        yield [lost(fingerprint, "end", reason, f"{archive}: {str(error)[:200]}")]
 
 
 def is_html_file(path: Path) -> bool:
@@ -97,11 +104,11 @@ def is_hidden_page(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _rows_of_file(name: str, html: bytes, url: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row]:
+def _item_of_file(name: str, html: bytes, url: str, fingerprint: str, config: Config) -> Item:
+    page = Page(url)
     if len(html) > config.max_page_bytes:
-        return [lost(fingerprint, name, Reason.BODY_TOO_LARGE, name, page=Page(url))]
-    rows = parser.rows(html, url, None, None, ())
-    return [lost(fingerprint, name, Reason.PARSER_CRASH, name, page=Page(url))] if rows is None else rows
+        return [lost(fingerprint, name, Reason.BODY_TOO_LARGE, name, page=page)]
+    return PageTask(html, url), [lost(fingerprint, name, Reason.PARSER_CRASH, name, page=page)]
 
 
 def _files_of_folder(folder: Path, max_bytes: int) -> Iterator[_File]:

@@ -1,12 +1,15 @@
 """The native HTML parser, isolated: pages are parsed in a child process that may die (pipeline.core.children).
 
-Only the page that crashes or hangs the parser or uses up memory is lost; the child is replaced for the next page.
+Pages go to the child in batches, because each message costs two changes of process. If the child dies, the pages of
+its batch are sent again one by one: only the page that crashes or hangs the parser or uses up memory is lost.
 """
 
 from __future__ import annotations
 
+import gc
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,16 +17,28 @@ from pipeline.core.children import Child, ChildDied, serve
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import MIB, Config
 from pipeline.stages.extract.html import candidates_of_page
+from schemas.extract import ADDS
 
 MAX_PARSER_BYTES = 512 * MIB  # beyond the child's memory after its start
+BATCH_PAGES = 32
+BATCH_BYTES = 4 * MIB  # of HTML; a larger page is a batch of its own
+_GC_OBJECTS = 100_000  # rows and nodes have no cycles: hardly anything for the collector to find
+
+_NAMES = ADDS.names
 
 
-class _Task(msgspec.Struct, array_like=True):
+class PageTask(msgspec.Struct, array_like=True):
+    """A page to parse: what `candidates_of_page` takes, but for the settings."""
+
     html: bytes
     page_url: str
-    page_date: str | None
-    http_charset: str | None
-    http_optouts: tuple[str, ...]
+    page_date: str | None = None
+    http_charset: str | None = None
+    http_optouts: tuple[str, ...] = ()
+
+
+Item = list[Row] | tuple[PageTask, list[Row]]
+"""Rows, or a page with the rows that stand for it if the parser dies on it."""
 
 
 class PageParser(Child):
@@ -41,28 +56,63 @@ class PageParser(Child):
         http_optouts: Sequence[str],
     ) -> list[Row] | None:
         """Rows of a page; None if the parser died."""
-        task = _Task(html, page_url, page_date, http_charset, tuple(http_optouts))
+        return self.rows_of_batch([PageTask(html, page_url, page_date, http_charset, tuple(http_optouts))])[0]
+
+    def rows_of_batch(self, tasks: Sequence[PageTask]) -> list[list[Row] | None]:
+        """Rows of each page; None for a page on which the parser died."""
         try:
-            answer = self.ask(msgspec.msgpack.encode(task))
+            answer = self.ask(msgspec.msgpack.encode(tasks))
         except ChildDied:
-            return None
-        return msgspec.msgpack.decode(answer, type=list[Row] | None)
+            return [None] if len(tasks) == 1 else [self.rows_of_batch([task])[0] for task in tasks]
+        pages = _decoder.decode(answer)
+        return [None if page is None else [dict(zip(_NAMES, row, strict=True)) for row in page] for page in pages]
+
+    def in_order(self, items: Iterable[Item]) -> Iterator[Row]:
+        """All rows in the order of ``items``. Holds one batch."""
+        held: list[Item] = []
+        pages = n_bytes = 0
+        for item in items:
+            held.append(item)
+            if isinstance(item, tuple):
+                pages, n_bytes = pages + 1, n_bytes + len(item[0].html)
+            if pages >= BATCH_PAGES or n_bytes >= BATCH_BYTES or len(held) >= 8 * BATCH_PAGES:
+                yield from self._flushed(held)
+                held, pages, n_bytes = [], 0, 0
+        yield from self._flushed(held)
+
+    def _flushed(self, held: list[Item]) -> Iterator[Row]:
+        tasks = [item[0] for item in held if isinstance(item, tuple)]
+        found = iter(self.rows_of_batch(tasks) if tasks else [])
+        for item in held:
+            if isinstance(item, tuple):
+                rows = next(found)
+                yield from item[1] if rows is None else rows
+            else:
+                yield from item
+
+
+_decoder = msgspec.msgpack.Decoder(list[list[list[object]] | None])
+_tasks = msgspec.msgpack.Decoder(list[PageTask])
 
 
 def _answer(message: bytes, config: Config) -> bytes:
-    """Rows of one page; None if parsing raised."""
-    task = msgspec.msgpack.decode(message, type=_Task)
-    try:
-        rows = candidates_of_page(
-            task.html, task.page_url, task.page_date, task.http_charset, task.http_optouts, config
-        )
-    except MemoryError:
-        raise
-    except Exception:  # any error affects only this page
-        rows = None
-    return msgspec.msgpack.encode(rows)
+    """Values of the rows of each page, in the order of the schema; None if parsing raised. Each page has its time."""
+    answers: list[list[tuple[object, ...]] | None] = []
+    for task in _tasks.decode(message):
+        signal.setitimer(signal.ITIMER_PROF, config.parse_timeout_s)
+        try:
+            rows = candidates_of_page(
+                task.html, task.page_url, task.page_date, task.http_charset, task.http_optouts, config
+            )
+            answers.append([tuple(row.values()) for row in rows])
+        except MemoryError:
+            raise
+        except Exception:  # any error affects only this page
+            answers.append(None)
+    return msgspec.msgpack.encode(answers)
 
 
 if __name__ == "__main__":
     _config = Config.model_validate_json(sys.argv[1])
+    gc.set_threshold(_GC_OBJECTS)
     serve(lambda message: _answer(message, _config), _config.parse_timeout_s, MAX_PARSER_BYTES)

@@ -12,7 +12,7 @@ from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.heads import MAX_HEADER_BYTES, Head, head_of, text_of
 from pipeline.stages.extract.media_types import is_html, may_be_html, media_type_of
-from pipeline.stages.extract.page_parser import PageParser
+from pipeline.stages.extract.page_parser import Item, PageParser, PageTask
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.records import Lost, Record, open_file, read_records
 from pipeline.stages.extract.wacz import is_wacz, read_wacz
@@ -34,33 +34,44 @@ def read_warc(
     The other records are counted in one summary row. With ``offsets`` only the records there are read (the pages
     that a crawl kept), nothing else is counted, and an offset without a record gives a row. ``opened`` opens the file.
     """
+    with PageParser(config) as parser:
+        yield from parser.in_order(_items(path, fingerprint, config, offsets, opened))
+
+
+def _items(
+    path: str | Path,
+    fingerprint: str,
+    config: Config,
+    offsets: set[int] | None,
+    opened: Callable[[str], BinaryIO],
+) -> Iterator[Item]:
+    """The pages of a file, and the rows of what is none."""
     name = Path(path).name
     max_block_bytes = config.max_page_bytes + MAX_HEADER_BYTES
     is_zip = offsets is None and is_wacz(Path(path))
     items = read_wacz(Path(path), max_block_bytes) if is_zip else read_records(path, max_block_bytes, opened)
     n_no_page = 0
     unseen = set(offsets or ())
-    with PageParser(config) as parser:
-        for item in items:
-            if offsets is not None and item.offset not in offsets:
-                continue
-            unseen.discard(item.offset)
-            if isinstance(item, Lost):
-                yield lost(fingerprint, item.place, item.reason, _where(name, item.place))
-                continue
-            rows = _rows_of_record(item, name, fingerprint, config, parser)
-            if rows is None:
-                n_no_page += 1
-            else:
-                yield from rows
+    for item in items:
+        if offsets is not None and item.offset not in offsets:
+            continue
+        unseen.discard(item.offset)
+        if isinstance(item, Lost):
+            yield [lost(fingerprint, item.place, item.reason, _where(name, item.place))]
+            continue
+        found = _items_of_record(item, name, fingerprint, config)
+        if found is None:
+            n_no_page += 1
+        else:
+            yield from found
     for offset in sorted(unseen):
-        yield lost(fingerprint, offset, Reason.RECORD_MALFORMED, f"no record at {_where(name, offset)}")
+        yield [lost(fingerprint, offset, Reason.RECORD_MALFORMED, f"no record at {_where(name, offset)}")]
     if n_no_page:
-        yield summary(fingerprint, Reason.RECORD_NOT_PAGE, name, n_no_page)
+        yield [summary(fingerprint, Reason.RECORD_NOT_PAGE, name, n_no_page)]
 
 
-def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config, parser: PageParser) -> list[Row] | None:
-    """Rows of one record; None if it is not a page."""
+def _items_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Item] | None:
+    """The page of one record, the rows of what is lost of it; None if it is not a page."""
     head = head_of(item.data)
     found = _answer_of(head, item.data[head.end :])
     if found is None:
@@ -77,17 +88,18 @@ def _rows_of_record(item: Record, name: str, fingerprint: str, config: Config, p
         body, fault = body_of(stored, answer, config.max_page_bytes)
     except BodyTooLarge:
         is_page = is_html(declared.name, stored)
-        return [lost(fingerprint, place, Reason.BODY_TOO_LARGE, where, page=page)] if is_page else None
+        return [[lost(fingerprint, place, Reason.BODY_TOO_LARGE, where, page=page)]] if is_page else None
     if not is_html(declared.name, body):
         return None
     if answer.end < 0:
-        return [lost(fingerprint, place, Reason.RECORD_MALFORMED, f"{where}: its HTTP header has no end", page=page)]
-    rows = parser.rows(body, page.url or "", page.date, declared.charset, from_headers(answer.fields)) if body else []
-    if rows is None:
-        return [lost(fingerprint, place, Reason.PARSER_CRASH, where, page=page)]
+        return [[lost(fingerprint, place, Reason.RECORD_MALFORMED, f"{where}: its HTTP header has no end", page=page)]]
+    items: list[Item] = []
+    if body:
+        task = PageTask(body, page.url or "", page.date, declared.charset, tuple(from_headers(answer.fields)))
+        items.append((task, [lost(fingerprint, place, Reason.PARSER_CRASH, where, page=page)]))
     if fault:
-        rows = [*rows, lost(fingerprint, place, Reason.BAD_ENCODING, f"{where}: {fault}", page=page)]
-    return rows
+        items.append([lost(fingerprint, place, Reason.BAD_ENCODING, f"{where}: {fault}", page=page)])
+    return items
 
 
 def _answer_of(head: Head, block: bytes) -> tuple[Head, bytes] | None:

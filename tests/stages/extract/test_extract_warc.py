@@ -1,6 +1,7 @@
 """WARC: which records are pages, and their bodies."""
 
 import gzip
+import tarfile
 import time
 import zlib
 from io import BytesIO
@@ -10,8 +11,10 @@ import pyarrow as pa
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from pipeline.stages.extract.candidates import NO_PAGE, candidate
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.page_parser import PageParser
+from pipeline.stages.extract.html import candidates_of_page
+from pipeline.stages.extract.page_parser import BATCH_PAGES, PageParser, PageTask
 from pipeline.stages.extract.warc import read_warc
 from schemas.extract import ADDS
 
@@ -137,6 +140,30 @@ def test_a_page_that_kills_or_hangs_the_parser_costs_itself_alone(record, packed
     assert len(crashed) == 2
     assert rows[0]["outcome"] == "ok"
     assert rows[-1]["outcome"] == "ok"
+
+
+def test_only_the_guilty_page_of_a_batch_is_lost_and_the_order_stays_x57():
+    """X57: rows stand where their page or their lost record stood, over several batches."""
+    hang = b"<img " + b"".join(b"a%d=1 " % i for i in range(300_000)) + b">"
+    pages = [b"<img src=/%d.jpg alt='picture %d'>" % (number, number) for number in range(2 * BATCH_PAGES + 3)]
+    pages[5] = pages[BATCH_PAGES + 1] = hang
+    stand_in = [candidate(NO_PAGE, None, "https://lost.example/", "lost", Config())]
+    items: list = [(PageTask(page, "https://site.example/"), stand_in) for page in pages]
+    items.insert(9, [candidate(NO_PAGE, None, "https://between.example/", "between", Config())])
+    with PageParser(Config(parse_timeout_s=0.5)) as parser:
+        found = [row["alt_text"] for row in parser.in_order(items)]
+    expected = ["lost" if page is hang else f"picture {number}" for number, page in enumerate(pages)]
+    expected.insert(9, "between")
+    assert found == expected
+
+
+def test_a_batch_gives_the_rows_of_single_pages_x57(shared_data):
+    """X57"""
+    with tarfile.open(shared_data / "html_pages.tar.gz") as tar:
+        pages = [tar.extractfile(member).read() for member in list(tar)[1:12]]
+    alone = [candidates_of_page(page, "https://site.example/", None, None, (), Config()) for page in pages]
+    with PageParser(Config()) as parser:
+        assert parser.rows_of_batch([PageTask(page, "https://site.example/") for page in pages]) == alone
 
 
 def test_the_parser_starts_again_after_a_death():
