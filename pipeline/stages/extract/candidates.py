@@ -17,7 +17,7 @@ from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.mojibake import is_mojibake
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
-from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean, origin
+from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean
 from schemas.extract import ADDS
 from schemas.fields import OK
 
@@ -89,9 +89,10 @@ def candidate(
         normalised = normalise_clean(image_url, config.max_url_bytes)
     except UrlError as error:
         return row | {"outcome": Reason(error.reason).value, "detail": error.detail}
-    if raw_alternate:
-        row |= _alternate(page, raw_alternate, image_url, normalised, config)
-    return _with_keys(row, image_url, normalised, page.max_replaced)
+    row = _with_keys(row, image_url, normalised, page.max_replaced)
+    if raw_alternate and row["outcome"] == OK:
+        row |= _alternate(page, raw_alternate, normalised, config)
+    return row
 
 
 def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
@@ -166,12 +167,12 @@ def _absolute(page: Page, raw_url: str, config: Config) -> str:
     return join(page.base, raw_url, config.max_url_bytes)
 
 
-def _alternate(page: Page, raw_url: str, image_url: str, normalised: str, config: Config) -> Row:
+def _alternate(page: Page, raw_url: str, normalised: str, config: Config) -> Row:
     """The columns of the alternate if it is another image URL of the same scheme, host and port; else none."""
     try:
         url = _absolute(page, raw_url, config)
         other = normalise_clean(url, config.max_url_bytes)
-        if other == normalised or origin(url) != origin(image_url):
+        if other == normalised or other.split("/", 3)[:3] != normalised.split("/", 3)[:3]:
             return {}
     except UrlError:
         return {}

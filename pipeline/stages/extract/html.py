@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -49,8 +48,7 @@ def candidates_of_page(
     others: list[LexborNode] = []
     for node in tree.css(_READ):
         (others if node.tag in ("meta", "base") else images).append(node)
-    page = _page(tree, others, page_url, page_date, http_optouts, config)
-    page = replace(page, max_replaced=max_replaced)
+    page = _page(tree, others, page_url, page_date, http_optouts, max_replaced, config)
     rows = _rows_of_images(page, images[: config.max_page_images], config)
     if "og" in config.caption_sources:
         rows += (candidate(page, None, url, text, config, source="og") for url, text in shared_images(tree))
@@ -95,6 +93,7 @@ def _page(
     page_url: str,
     page_date: str | None,
     http_optouts: Iterable[str],
+    max_replaced: float,
     config: Config,
 ) -> Page:
     """``elements``: the meta elements with a name and the base elements with a href."""
@@ -108,7 +107,7 @@ def _page(
         else:
             optouts.update(from_meta(attributes["name"] or "", attributes.get("content") or ""))
     base = base_of(bases, address, config)
-    return Page(page_url, page_date, base, _lang(tree), tuple(sorted(optouts)))
+    return Page(page_url, page_date, base, _lang(tree), tuple(sorted(optouts)), max_replaced)
 
 
 def base_of(references: Iterable[str], page_url: str | None, config: Config) -> str | None:

@@ -25,6 +25,9 @@ _UNREADABLE_NAME = re.compile(
     r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)", re.I
 )
 _NOT_ON_SCREEN = re.compile(r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark)\b", re.I)
+_FIRST, _SRCSETS, _LATER = frozenset(lazy.FIRST), frozenset(lazy.SRCSETS), frozenset(lazy.LATER)
+_OF_LOADERS = _FIRST | _SRCSETS | _LATER
+_KNOWN = _OF_LOADERS | {"srcset"}
 
 
 class Found(NamedTuple):
@@ -37,7 +40,12 @@ class Found(NamedTuple):
 def find(attributes: Attributes, sources: list[Attributes]) -> Found:
     """The URLs of an image. ``sources`` are those of its ``<picture>``, in document order."""
     src = attributes.get("src") or ""
-    real = list(dict.fromkeys(_in_order(attributes, sources, src)))
+    is_real = not (not src or lazy.is_placeholder(src))
+    if is_real and not sources and attributes.keys().isdisjoint(_KNOWN):
+        return Found(src)
+    real = list(dict.fromkeys(_in_order(attributes, sources, src if is_real else None)))
+    if not real:
+        real = list(dict.fromkeys(_unknown(attributes)))
     if not real:
         return Found(_last_resort(attributes, sources, src))
     readable = [url for url in real if not _UNREADABLE_NAME.search(url)]
@@ -46,19 +54,22 @@ def find(attributes: Attributes, sources: list[Attributes]) -> Found:
     return Found(first, src if src in others else others[0] if others else None)
 
 
-def _in_order(attributes: Attributes, sources: list[Attributes], src: str) -> Iterator[str]:
-    """Usable URLs that are no placeholders."""
+def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None) -> Iterator[str]:
+    """Usable URLs that are no placeholders. ``src`` is None if it is one."""
     shown = [source for source in sources if _is_shown(source)]
     yield from _largest([attributes.get("srcset"), *(source.get("srcset") for source in shown)])
-    yield from _usable(attributes, lazy.FIRST)
-    names = lazy.SRCSETS
-    yield from _largest([*map(attributes.get, names), *(source.get(name) for source in shown for name in names)])
-    yield from _usable(attributes, lazy.LATER)
-    if src.strip() and not lazy.is_placeholder(src):
+    if shown or not attributes.keys().isdisjoint(_OF_LOADERS):
+        yield from _usable(attributes, _FIRST)
+        yield from _largest(value for of in (attributes, *shown) for name, value in of.items() if name in _SRCSETS)
+        yield from _usable(attributes, _LATER)
+    if src is not None:
         yield src
-    else:
-        yield from _largest(lazy.unknown_srcsets(attributes))
-        yield from (url for url in lazy.unknown_urls(attributes) if not lazy.is_placeholder(url))
+
+
+def _unknown(attributes: Attributes) -> Iterator[str]:
+    """What unknown attributes hold, if there is nothing else."""
+    yield from _largest(lazy.unknown_srcsets(attributes))
+    yield from (url for url in lazy.unknown_urls(attributes) if not lazy.is_placeholder(url))
 
 
 def _last_resort(attributes: Attributes, sources: list[Attributes], src: str) -> str:
@@ -70,20 +81,22 @@ def _last_resort(attributes: Attributes, sources: list[Attributes], src: str) ->
     return next((url for url in urls if not is_data_uri(url)), urls[0] if urls else "")
 
 
-def _usable(attributes: Attributes, names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        value = attributes.get(name)
-        if value and lazy.DESCRIPTOR.search(value):
-            yield from _largest([value])
-        elif value and lazy.may_be_url(value) and not lazy.is_placeholder(value):
-            yield value
+def _usable(attributes: Attributes, names: frozenset[str]) -> Iterator[str]:
+    for name, value in attributes.items():
+        if name in names and value:
+            if " " in value and lazy.DESCRIPTOR.search(value):
+                yield from _largest([value])
+            elif not lazy.is_placeholder(value) and lazy.may_be_url(value):
+                yield value
 
 
 def _largest(texts: Iterable[str | None]) -> Iterator[str]:
     """The largest image of some srcsets, and of those that fetch can read if there are any."""
-    sources = [source for source in _sources(texts) if not lazy.is_placeholder(source.url)]
-    readable = [source for source in sources if not _UNREADABLE_NAME.search(source.url)]
-    url = srcset.largest_of(readable or sources)
+    sources = _sources(texts)
+    url = srcset.largest_of(sources)
+    if url and (lazy.is_placeholder(url) or _UNREADABLE_NAME.search(url)):
+        real = [source for source in sources if not lazy.is_placeholder(source.url)]
+        url = srcset.largest_of([source for source in real if not _UNREADABLE_NAME.search(source.url)] or real)
     if url:
         yield url
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 Attributes = Mapping[str, str | None]
 
@@ -26,24 +27,27 @@ SRCSETS = (
     *("data-flickity-lazyload-srcset", "data-wpfc-original-srcset", "data-original-set", "data-cfsrcset"),
 )
 
+MAX_TEXT_CHARS = 4096  # of a value in which the URL of an image is searched
+
 _NO_URL = frozenset(
     {"null", "undefined", "none", "nan", "true", "false", "auto", "lazy", "about:blank", "src", "image"}
 )
 _TEMPLATE = re.compile(r"[{}<>]|%7b\w*%7d|%7b%7b|\[\[|\[object|^[\[(#@$%]", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d.,%\s-]+(?:px|em|vw|vh)?", re.IGNORECASE)
+_PLAIN_URL = re.compile(r"(?:https?:/)?/[^\s{}<>\[\]%]*")  # most are; the slower questions below are for the rest
 _ENDING = r"\.(?:jpe?g|jfif|pjpeg|png|gif|webp|avif|bmp)"
 _IS_IMAGE = re.compile(_ENDING + r"(?![a-z0-9.-])", re.IGNORECASE)
 _IMAGE_IN_TEXT = re.compile(
     r"(?:https?:)?(?:\\?/){2}[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])", re.IGNORECASE
 )
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
-_PLACEHOLDER = re.compile(
-    r"""(?:^|[/_.-])(?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
-    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-][^/?\#]*)?(?:[?\#]|$)
-    |(?:^|/)[a-z]\.gif(?:[?\#]|$)
-    |(?:^|/)(?:pix|pixel|trans|lazy|loading|loader|preload|gr[ae]y|dummy|empty|clear|white|dot|null|bg)
-    \.(?:gif|png|svg|webp)(?:[?\#]|$)""",
+_PLACEHOLDER = re.compile(  # the last part of a path
+    r"""(?:^|[_.-])(?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
+    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-]|[\#]|$)
+    |^[a-z]\.gif(?:\#|$)
+    |^(?:pix|pixel|trans|lazy|loading|loader|preload|gr[ae]y|dummy|empty|clear|white|dot|null|bg)
+    \.(?:gif|png|svg|webp)(?:\#|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _OTHER_USE = re.compile(
@@ -56,6 +60,8 @@ _NAMES_AN_IMAGE = re.compile(r"src|img|image|original|lazy|photo|pic|url|full|la
 
 def is_junk(value: str) -> bool:
     """Whether a value is no URL that can be asked for: empty, a flag, a template, JSON, another scheme."""
+    if _PLAIN_URL.fullmatch(value):
+        return False
     value = value.strip()
     if not value or value.lower() in _NO_URL or _TEMPLATE.search(value) or _NUMBER.fullmatch(value):
         return True
@@ -72,14 +78,14 @@ def may_be_url(value: str) -> bool:
 
 def is_placeholder(src: str) -> bool:
     """Whether ``src`` shows nothing until a script has run: it is missing, a ``data:`` URL, or named like one."""
-    return is_junk(src) or _PLACEHOLDER.search(src) is not None
+    return is_junk(src) or _PLACEHOLDER.search(src.partition("?")[0].rpartition("/")[2]) is not None
 
 
 def unknown_urls(attributes: Attributes) -> Iterator[str]:
     """Values of unknown attributes that are the URL of an image, those whose name says so first."""
     found: list[tuple[bool, str]] = []
     for name, value in attributes.items():
-        if value and not _OTHER_USE.search(name) and (url := _image_in(name, value.strip())):
+        if value and _may_hold_image(name) and (url := _image_in(name, value.strip())):
             found.append((_NAMES_AN_IMAGE.search(name) is None, url))
     yield from (url for _, url in sorted(found, key=lambda item: item[0]))
 
@@ -87,8 +93,13 @@ def unknown_urls(attributes: Attributes) -> Iterator[str]:
 def unknown_srcsets(attributes: Attributes) -> Iterator[str]:
     """Values of unknown attributes that are srcsets of images."""
     for name, value in attributes.items():
-        if value and not _OTHER_USE.search(name) and DESCRIPTOR.search(value) and _IS_IMAGE.search(value):
+        if value and _may_hold_image(name) and DESCRIPTOR.search(value) and _IS_IMAGE.search(value):
             yield value
+
+
+@lru_cache(maxsize=4096)
+def _may_hold_image(name: str) -> bool:
+    return _OTHER_USE.search(name) is None
 
 
 def _image_in(name: str, value: str) -> str | None:
@@ -98,7 +109,7 @@ def _image_in(name: str, value: str) -> str | None:
     if may_be_url(value) and not re.search(r"\s", value):
         is_rooted = value.startswith(("http://", "https://", "HTTP", "//", "/"))
         return value if _IS_IMAGE.search(value) or (is_rooted and _says_src(name)) else None
-    match = _IMAGE_IN_TEXT.search(value)
+    match = _IMAGE_IN_TEXT.search(value[:MAX_TEXT_CHARS])
     return match[0].replace("\\/", "/") if match else None
 
 

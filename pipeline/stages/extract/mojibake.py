@@ -31,6 +31,8 @@ _WRONG = re.compile(
     f"|(?:[\u0420\u0421][{_read_as('cp1251', 0x80, 0xBF)}]){{3,}}"
 )
 
+_ACCENTED = re.compile("[\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff]")
+
 
 def is_mojibake(text: str) -> bool:
     """Whether a text is certainly in the wrong charset.
@@ -42,6 +44,5 @@ def is_mojibake(text: str) -> bool:
         return False
     if _WRONG.search(text):
         return True
-    letters = [character for character in text if character.isalpha()]
-    accented = sum("\u00c0" <= letter <= "\u00ff" for letter in letters)
-    return accented >= MIN_LETTERS and accented >= MIN_ACCENTED * len(letters)
+    accented = len(_ACCENTED.findall(text))
+    return accented >= MIN_LETTERS and accented >= MIN_ACCENTED * sum(map(str.isalpha, text))

@@ -44,14 +44,14 @@ def declared_in(html: bytes) -> str | None:
 
 
 def _of_meta_element(html: bytes) -> str | None:
-    end = html.lower().rfind(b"charset")
-    if end < 0:
-        return None
-    for token in _TOKEN.finditer(html):
+    end, is_exact = max(html.rfind(b"charset"), html.rfind(b"CHARSET")), False
+    for token in _TOKEN.finditer(html) if end >= 0 or b"charset" in html.lower() else ():
         if token["meta"] and (codec := _of_attributes(token["meta"])):
             return codec
         if token.end() > end:
-            return None
+            if is_exact:
+                return None
+            end, is_exact = html.lower().rfind(b"charset"), True
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from selectolax.lexbor import LexborNode
 
@@ -23,8 +23,7 @@ _SIZE = re.compile(r"[-_](\d{2,4})(?:x(\d{2,4})|w)$")
 _STEM_CHARS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """An image element, as far as the next one has to know it."""
 
     attributes: Attributes
