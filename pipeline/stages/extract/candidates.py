@@ -73,8 +73,7 @@ def candidate(
 ) -> Row:
     """The row of one image. ``raw_url`` and ``raw_alt`` as found; alt None if there is none.
 
-    On a page (``place``: number of the image) the parser has decoded the character references of both. Elsewhere
-    ``raw_alt`` may hold them as scraped, and they are decoded here, so that a list and a page give one pair.
+    On a page the parser has decoded the character references of both. Elsewhere ``raw_alt`` may hold them as scraped, and they are decoded here, so that a list and a page give one pair.
 
     ``raw_alternate`` is another URL of it. It enters no key, and is kept if fetch may ask for it on the same terms.
     ``source`` says where ``raw_alt`` stood, if it was not the alt.
@@ -103,27 +102,30 @@ def candidate_without_url(sha256: str, raw_text: str | None) -> Row:
 
 def _as_found(page: Page, place: int | None, raw_url: str, raw_alt: str | None, source: str = ALT) -> Row:
     raw_parts = (raw_url,) if raw_alt is None else (raw_url, raw_alt) if source == ALT else (raw_url, raw_alt, source)
-    return _EMPTY | {
-        "candidate_id": key_of(page.url or "", page.date or "", "" if place is None else str(place), *raw_parts),
-        "count": 1,
-        "outcome": OK,
-        "alt_text": references.decoded(raw_alt) if place is None and raw_alt else raw_alt,
-        "caption_source": None if raw_alt is None else source,
-        "page_id": page.page_id,
-        "page_url": page.url,
-        "page_lang": page.lang,
-        "page_date": page.date,
-        "place": place,
-        "page_optouts": list(page.optouts),
-    }
+    row = _EMPTY.copy()
+    row["candidate_id"] = key_of(page.url or "", page.date or "", "" if place is None else str(place), *raw_parts)
+    row["count"] = 1
+    row["outcome"] = OK
+    row["alt_text"] = references.decoded(raw_alt) if page is NO_PAGE and raw_alt else raw_alt
+    row["caption_source"] = None if raw_alt is None else source
+    row["page_id"] = page.page_id
+    row["page_url"] = page.url
+    row["page_lang"] = page.lang
+    row["page_date"] = page.date
+    row["place"] = place
+    row["page_optouts"] = list(page.optouts)
+    return row
 
 
 def _with_keys(row: Row, image_url: str, normalised: str, max_replaced: float = MAX_REPLACED_SHARE) -> Row:
     alt_text = row["alt_text"]
-    row |= {"image_url": image_url, "url_id": key_of(normalised)}
+    row["image_url"] = image_url
+    row["url_id"] = key_of(normalised)
     if reason := _fault_of_text(alt_text, max_replaced):
-        return row | {"outcome": reason.value}
-    return row | {"pair_id": key_of(normalised, unicodedata.normalize("NFC", alt_text or ""))}
+        row["outcome"] = reason.value
+    else:
+        row["pair_id"] = key_of(normalised, unicodedata.normalize("NFC", alt_text or ""))
+    return row
 
 
 def lost(

@@ -3,7 +3,7 @@
 The rules are those of the HTML standard (13.2.3 "The input byte stream"). A meta element counts anywhere on the page:
 the prescan reads it if it is early, "changing the encoding while parsing" if it is late. As in browsers, what stands in
 a comment, a script or other raw text is not an element. Reading stops at the first element that names a known charset;
-the time is linear in the bytes before the last "charset".
+the time is linear.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _TOKEN = re.compile(
     |<[!?/][^>]*+""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+_META = re.compile(rb"<meta[\s/]", re.IGNORECASE)
+_META_BYTES = 1024  # of an element that names its charset
+_CHARSET = b"charset"
 _ATTRIBUTE = re.compile(rb"""([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:"([^"]*+)"?|'([^']*+)'?|([^\s>]*+)))?""", re.IGNORECASE)
 _IN_CONTENT = re.compile(rb"""charset\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s;"'][^\s;]*+))""", re.IGNORECASE)
 _XML = re.compile(rb"<\?xml(?=[\x00-\x20])[^>]*>")
@@ -44,15 +47,17 @@ def declared_in(html: bytes) -> str | None:
 
 
 def _of_meta_element(html: bytes) -> str | None:
-    end, is_exact = max(html.rfind(b"charset"), html.rfind(b"CHARSET")), False
-    for token in _TOKEN.finditer(html) if end >= 0 or b"charset" in html.lower() else ():
+    """The charset of the first meta element that names a known one. Pages without any are not cut into tokens."""
+    if not any(_CHARSET in _ahead(html, match.end()) for match in _META.finditer(html)):
+        return None
+    for token in _TOKEN.finditer(html):
         if token["meta"] and (codec := _of_attributes(token["meta"])):
             return codec
-        if token.end() > end:
-            if is_exact:
-                return None
-            end, is_exact = html.lower().rfind(b"charset"), True
     return None
+
+
+def _ahead(html: bytes, position: int) -> bytes:
+    return html[position : position + _META_BYTES].lower()
 
 
 def _of_attributes(text: bytes) -> str | None:
