@@ -73,7 +73,8 @@ def candidate(
 ) -> Row:
     """The row of one image. ``raw_url`` and ``raw_alt`` as found; alt None if there is none.
 
-    On a page the parser has decoded the character references of both. Elsewhere ``raw_alt`` may hold them as scraped, and they are decoded here, so that a list and a page give one pair.
+    On a page the parser has decoded the character references of both. Elsewhere ``raw_alt`` may hold them as scraped,
+    and they are decoded here, so that a list and a page give one pair.
 
     ``raw_alternate`` is another URL of it. It enters no key, and is kept if fetch may ask for it on the same terms.
     ``source`` says where ``raw_alt`` stood, if it was not the alt.
