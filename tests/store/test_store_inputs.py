@@ -105,6 +105,15 @@ def test_prefixes_and_wildcards_name_the_same_as_on_a_disk_x44(twins, pattern: s
     assert list(in_bucket.left_out.values()) == list(on_disk.left_out.values())
 
 
+@pytest.mark.parametrize("name", ["my run [v1]", "{a,b}", "a%20b", "%zz", "ü", "a*b", "a+b", "~", "a:b", "back\\slash"])
+def test_a_run_in_a_bucket_has_the_name_that_it_was_given_x43(bucket, name: str) -> None:
+    """X43: the names in the bucket are those of the URL, and other runs are other runs."""
+    run = ObjectStorage.at(f"{bucket}/runs/{name}")
+    run.replace("x/f.json", b"1")
+    assert [one.path for one in ObjectStorage.at(bucket).listed("runs")] == [f"runs/{name}/x/f.json"]
+    assert (run.names("x"), run.entries(), run.read("x/f.json")) == (["f.json"], ["x"], b"1")
+
+
 def test_a_list_of_paths_in_a_bucket_names_objects_x44_x45(bucket, twins) -> None:
     """X44, X45: as `s3://commoncrawl/.../warc.paths.gz` with `extract.paths_prefix=s3://commoncrawl`."""
     ObjectStorage.at(bucket).replace("warc.paths.gz", gzip.compress(b"archives/a.warc.gz\narchives/b.warc\n"))

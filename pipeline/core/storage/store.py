@@ -311,7 +311,12 @@ def _connected(url: str, environment: tuple[tuple[str, str], ...], hasty: bool) 
     options: dict[str, Any] = dict(HASTY_TIMEOUTS if hasty else TIMEOUTS)
     options["allow_http"] = any(value.startswith("http://") for _, value in environment)  # the endpoint is http
     with _errors():
-        return from_url(url, client_options=cast(Any, options), retry_config=cast(Any, HASTY if hasty else PATIENT))
+        # A name is a name, as in the keys of objects: a%20b is not "a b".
+        return from_url(
+            url.replace("%", "%25"),
+            client_options=cast(Any, options),
+            retry_config=cast(Any, HASTY if hasty else PATIENT),
+        )
 
 
 @contextlib.contextmanager
