@@ -26,11 +26,11 @@ def body_of(stored: bytes, answer: Head, max_bytes: int) -> tuple[bytes, str]:
 
     Raises BodyTooLarge.
     """
-    names = [name for value in answer.all(b"transfer-encoding") for name in _names(value)]
+    names = [name for value in answer.all("transfer-encoding") for name in _names(value)]
     fault = ""
     if "chunked" in names:
         stored, fault = _joined_chunks(stored)
-    codings = [name for value in answer.all(b"content-encoding") for name in _names(value)]
+    codings = [name for value in answer.all("content-encoding") for name in _names(value)]
     body, fault_of_codings = _decoded(stored, codings + [name for name in names if name != "chunked"], max_bytes)
     if len(body) > max_bytes:
         raise BodyTooLarge

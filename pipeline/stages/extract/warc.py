@@ -73,15 +73,15 @@ def _items(
 def _items_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Item] | None:
     """The page of one record, the rows of what is lost of it; None if it is not a page."""
     head = head_of(item.data)
-    found = _answer_of(head, item.data[head.end :])
-    if found is None:
+    answer = _answer_of(head, item.data)
+    if answer is None:
         return None
-    answer, stored = found
-    declared = media_type_of(map(text_of, answer.all(b"content-type")))
+    declared = media_type_of(map(text_of, answer.all("content-type")))
     if not may_be_html(declared.name):
         return None
+    stored = item.data[answer.end if answer.end >= 0 else head.end :]
     where, place = _where(name, item.place), item.place
-    page = Page(head.text(b"warc-target-uri").strip("<> "), head.text(b"warc-date") or None)
+    page = Page(head.text("warc-target-uri").strip("<> "), head.text("warc-date") or None)
     try:
         if item.is_cut:
             raise BodyTooLarge
@@ -102,27 +102,26 @@ def _items_of_record(item: Record, name: str, fingerprint: str, config: Config) 
     return items
 
 
-def _answer_of(head: Head, block: bytes) -> tuple[Head, bytes] | None:
-    """Headers that describe a page, and its body as stored; None for a record that holds no page.
+def _answer_of(head: Head, data: bytes) -> Head | None:
+    """Headers that describe a page, up to where its body begins in ``data``; None for a record that holds no page.
 
     A response has HTTP headers of its own, and counts if its status is 200. A resource or a conversion has none
     (ISO 28500, 6.4 and 6.9): there the record's own Content-Type counts.
     """
-    kind = head.text(b"warc-type").lower()
+    kind = head.text("warc-type").lower()
     if kind not in _PAGES_IN:
         return None
-    if block[:5].upper() != b"HTTP/":
-        is_empty_answer = kind == "response" and media_type_of([head.text(b"content-type")]).name == "application/http"
-        return None if is_empty_answer else (Head(b"", 0, list(_described(head))), block)
-    answer = head_of(block)
+    if data[head.end : head.end + 5].upper() != b"HTTP/":
+        is_empty_answer = kind == "response" and media_type_of([head.text("content-type")]).name == "application/http"
+        return None if is_empty_answer else _described(head)
+    answer = head_of(data, head.end)
     status = _STATUS.match(answer.first_line)
-    if not status or status[1] != b"200":
-        return None
-    return answer, block[answer.end :] if answer.end >= 0 else block
+    return answer if status and status[1] == b"200" else None
 
 
-def _described(head: Head) -> Iterator[tuple[bytes, bytes]]:
-    return ((name, value) for name, value in head.fields if name.lower() == b"content-type")
+def _described(head: Head) -> Head:
+    """The headers of a record that has none but its own: its Content-Type."""
+    return Head(b"".join(b"\nContent-Type: " + value for value in head.all("content-type")), head.end)
 
 
 def _where(name: str, place: int | str) -> str:

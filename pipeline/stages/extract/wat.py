@@ -112,7 +112,7 @@ def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row
             yield lost(fingerprint, item.place, item.reason, f"{name} at byte {item.place}")
             continue
         head = head_of(item.data)
-        if head.text(b"warc-type").lower() == "warcinfo":
+        if head.text("warc-type").lower() == "warcinfo":
             written = _day_of_writer(head, item.data)
         is_raw = (written or _day_of(head)) < DECODED_SINCE
         rows = _rows_of_record(item, head, name, fingerprint, config, is_raw)
@@ -131,7 +131,7 @@ def _day_of_writer(warcinfo: Head, data: bytes) -> str:
 
 
 def _day_of(head: Head) -> str:
-    return head.text(b"warc-date")[:10].replace("-", "") or "9"
+    return head.text("warc-date")[:10].replace("-", "") or "9"
 
 
 def _rows_of_record(
@@ -139,7 +139,7 @@ def _rows_of_record(
 ) -> list[Row] | None:
     """Rows of one record; None if it does not describe a page. ``is_raw``: character references are still there."""
     where = f"{name} at byte {item.offset}"
-    if head.text(b"warc-type").lower() != "metadata":
+    if head.text("warc-type").lower() != "metadata":
         return None
     if item.is_cut:
         return [lost(fingerprint, item.offset, Reason.BODY_TOO_LARGE, where)]
