@@ -34,9 +34,9 @@ from pipeline.smallweb.site import Quarter, SiteSpec, build_site, seed_urls
 QUARTER = Quarter(hosts=3, scenes=70, defects_each=5, wrong_captions=5, slow=2, rate_limited=1)
 SPEC = SiteSpec((QUARTER,), seed=7, concepts=60, images_per_page=6)
 STAGES = tuple(stage.name for stage in funnel.STAGES)
-SMALL_JOBS = Path(__file__).parent / "small_jobs"
 PATIENCE_S = 300.0
 POLL_S = 0.002
+SMALL_JOBS = {"SPARK_CONF_DIR"}  # tests/conftest.py
 
 Condition = Callable[[], object]
 
@@ -145,7 +145,7 @@ def digests() -> Callable[[Path], list[str]]:
 class BuildProcess:
     """`pairmill build` as a process of its own, the leader of a session of its own, seen from outside."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], as_users_do: bool) -> None:
         sets = [word for setting in as_sets(settings) for word in ("--set", setting)]
         command = [sys.executable, "-m", "jobs.cli", "build", "--run", str(folder), "--preset", "demo", *sets]
         self.folder = folder
@@ -156,7 +156,7 @@ class BuildProcess:
                 [*command, "--log", "json"],
                 stdout=log,
                 stderr=log,
-                env=os.environ | environment,
+                env={name: value for name, value in os.environ.items() if not (as_users_do and name in SMALL_JOBS)},
                 start_new_session=True,
             )
 
@@ -194,7 +194,7 @@ class BuildProcess:
 
     def python_workers(self) -> list[int]:
         """Spark's Python workers, without the daemon that forks them."""
-        python = self.members(b"pyspark.daemon")
+        python = self.members(b"pyspark.worker")  # the last word of the daemon's command line, and of theirs
         return [pid for pid in python if parent(pid) in python]
 
     def finish(self) -> float:
@@ -248,8 +248,7 @@ def start(settings: dict[str, Any]) -> Iterator[Callable[..., BuildProcess]]:
 
     def start_build(folder: Path, changed: dict[str, Any] | None = None, as_users_do: bool = False) -> BuildProcess:
         given = {"spark.master": "local[2]", "spark.partitions": 2} | settings | (changed or {})
-        environment = {} if as_users_do else {"SPARK_CONF_DIR": str(SMALL_JOBS)}
-        started.append(BuildProcess(folder, given, environment))
+        started.append(BuildProcess(folder, given, as_users_do))
         return started[-1]
 
     yield start_build
