@@ -281,6 +281,13 @@ class OnDisk:
         rows = [str(self.folder / record["files"]["rows"]["path"]) for record in records]
         return set(ds.dataset(rows).to_table([column])[column].to_pylist()) if rows else set()
 
+    def images(self) -> dict[str, tuple[str, str | None, str | None]]:
+        """What fetch's result says of each image URL: outcome, sha256 as served and as stored."""
+        files = self._json("fetch/manifest.json")["files"]["rows"]
+        columns = ["request_url", "outcome", "sha256", "image_sha256"]
+        table = ds.dataset([str(self.folder / file["path"]) for file in files]).to_table(columns)
+        return {url: (outcome, *hashes) for url, outcome, *hashes in zip(*table.to_pydict().values(), strict=True)}
+
     def assert_whole(self) -> None:
         """Every manifest and commit record lists whole files only; the corpus is absent, or all of it is there."""
         listed = []

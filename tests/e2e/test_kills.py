@@ -1,7 +1,7 @@
 """kill -9 costs time and nothing else: of the driver in the middle of every stage, of its Python workers.
 
-The chain kills one run three times; the long chain kills one in each stage; the matrix (long) kills each stage at two
-moments, each in a run of its own, and prints what it cost.
+One run loses its workers and then its driver in fetch. The others are long: a chain kills the driver of one run in each
+stage; a matrix kills each stage at two moments, each in a run of its own, and prints what it cost.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ FIRST_FILES = {
     "clip": "parts/*.json",
     "export": "parts/*.json",
 }
-# Where bytes of the web are stored, where rows are counted, and where the corpus is packed.
-CHAIN = {"fetch": WORK_BEGUN, "select": ROWS_WRITTEN, "export": WORK_BEGUN}
 # One kill a stage: early in some, late in others.
-LONG_CHAIN = {
+CHAIN = {
     "crawl": WORK_BEGUN,
     "extract": WORK_BEGUN,
     "text": ROWS_WRITTEN,
@@ -67,30 +65,31 @@ def urls(requests: list[tuple[str, str]]) -> set[str]:
     return {f"http://{host}{path}" for host, path in requests}
 
 
-def killed_one_after_another(chain: dict[str, str], start, run, web) -> None:
-    """One build after another, each killed at its moment; what is committed is kept, no stored image is asked again."""
-    answered: set[str] = set()
-    for stage, moment in chain.items():
-        before = len(web.requests())
-        first = not run.folder.exists()
-        building = start(run.folder, SMALL_PARTS)
-        kill_in(building, run, stage, moment)
-        run.assert_whole()
-        assert ("taking over the lock" in building.said()) != first
-        assert not answered & urls(web.requests()[before:])
-        answered = run.answered("fetch")
-    assert answered
+def kill_workers(building) -> None:
+    """As the OOM killer takes them, all at once."""
+    for worker in building.python_workers():
+        os.kill(worker, signal.SIGKILL)
 
 
-def test_a_driver_killed_in_fetch_select_and_export_costs_time_only_r8_r9(
-    start, on_disk, folder, small_web, tmp_path, digests, build
+def test_workers_and_then_a_driver_killed_in_fetch_cost_time_only_r8_r9_r10(
+    start, copied, on_disk, folder, small_web, digests, build
 ) -> None:
-    """R9: what is committed is kept, nothing half-written shows. R8: no lock stays in the way. Another run goes on."""
-    run = on_disk(tmp_path / "run")
-    killed_one_after_another(CHAIN, start, run, small_web)
-    before = len(small_web.requests())
+    """R10: the workers' tasks go on. R9: what is committed is kept and not asked for again, nothing half-written shows.
+    R8: no lock stays in the way, of a build in another process."""
+    run = on_disk(copied("text"))
+    building = start(run.folder, SMALL_PARTS)
+    building.wait_for(lambda: run.parts("fetch"))
+    answered, before = run.answered("fetch"), len(small_web.requests())
+    kill_workers(building)
+    building.wait_for(lambda: len(run.answered("fetch")) > len(answered))
+    building.kill()
+    assert not run.has_rows("fetch"), "fetch was over before it could be killed"
+    run.assert_whole()
+    assert answered
+    assert not answered & urls(small_web.requests()[before:])
+    answered, before = run.answered("fetch"), len(small_web.requests())
     finished, _ = build(run.folder, SMALL_PARTS)
-    assert small_web.requests()[before:] == []
+    assert not answered & urls(small_web.requests()[before:])
     assert digests(run.folder) == digests(folder)
     assert audit.check(finished) == []
 
@@ -102,7 +101,17 @@ def test_a_driver_killed_once_in_every_stage_costs_time_only_r8_r9(
     """R9: what is committed is kept, nothing half-written shows, no stored image is asked for again. R8: no lock stays
     in the way."""
     run = on_disk(tmp_path / "run")
-    killed_one_after_another(LONG_CHAIN, start, run, small_web)
+    answered: set[str] = set()
+    for stage, moment in CHAIN.items():
+        before = len(small_web.requests())
+        first = not run.folder.exists()
+        building = start(run.folder, SMALL_PARTS)
+        kill_in(building, run, stage, moment)
+        run.assert_whole()
+        assert ("taking over the lock" in building.said()) != first
+        assert not answered & urls(small_web.requests()[before:])
+        answered = run.answered("fetch")
+    assert answered
     before = len(small_web.requests())
     last = start(run.folder, SMALL_PARTS)
     last.finish()
@@ -114,15 +123,15 @@ def test_a_driver_killed_once_in_every_stage_costs_time_only_r8_r9(
     assert audit.check(again) == []
 
 
+@pytest.mark.long
 def test_killed_workers_cost_time_only_r10(start, copied, on_disk, folder, small_web, digests) -> None:
-    """R10: all Python workers go in the middle of extract, and again of fetch, as the OOM killer takes them."""
+    """R10: in the middle of extract, and again of fetch."""
     run = on_disk(copied("crawl"))
     building = start(run.folder, SMALL_PARTS)
     for stage in ("extract", "fetch"):
         building.wait_for(lambda: run.parts(stage))  # noqa: B023
         answered, before = run.answered("fetch"), len(small_web.requests())
-        for worker in building.python_workers():
-            os.kill(worker, signal.SIGKILL)
+        kill_workers(building)
         assert not run.has_rows(stage), f"{stage} was over before its workers could be killed"
     building.finish()
     assert answered

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+SMALL_PARTS = {"fetch.part_images": 5}
 STOPPED = "stopped; finished parts are kept, run the same command again to resume"
 INTERRUPTED = (130, [f"pairmill: error: interrupted: {STOPPED}"])
 TERMINATED = (143, [f"pairmill: error: terminated: {STOPPED}"])
@@ -17,7 +18,7 @@ TERMINATED = (143, [f"pairmill: error: terminated: {STOPPED}"])
 def archives(small_web, built):
     """Settings of a build from the WARC files of a crawl, in parts enough that there is a middle."""
     warcs = [str(built[0].storage.path(record.path)) for record in built[0].manifest("crawl").files["warc"]]
-    return {"extract.inputs": warcs, "crawl.seeds": None, "fetch.part_images": 5}
+    return {"extract.inputs": warcs, "crawl.seeds": None} | SMALL_PARTS
 
 
 def to_the_group(building, number: int) -> None:
@@ -44,10 +45,10 @@ PLACES = (
 )
 
 
-def stopped(start, archives, run, places) -> None:
+def stopped(start, settings, run, places) -> None:
     """One build after another, each stopped at its place."""
     for place, signalled, number, said in places:
-        building = start(run.folder, archives)
+        building = start(run.folder, settings)
         building.wait_for(lambda: place(building, run))  # noqa: B023
         signalled(building, number)
         assert ending(building) == said, place
@@ -55,13 +56,13 @@ def stopped(start, archives, run, places) -> None:
 
 
 def test_ctrl_c_at_the_start_and_sigterm_in_fetch_end_a_build_with_one_line_r13(
-    start, archives, on_disk, tmp_path, folder, digests, build
+    start, copied, on_disk, folder, build
 ) -> None:
     """R13: Ctrl-C while Spark starts, SIGTERM while the JVM and its workers are at work."""
-    run = on_disk(tmp_path / "run")
-    stopped(start, archives, run, [PLACES[0], PLACES[2]])
-    build(run.folder, archives)
-    assert digests(run.folder) == digests(folder)
+    run = on_disk(copied("text"))
+    stopped(start, SMALL_PARTS, run, [PLACES[0], PLACES[2]])
+    build(run.folder, SMALL_PARTS, until="fetch")
+    assert run.images() == on_disk(folder).images()
 
 
 @pytest.mark.long
@@ -75,10 +76,10 @@ def test_ctrl_c_and_sigterm_end_a_build_with_one_line_and_it_goes_on_r13(
     assert digests(run.folder) == digests(folder)
 
 
-def test_a_second_signal_ends_a_build_that_cannot_put_its_things_away_r13(start, archives, on_disk, tmp_path) -> None:
+def test_a_second_signal_ends_a_build_that_cannot_put_its_things_away_r13(start, copied, on_disk) -> None:
     """R13: the JVM does not answer."""
-    run = on_disk(tmp_path / "run")
-    building = start(run.folder, archives)
+    run = on_disk(copied("text"))
+    building = start(run.folder, SMALL_PARTS)
     building.wait_for(lambda: run.parts("fetch"))
     os.kill(building.jvm(), signal.SIGSTOP)
     building.process.send_signal(signal.SIGINT)
