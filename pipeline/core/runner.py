@@ -46,7 +46,7 @@ class Plan:
     old: Manifest | None
 
     @property
-    def rows_stand(self) -> bool:
+    def rows_are_current(self) -> bool:
         """Whether measuring now would give the measured rows of the last result."""
         old = self.old
         return old is not None and (old.measure_key, old.input_fingerprint) == (
@@ -55,9 +55,9 @@ class Plan:
         )
 
     @property
-    def stands(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the last result is up to date."""
-        return self.rows_stand and self.old is not None and self.old.decide_key == self.decide_key
+        return self.rows_are_current and self.old is not None and self.old.decide_key == self.decide_key
 
 
 def run_stage(stage: Stage[Any], run: Run) -> Manifest:
@@ -67,8 +67,8 @@ def run_stage(stage: Stage[Any], run: Run) -> Manifest:
     _sweep(stage, run, plan.old)  # what a killed build left
     if not run.is_off(stage.name):
         stage.keep_notes(run.context(stage.name, plan.measure_key))
-    if plan.stands and plan.old is not None and not retry:
-        return _still_stands(stage, run, plan.old)
+    if plan.is_current and plan.old is not None and not retry:
+        return _keep_result(stage, run, plan.old)
     try:
         with run.reporter.bar(stage.name, spark_probe(run.spark)):
             return _bring_up_to_date(stage, run, plan, retry)
@@ -100,8 +100,8 @@ class _Decided:
 
 def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> Manifest:
     begun = time.monotonic()
-    stands = plan.rows_stand and not retry
-    rows = _stored(stage, plan.old) if stands and plan.old is not None else _measure(stage, run, plan)
+    reused = plan.rows_are_current and not retry
+    rows = _stored(stage, plan.old) if reused and plan.old is not None else _measure(stage, run, plan)
     decided = _decide(stage, run, plan, rows)
     files = {**rows.files, "ledger": decided.ledger}
     manifest = Manifest(
@@ -314,8 +314,8 @@ def count_verdicts(stage: Stage[Any], judged: DataFrame) -> tuple[dict[str | Non
     return counts, KeptRows(stage=stage.name, unit=unit, rows=rows, digest=f"{digest:016x}")
 
 
-def _still_stands(stage: Stage[Any], run: Run, old: Manifest) -> Manifest:
-    """Nothing to do. The manifest then says that the newest build measured nothing."""
+def _keep_result(stage: Stage[Any], run: Run, old: Manifest) -> Manifest:
+    """The last result is up to date. The manifest then says that the newest build measured nothing."""
     manifest = old if old.measured == 0 else old.model_copy(update={"measured": 0})
     if manifest is not old:
         publish(run.storage, manifest)
@@ -346,7 +346,7 @@ def _why(plan: Plan) -> str:
     ]
     what = (
         "decided again"
-        if plan.rows_stand
+        if plan.rows_are_current
         else "measured again"
         if old.measure_key != plan.measure_key
         else "input changed"
