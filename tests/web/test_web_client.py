@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gzip
 import resource
+import shlex
 import socket
 import ssl
 import subprocess
@@ -559,87 +560,29 @@ def test_a_connection_is_kept_for_the_next_request(loop_server, web_config, want
     assert asyncio.run(main()) == 1
 
 
+def openssl(folder, arguments):
+    """Skips where there is no openssl. ``arguments`` is split at spaces, but for those in quotes."""
+    try:
+        subprocess.run(["openssl", *shlex.split(arguments)], cwd=folder, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no openssl to make certificates with")
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """A certificate authority and certificates it signed: good, expired; and one nobody signed."""
     folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments):
-        try:
-            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-        except FileNotFoundError:
-            pytest.skip("no openssl to make certificates with")
-
-    def key_and_request(name):
-        openssl(
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.csr",
-            "-subj",
-            f"/CN={name}",
-        )
-
-    openssl(
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=Test CA",
-        "-addext",
-        "basicConstraints=critical,CA:TRUE",
-        "-addext",
-        "keyUsage=critical,keyCertSign",
-    )
     (folder / "names").write_text("subjectAltName=DNS:site.example\n")
-    for name, days in (("good", "2"), ("expired", "-1")):
-        key_and_request(name)
-        openssl(
-            "x509",
-            "-req",
-            "-in",
-            f"{name}.csr",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-out",
-            f"{name}.pem",
-            "-days",
-            days,
-            "-extfile",
-            "names",
-        )
+    own = "req -x509 -newkey rsa:2048 -nodes -days 2 "
+    rights = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign"
+    openssl(folder, own + f"-keyout ca.key -out ca.pem -subj '/CN=Test CA' {rights}")
     openssl(
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "self.key",
-        "-out",
-        "self.pem",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=site.example",
-        "-addext",
-        "subjectAltName=DNS:site.example",
+        folder, own + "-keyout self.key -out self.pem -subj /CN=site.example -addext subjectAltName=DNS:site.example"
     )
+    for name, days in (("good", 2), ("expired", -1)):
+        openssl(folder, f"req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}")
+        signed = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile names"
+        openssl(folder, f"x509 -req -in {name}.csr -out {name}.pem -days {days} {signed}")
     return folder
 
 
