@@ -56,6 +56,6 @@ def test_a_listed_address_may_have_a_symbol_in_its_host():
 
 
 def test_a_query_is_utf8_whatever_the_charset_of_its_page(page_rows):
-    """X60: a browser would write %E9; stated in `pipeline/web/urls.py`."""
+    """X60: a browser would write one byte in that charset; stated in `pipeline/web/urls.py`."""
     (row,) = page_rows('<img src="x.jpg?é" alt="An image">'.encode("cp1252"), url=PAGE, charset="windows-1252")
     assert row["image_url"] == "https://site.example/a//b//x.jpg?%C3%A9"
