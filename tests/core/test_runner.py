@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -222,6 +223,25 @@ def test_a_damaged_part_of_a_result_is_made_again_r15(tmp_path, quiet) -> None:
     _, again = build(tmp_path, quiet)
     assert Source.calls == [20, 20]
     assert again["source"].kept == 40
+
+
+@pytest.mark.parametrize("had_a_result", [False, True])
+def test_rows_that_a_killed_build_had_written_are_neither_counted_nor_left_r9(tmp_path, quiet, had_a_result) -> None:
+    """R9: as a kill between the rows and the manifest leaves them."""
+    _, found = build(tmp_path, quiet)
+    score = tmp_path / "score"
+    for name in ("rows", "ledger"):
+        written = next((score / name).glob("*.parquet"))
+        shutil.copy(written, score / name / f"{'0' * 32}.parquet")
+        (score / name / f".{'1' * 32}.parquet").write_bytes(b"half")
+    if not had_a_result:
+        (score / "manifest.json").unlink()
+    run, manifests = build(tmp_path, quiet)
+    assert Source.calls == [20]
+    assert (manifests["score"].kept, manifests["score"].dropped) == (found["score"].kept, found["score"].dropped)
+    files = manifests["score"].files
+    listed = {run.storage.path(file.path) for name in ("rows", "ledger") for file in files[name]}
+    assert {file for name in ("rows", "ledger") for file in (score / name).iterdir()} == listed
 
 
 def test_nothing_is_written_into_a_folder_that_is_no_run_e10(tmp_path, quiet) -> None:
