@@ -148,6 +148,14 @@ def test_the_picture_shows_every_stage_in_order_and_asks_for_nothing() -> None:
 # -- what is tested
 
 
+def test_every_file_with_long_tests_is_listed_with_what_make_test_has_of_it() -> None:
+    files = (file for file in (ROOT / "tests").rglob("test_*.py") if file != Path(__file__).resolve())
+    long = {file.relative_to(ROOT).as_posix() for file in files if "pytest.mark.long" in file.read_text("utf-8")}
+    listed = {cells[0] for cells in table_rows(text_of("CONTRIBUTING.md")) if cells[0].startswith("tests/")}
+    todo = f"CONTRIBUTING.md: add rows for {sorted(long - listed)}; remove {sorted(listed - long)}"
+    assert listed == long, todo
+
+
 def faults_named_by_tests() -> dict[str, set[str]]:
     """Fault ids in names and docstrings of tests, with the files that name them (relative to the repository)."""
     found: dict[str, set[str]] = defaultdict(set)
