@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
+from commands import pairmill
 from pyspark.errors import PythonException
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -24,11 +25,6 @@ from pipeline.training.config import TrainConfig
 
 COMMANDS = sorted(get_command(app).commands)
 GROUPED = (("queries", "build"), ("hashes", "build"))
-PAIRMILL = [sys.executable, "-m", "jobs.cli"]
-
-
-def pairmill(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PAIRMILL, *arguments], capture_output=True, text=True, timeout=120, cwd=ROOT, **options)
 
 
 @pytest.mark.parametrize(
