@@ -16,6 +16,7 @@ import pytest
 from pipeline import audit, funnel
 from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
+from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed, files_of
 from pipeline.core.progress import Reporter
 from pipeline.core.run import Run, open_for_writing
@@ -35,9 +36,20 @@ class Lines(Reporter):
         self.lines.append(text)
 
 
-def opened(location: str, web, reporter: Reporter) -> Run:
-    config = load_config(funnel.Config, preset="demo", sets=web.settings)
-    return funnel.open_run(location, config, reporter)
+def opened(location: str, web, reporter: Reporter, inputs: list[str] | None = None) -> Run:
+    """A run that crawls the web, or that reads ``inputs``."""
+    sets = [setting for setting in web.settings if not (inputs and setting.startswith("crawl.seeds="))]
+    sets += [f"extract.inputs={json.dumps(inputs)}"] if inputs else []
+    return funnel.open_run(location, load_config(funnel.Config, preset="demo", sets=sets), reporter)
+
+
+def downloaded(crawl: Manifest, storage: Storage, folder: Path) -> list[str]:
+    """WARC files of a crawl on a store, on the disk."""
+    paths = []
+    for file in crawl.files["warc"]:
+        paths.append(folder / Path(file.path).name)
+        paths[-1].write_bytes(storage.read(file.path))
+    return [str(path) for path in paths]
 
 
 def killed_in_fetch(location: str, web, storage: ObjectStorage) -> int:
@@ -86,7 +98,8 @@ def shards(storage: Storage) -> dict[str, str]:
 def test_a_build_on_a_store_is_killed_and_ends_with_the_corpus_of_a_local_one_r9(
     spark, bucket, web, tmp_path: Path
 ) -> None:
-    """R9: nothing that was stored is asked for again, no lock stays in the way, and every row is accounted for."""
+    """R9: nothing that was stored is asked for again, no lock stays in the way, and every row is accounted for. The local
+    run reads the pages that the other has crawled."""
     location = f"{bucket}/runs/one"
     storage = ObjectStorage.at(location)
     process = killed_in_fetch(location, web, storage)
@@ -104,7 +117,7 @@ def test_a_build_on_a_store_is_killed_and_ends_with_the_corpus_of_a_local_one_r9
     assert not asked_again
     assert (manifests["crawl"].measured, len(manifests["fetch"].files["store"]) > 2) == (0, True)
 
-    local = opened(str(tmp_path / "run"), web, Reporter(quiet=True))
+    local = opened(str(tmp_path / "run"), web, Reporter(quiet=True), downloaded(manifests["crawl"], storage, tmp_path))
     kept = funnel.build(local)[-1].kept
     assert kept == manifests["export"].kept > 16
     assert shards(storage) == shards(local.storage)
