@@ -11,7 +11,7 @@ are doubled. A row that breaks this is tried as Spark writes it, with a backslas
 
 So a field of a TSV loses its quotes only if all of it is one well-formed quoted field. A quote that is never closed
 may still meet a quote at the end of a later line. So a quoted field is broken, too, if one of its lines is a row of
-the list: the right number of columns, and a URL where URLs are.
+the list (the right number of columns, and a URL where URLs are), or if a field behind it has a quote within.
 
 Not DuckDB: its reader with a table of rejects (2.0.1, measured) loses up to two good rows behind an unclosed quote,
 names another line, and reads the rest of the file without quotes if the broken row is among the first ones.
@@ -162,33 +162,32 @@ class Delimited:
                 return fields
         except csv.Error:
             pass
-        result: Fields | ValueError | None = None
-        further = 0
+        fault: ValueError | None = None
         for inside in (_INSIDE, _INSIDE_SPARK):
             try:
                 fields, more = self._gathered(line, inside, 0)
             except _Broken as error:
-                result = result or error
+                fault = fault or error
                 continue
             if len(fields) == self._width:
                 self._lines.skip(more)
                 return fields
-            if result is None:
-                result, further = fields, more
+            fault = fault or ValueError(f"{len(fields)} columns, the header has {self._width}")
         if self._delimiter == TAB and len(plain := line.rstrip("\r\n").split(TAB)) == self._width:
             return plain
-        self._lines.skip(further)
-        return result or []
+        return fault or []
 
     def _gathered(self, line: str, inside: re.Pattern[str], ahead: int) -> tuple[Fields, int]:
         """Fields of the row that begins with ``line``, and how many lines it goes on for; ``ahead`` of the lines to
         come are part of ``line``. Raises _Broken."""
         fields: Fields = []
         at = more = 0
+        has_bare_quote = False
         while True:
             if not line.startswith('"', at):
                 end = line.find(self._delimiter, at)
                 fields.append(line[at:end] if end >= 0 else line[at:].rstrip("\r\n"))
+                has_bare_quote |= '"' in fields[-1]
                 if end < 0:
                     break
                 at = end + 1
@@ -198,7 +197,7 @@ class Delimited:
             if line[at : at + 1] != self._delimiter:
                 break
             at += 1
-        if more and self._hides_rows(fields):
+        if more and (has_bare_quote or self._hides_rows(fields)):  # it was closed by a quote of another row
             raise _Broken("a quote is never closed")
         return fields, more
 

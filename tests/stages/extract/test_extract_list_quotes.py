@@ -68,6 +68,12 @@ def test_a_quote_that_a_later_row_closes_hides_no_rows_wherever_the_url_stands_x
     ]
 
 
+def test_a_quote_that_a_quote_of_the_next_row_closes_hides_no_row_x30(tmp_path):
+    assert read(tmp_path, "a.csv", "url,caption", row(1, '"open'), row(2, '",;"')) == [(LOST, "line 2"), ("ok", ",;")]
+    lines = [row(1, '"open,alt,title'), row(2, 'caption,", x",title')]
+    assert read(tmp_path, "b.csv", "url,caption,alt,title", *lines) == [(LOST, "line 2"), ("ok", "caption")]
+
+
 def test_a_list_of_rows_all_in_quotes_loses_only_the_row_with_the_open_one_x30(tmp_path):
     rows = [f'"{URL.format(number)}","{text}"' for number, text in enumerate(("one", "two", "three\nlines", "four"))]
     rows[1] = rows[1].removesuffix('"')
