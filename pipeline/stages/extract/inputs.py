@@ -30,7 +30,8 @@ from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_fil
 from pipeline.stages.extract.list_bytes import text_of_head
 from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of
 from pipeline.stages.extract.members import IS_ZSTD, unpacked_head
-from pipeline.stages.extract.places import File, beginning, each, is_url
+from pipeline.stages.extract.other_files import refuse_other_text, require_in_place, unknown_format
+from pipeline.stages.extract.places import File, beginning, each
 from pipeline.stages.extract.wacz import ZIP_MAGIC, is_wacz
 
 HEAD_BYTES = 2**18
@@ -41,7 +42,6 @@ _GZIP = b"\x1f\x8b"
 _ARC = b"filedesc://"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _OF_TARS = {"html", "webdataset"}
-_ARCHIVE = re.compile(r"\S+\.(?:warc|wat|wet)(?:\.gz|\.zst)?")
 _TYPE = re.compile(rb"^WARC-Type:[ \t]*([a-z]+)", re.IGNORECASE | re.MULTILINE)
 _JSON = re.compile(rb"^Content-Type:[ \t]*application/json", re.IGNORECASE | re.MULTILINE)
 
@@ -148,6 +148,8 @@ def _look_at_file(file: File, format: str, columns: Columns) -> Seen | InputErro
     try:
         return _opened(file, format, columns)
     except InputError as error:
+        if error.code is ErrorCode.INPUT_SCHEMA and file.relative:
+            return InputError(error.code, f"{error.text}, or move the file out of the folder")
         return error
 
 
@@ -162,11 +164,11 @@ def _opened(file: File, format: str, columns: Columns) -> Seen:
             wanted = _wanted(found, format, path, file)
             if wanted != "urls":
                 if wanted == "webdataset":
-                    _require_in_place(path, file.path)
+                    require_in_place(path, file.path)
                 return Seen(wanted, file.path, (file,))
-            there = columns_of(path, container)
-            _refuse_names(there, file.path)
-            chosen = chosen_columns(there, columns, file.path, container)
+            if container != "parquet":
+                refuse_other_text(text_of_head(_head(path)), file.path)
+            chosen = chosen_columns(columns_of(path, container), columns, file.path, container)
             return Seen("urls", file.path, (file,), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
@@ -179,9 +181,7 @@ def _wanted(found: str | None, format: str, path: Path, file: File) -> str:
     if is_shard or (found is None and format in ("warc", "wat", "html")):
         found = format  # perhaps only its first bytes are broken: try the rest
     if found is None:
-        known = "no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images"
-        hint = "; move it out of the folder, or name the files to read" if file.relative else ""
-        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {known}{hint}")
+        raise unknown_format(file)
     if found == "urls" and format != "webdataset":
         return found
     if not _may_be_read_as(format, found, path):
@@ -200,9 +200,7 @@ def _format_of(path: Path) -> tuple[str | None, str]:
     """Format and, of a URL list, container; None for an unknown format."""
     with path.open("rb") as file:
         raw = file.read(HEAD_BYTES)
-    head = _unpacked(raw) if raw.startswith(_GZIP) else raw
-    if IS_ZSTD.match(raw):
-        head = unpacked_head(path, HEAD_BYTES)
+    head = _head(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if raw.startswith(_PARQUET) or ".parquet" in suffixes:
         return "urls", "parquet"
@@ -272,29 +270,19 @@ def _format_of_tar(path: Path) -> str | None:
     return "webdataset" if has_picture else None
 
 
-def _require_in_place(path: Path, name: str) -> None:
-    """InputError for a tar whose members cannot be read at an offset: it is packed, or not on a disk."""
-    if is_url(name):
-        text = f"{name}: a tar of images is read in place, from a disk; mount the store or copy the tar"
-        raise InputError(ErrorCode.INPUT_UNREADABLE, text)
-    with path.open("rb") as file:
-        if file.read(len(_GZIP)) == _GZIP:
-            raise InputError(
-                ErrorCode.INPUT_UNREADABLE, f"{name}: a packed tar cannot be read in place; unpack it with gunzip"
-            )
-
-
-def _refuse_names(columns: Mapping[str, str], path: str) -> None:
-    """InputError for a list whose first line is not a header but the path of an archive."""
-    if len(columns) == 1 and _ARCHIVE.fullmatch(next(iter(columns))):
-        text = f"{path}: a list of paths, not of images; name it {path}.paths and set extract.paths_prefix"
-        raise InputError(ErrorCode.INPUT_SCHEMA, text)
-
-
 def _is_packed_nothing(path: Path) -> bool:
     with path.open("rb") as file:
         raw = file.read(HEAD_BYTES)
     return raw.startswith(_GZIP) and len(raw) < HEAD_BYTES and not _unpacked(raw)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes, unpacked."""
+    with path.open("rb") as file:
+        raw = file.read(HEAD_BYTES)
+    if IS_ZSTD.match(raw):
+        return unpacked_head(path, HEAD_BYTES)
+    return _unpacked(raw) if raw.startswith(_GZIP) else raw
 
 
 def _unpacked(raw: bytes) -> bytes:

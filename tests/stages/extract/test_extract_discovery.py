@@ -165,8 +165,14 @@ def test_what_is_no_data_is_refused_with_the_number_x40(tree):
     """X40: nothing else in a folder is passed over."""
     tree({"top/a.csv": LIST % 1, "top/b.jpg": b"\xff\xd8\xff" * 50, "top/c.zip": b"PK\3\4" + bytes(range(256))})
     line = refused("top")
-    assert line.startswith("input_unreadable: top/b.jpg: no WARC")
+    assert line.startswith("input_unreadable: top/b.jpg: an image; put images with their texts into tars")
+    Path("top/b.jpg").rename("top/b.bin")
+    line = refused("top")
+    assert line.startswith("input_unreadable: top/b.bin: no WARC")
     assert line.endswith("; move it out of the folder, or name the files to read (and 1 more inputs at fault)")
+    tree({"mirror/a.html": PAGE, "mirror/wiki/Fox": b"\n<!doctype html><p>", "notes/a.csv": b"todo,done\n"})
+    assert "mirror/wiki/Fox: looks like HTML or XML; pages are told by their names" in refused("mirror")
+    assert refused("notes").endswith("; set extract.url_column, or move the file out of the folder")
     tree({"only/_SUCCESS": b"", "only/README.md": b"x"})
     assert (
         refused("only") == "input_missing: no input at only: all files there are left out (about other files, hidden)"
