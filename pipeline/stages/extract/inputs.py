@@ -121,7 +121,7 @@ def look_at(patterns: Iterable[str], format: str, columns: Columns = GUESSED, pr
         if format in ("auto", "html"):
             seen[path] = Seen("html", path, tuple(pages), is_folder=True)
         else:
-            text = f"{path}: a folder of HTML, but extract.format is {format}"
+            text = f"{path}: has {len(pages):,} HTML files ({pages[-1].path}), but extract.format is {format}"
             faults.append(InputError(ErrorCode.INPUT_UNREADABLE, text))
     files = list(found.files.values())
     for file, one in zip(files, each(lambda file: _look_at_file(file, format, columns), files), strict=True):

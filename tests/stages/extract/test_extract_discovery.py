@@ -76,6 +76,8 @@ def test_archives_lists_and_pages_of_one_folder_are_all_read_x40(tree, record):
     }
     rows = [row for split in find_inputs(["top"], "auto") for batch in extract_split(split, Config()) for row in batch]
     assert len(rows) == 6
+    with pytest.raises(InputError, match=r"top: has 1 HTML files \(top/README.html\), but extract.format is warc$"):
+        look_at(["top"], "warc")
 
 
 @pytest.mark.parametrize("pattern", ["top", "top/", "./top", "top/**", "top/*", "top/**/*.csv", "**/*.csv", "~/top"])
