@@ -212,7 +212,7 @@ def _format_of(path: Path) -> tuple[str | None, str]:
     if head.startswith(_ARC):
         text = "an ARC file, the format before WARC; convert it with: warcio recompress IN.arc.gz OUT.warc.gz"
         raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: {text}")
-    if head.startswith(b"WARC/"):
+    if head.lstrip(b"\r\n").startswith(b"WARC/"):
         return "wat" if _is_wat(head) else "warc", ""
     if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and (of_tar := _format_of_tar(path)):
         return of_tar, ""

@@ -41,11 +41,13 @@ def read_wacz(path: Path, max_block_bytes: int) -> Iterator[Record | Lost]:
         for member in archive.infolist():
             if not _WARC.fullmatch(member.filename):
                 continue
+            last: int | str = 0
             try:
                 for item in read_records(member.filename, max_block_bytes, partial(_opened, archive)):
+                    last = item.place
                     yield replace(item, place=f"{item.place} of {member.filename}")
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
-                yield Lost(0, f"end of {member.filename}", Reason.ARCHIVE_MALFORMED)
+                yield Lost(0, f"{last}+ of {member.filename}", Reason.ARCHIVE_MALFORMED)
 
 
 def _opened(archive: zipfile.ZipFile, name: str) -> BinaryIO:

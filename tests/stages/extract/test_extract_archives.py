@@ -13,6 +13,7 @@ from warcio.archiveiterator import ArchiveIterator
 from pipeline.stages.extract.bodies import body_of
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.heads import head_of
+from pipeline.stages.extract.inputs import find_inputs
 from pipeline.stages.extract.media_types import media_type_of
 from pipeline.stages.extract.records import Record, read_records
 from pipeline.stages.extract.warc import read_warc
@@ -130,6 +131,14 @@ def test_a_file_without_a_single_cr_is_read_x72(record, tmp_path):
     for name, content in (("a.warc", data), ("a.warc.gz", gzip.compress(data))):
         (tmp_path / name).write_bytes(content)
         assert outcomes(rows_of(tmp_path / name)) == [("ok", 1), ("ok", 1)]
+
+
+def test_blank_lines_before_the_first_record_hide_no_archive_x72(record, tmp_path):
+    """X72"""
+    path = tmp_path / "a"
+    path.write_bytes(b"\r\n\n" + record(PAGE))
+    assert [split.format for split in find_inputs([str(path)], "auto")] == ["warc"]
+    assert outcomes(rows_of(path)) == [("ok", 1)]
 
 
 def test_an_answer_in_lower_case_is_one_x72(record, packed):

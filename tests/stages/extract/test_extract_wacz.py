@@ -76,8 +76,20 @@ def test_a_member_that_does_not_unpack_costs_itself_alone_x76(numbered, tmp_path
     path.write_bytes(data)
     rows = rows_of(path)
     outcomes = [row["outcome"] for row in rows]
-    assert outcomes.count("archive_malformed") == 1
+    (lost,) = (row for row in rows if row["outcome"] == "archive_malformed")
+    assert re.fullmatch(r"site\.wacz at byte \d+\+? of archive/a\.warc", lost["detail"])
     assert outcomes[-400:] == ["ok"] * 400
+
+
+def test_a_member_with_a_password_or_an_unknown_method_is_one_row_x76(numbered, tmp_path):
+    """X76"""
+    data = wacz(tmp_path, {"archive/a.warc": numbered(1)[0]}).read_bytes()
+    local, central = data.rindex(b"PK\x03\x04"), data.rindex(b"PK\x01\x02")
+    for at, value in ((6, 1), (8, 99)):  # the flag of encryption; the method
+        broken = bytearray(data)
+        broken[local + at] = broken[central + at + 2] = value
+        (tmp_path / "site.wacz").write_bytes(broken)
+        assert [row["outcome"] for row in rows_of(tmp_path / "site.wacz")] == ["archive_malformed"]
 
 
 @pytest.mark.parametrize("kind", ["other zip", "cut", "arc", "packed arc"])
