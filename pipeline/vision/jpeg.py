@@ -24,6 +24,7 @@ _COLOUR_SPACES = ("YCbCr", "RGB", "Gray")  # CMYK and YCCK are Pillow's
 
 # Texts of libjpeg (jerror.h), whose numbers no binding passes on.
 _SURPLUS_AT_END = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_READ_AHEAD_BYTES = 8  # of libjpeg-turbo's Huffman decoder
 _LOST = re.compile("Corrupt JPEG data|Inconsistent progression|Premature end")
 _CUT_AT_RESTART = "found marker 0xd9 instead of RST"
 
@@ -80,7 +81,9 @@ def _sound(data: bytes) -> bytes | None:
     if _SURPLUS_AT_END.search(warning):  # are zeros that fill up a cut file taken for pixels?
         parts.cut_last_scan(parts.zeros_at_end())
         warning = _warning(parts.joined())
-    if surplus := _SURPLUS_AT_END.search(warning):  # what was decoded may go on without it, or ends too early
+    for _ in range(_READ_AHEAD_BYTES):  # without the surplus, is all there? What was read ahead shows only then
+        if not (surplus := _SURPLUS_AT_END.search(warning)):
+            break
         parts.cut_last_scan(int(surplus[1]))
         warning = _warning(parts.joined())
     if _LOST.search(warning):

@@ -124,6 +124,7 @@ def damaged():
     """Bytes, and what they are: harmless oddities, and lost data."""
     plain, restarts = encoded(photo()), encoded(photo(), restart_marker_rows=1)
     scan, third, fourth = plain.index(b"\xff\xda"), restarts.index(b"\xff\xd2"), restarts.index(b"\xff\xd3")
+    frame = plain.index(b"\xff\xc0")
     odd_scan = plain[: scan + 11] + b"\0\0\0" + plain[scan + 14 :]
     yield "ok", plain + b"trailing" * 100
     yield "ok", plain[:20] + b"extraneous" + plain[20:]
@@ -131,6 +132,9 @@ def damaged():
     yield "ok", odd_scan
     yield "ok", plain[:-2] + b"\x05" * 9 + EOI
     yield "ok", restarts[:-2] + bytes(40) + EOI
+    for height in (24, 100, 136, 143):  # the header says less than the data hold
+        yield "ok", plain[: frame + 5] + height.to_bytes(2, "big") + plain[frame + 7 :]
+    yield "truncated_image", plain[: frame + 5] + b"\x01\0" + plain[frame + 7 :]  # and more
     yield "truncated_image", odd_scan[: len(plain) // 2] + EOI
     yield "truncated_image", (plain[:20] + b"extraneous" + plain[20:])[: len(plain) // 2] + EOI
     yield "truncated_image", restarts[:third] + EOI
