@@ -10,6 +10,7 @@ and warns at best. Here an image counts only if every row was decoded from data 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -18,7 +19,7 @@ from pipeline.vision.jpeg_parts import closed, is_complete, parts_of
 from pipeline.vision.kernels import Bytes, Pixels
 from pipeline.vision.reasons import ImageReason, ImageRefused
 
-__all__ = ["closed", "decoded", "encoded", "whole"]
+__all__ = ["decoded", "encoded", "read", "whole"]
 
 _COLOUR_SPACES = ("YCbCr", "RGB", "Gray")  # CMYK and YCCK are Pillow's
 
@@ -29,29 +30,52 @@ _LOST = re.compile("Corrupt JPEG data|Inconsistent progression|Premature end")
 _CUT_AT_RESTART = "found marker 0xd9 instead of RST"
 
 
+class Read(NamedTuple):
+    """A whole JPEG: its pixels [H, W], and bytes that any decoder reads without a doubt: as given if there is none."""
+
+    pixels: Pixels
+    data: bytes
+
+
 def decoded(data: bytes, reduction: int = 1) -> Pixels | None:
     """The pixels of a whole JPEG [H, W] (pipeline.vision.kernels); None for any other bytes, which Pillow may judge.
 
     ``reduction``: 1, 2, 4 or 8; each side comes out ceil(side / reduction) long, scaled while the cosine transform is
     undone. Raises ImageRefused for a JPEG whose data do not reach its last row.
     """
+    found = read(data, reduction)
+    return found.pixels if found else None
+
+
+def read(data: bytes, reduction: int = 1) -> Read | None:
+    """`decoded`, with bytes to keep."""
     try:
         pixels = _pixels(data, reduction, strict=True)
     except ValueError:  # no JPEG, or one with something wrong in it
         sound = _sound(data)
-        return None if sound is None else _pixels(sound, reduction, strict=False)
-    if pixels is not None and not is_complete(data):
+        pixels = None if sound is None else _pixels(sound, reduction, strict=True)
+        return None if sound is None or pixels is None else Read(pixels, _least_changed(data, sound))
+    if pixels is None:
+        return None
+    if not is_complete(data):
         raise _refused_blurred()
-    return pixels
+    return Read(pixels, closed(data))
 
 
 def whole(data: bytes) -> bytes:
-    """A JPEG for Pillow, which does not hear warnings: ``data`` with the mark of its end. Raises ImageRefused."""
+    """A JPEG for Pillow, which does not hear warnings, and stops at some. Raises ImageRefused."""
     if _warning(data):
-        _sound(data)
-    elif not is_complete(data):
+        sound = _sound(data)
+        return data if sound is None else _least_changed(data, sound)
+    if not is_complete(data):
         raise _refused_blurred()
     return closed(data)
+
+
+def _least_changed(data: bytes, sound: bytes) -> bytes:
+    """``data`` with the mark of its end if nothing else was wrong, else ``sound``."""
+    ended = closed(data)
+    return sound if _warning(ended) else ended
 
 
 def encoded(pixels: Pixels, quality: int) -> bytes:

@@ -46,8 +46,8 @@ class Sizes(NamedTuple):
 
 
 def store(data: bytes, header: Header, settings: ImageSettings, boxes: Sequence[float] = ()) -> Stored:
-    """``data`` itself where it is a plain JPEG of a fitting size (with the mark of its end, should it be
-    missing), else a JPEG; ImageRefused where decoding fails.
+    """``data`` itself where it is a plain JPEG of a fitting size (without what stops decoders, with the mark of its
+    end), else a JPEG; ImageRefused where decoding fails.
 
     ``boxes`` are those of the upright image; what is in them is blurred (pipeline.vision.blur).
     """
@@ -57,7 +57,7 @@ def store(data: bytes, header: Header, settings: ImageSettings, boxes: Sequence[
     blur(picture, boxes)
     sizes = sizes_of(picture.size, settings)
     if header.format == "jpeg" and plain and sizes.framed == picture.size and not boxes:
-        return Stored(jpeg.closed(data), _pixels_of(picture))
+        return Stored(jpeg.whole(data), _pixels_of(picture))
     if settings.resizer == "img2dataset":
         from pipeline.vision.img2dataset import jpeg_of  # seconds and 250 MB, for those who ask for it
 
@@ -88,8 +88,8 @@ def _store_jpeg(data: bytes, header: Header, settings: ImageSettings) -> Stored 
     upright = picture.size[::-1] if sideways else picture.size
     sizes = sizes_of(upright, settings)
     if plain and sizes.framed == upright:
-        pixels = jpeg.decoded(data)
-        return None if pixels is None else Stored(jpeg.closed(data), pixels)
+        whole = jpeg.read(data)
+        return Stored(whole.data, whole.pixels) if whole else None
     halved = min(upright) >= HALVED_FROM * min(sizes.resized)
     pixels = jpeg.decoded(data, 2 if halved else 1) if settings.resizer == "native" else None
     if pixels is None:

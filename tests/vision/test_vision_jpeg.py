@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from pipeline.vision import jpeg
 from pipeline.vision.decode import decode
 from pipeline.vision.image import ImageSettings, measure_image
+from pipeline.vision.jpeg_parts import closed, is_complete
 from pipeline.vision.reasons import ImageReason, ImageRefused
 from pipeline.vision.untrusted import Limits, inspect
 
@@ -83,7 +84,7 @@ def test_a_missing_end_mark_alone_costs_nothing_f52(kind, mode):
     for cut in (data[:-2], data[:-1], data[:-2] + bytes(500), data[:-2] + b"\xff\xe5\x40\0cut off"):
         assert verdicts(cut) == {"ok"}
         if mode != "CMYK":
-            assert np.array_equal(by_opencv(jpeg.closed(cut)), whole)
+            assert np.array_equal(by_opencv(closed(cut)), whole)
 
 
 def test_what_is_stored_of_a_jpeg_without_an_end_mark_has_one_f52():
@@ -147,6 +148,10 @@ def damaged():
 def test_a_warning_counts_if_it_means_lost_pixels_f55(outcome, data):
     """F55"""
     assert verdicts(data) == {outcome}
+    if outcome == "ok":
+        stored = measure_image(data, ImageSettings()).data
+        assert jpeg.whole(stored) == stored
+        Image.open(io.BytesIO(stored)).load()
 
 
 def test_a_file_with_another_image_behind_it_is_the_first_one_f42():
@@ -154,7 +159,7 @@ def test_a_file_with_another_image_behind_it_is_the_first_one_f42():
     first, second = encoded(photo()), encoded(photo().rotate(180))
     assert verdicts(first + second) == {"ok"}
     assert measure_image(first + second[:-999], ImageSettings()).data.startswith(first)
-    assert jpeg.closed(first + second[:-999]) == first + second[:-999]
+    assert closed(first + second[:-999]) == first + second[:-999]
 
 
 def photographs(n):
@@ -181,7 +186,7 @@ def refused_or_equal(cut, whole):
         pixels = jpeg.decoded(cut)
     except ImageRefused as refused:
         return refused.reason is ImageReason.TRUNCATED_IMAGE
-    return pixels is None or np.array_equal(by_opencv(jpeg.closed(cut)), whole)
+    return pixels is None or np.array_equal(by_opencv(closed(cut)), whole)
 
 
 @pytest.mark.parametrize("n", [2, pytest.param(40, marks=pytest.mark.long)])
@@ -193,6 +198,6 @@ def test_no_cut_photograph_is_kept_that_opencv_sees_differently(shared_data, n):
 def test_every_whole_photograph_is_kept_at_the_price_of_its_decoding(shared_data):
     """F30: the check of a whole baseline file reads its header only."""
     data = max(photographs(5), key=len)
-    check = min(timeit.repeat(lambda: jpeg.is_complete(data), number=50, repeat=5))
+    check = min(timeit.repeat(lambda: is_complete(data), number=50, repeat=5))
     assert check < 0.05 * min(timeit.repeat(lambda: jpeg.decoded(data), number=50, repeat=5))
     assert all(jpeg.decoded(photograph) is not None for photograph in photographs(100))
