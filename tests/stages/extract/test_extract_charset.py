@@ -51,6 +51,8 @@ def alts(rows):
         ('<?xml version="1.0" encoding="utf-16"?>', "utf-16-be"),
         ("", "utf-32-le"),
         ("", "utf-32-be"),
+        ("<meta charset=windows-1251>", "cp1251"),
+        ("<meta charset=koi8-u>", "koi8-r"),
         ("<meta charset=iso-8859-1>", "utf-8"),
         ("<meta charset=windows-1251>", "utf-8"),
         ("<meta charset=shift_jis>", "utf-8"),
@@ -61,10 +63,21 @@ def test_a_page_is_read_as_browsers_read_it_x50(page_rows, before, codec):
     assert alts(page_rows((before + IMAGE).encode(codec), charset=None)) == [RUSSIAN]
 
 
+CHINESE = "紅色的小船停在安靜的湖上，天空中有白雲和飛鳥，岸邊有一座小木屋"
+JAPANESE = "静かな湖の上に赤い船が浮かんでいます。空には白い雲が見えます。"
+
+
 @pytest.mark.parametrize(
     ("label", "codec", "text"),
     [
         ("utf-8", "cp1251", RUSSIAN),
+        ("windows-1251", "koi8-r", RUSSIAN * 2),
+        ("koi8-r", "cp1251", RUSSIAN * 2),
+        ("iso-8859-5", "cp1251", RUSSIAN * 2),
+        ("gb2312", "big5", CHINESE),
+        ("shift_jis", "euc-jp", JAPANESE),
+        ("euc-jp", "cp932", JAPANESE),
+        ("euc-kr", "gb18030", CHINESE),
         ("utf-8", "cp1252", "A long caption of a café beside the old town wall in the evening light"),
         ("iso-8859-1", "cp1251", RUSSIAN),
         ("windows-1252", "koi8-r", RUSSIAN),
