@@ -30,17 +30,35 @@ SRCSETS = (
 MAX_TEXT_CHARS = 4096  # of a value in which the URL of an image is searched
 
 _NO_URL = frozenset(
-    {"null", "undefined", "none", "nan", "true", "false", "auto", "lazy", "about:blank", "src", "image"}
+    {
+        "null",
+        "undefined",
+        "none",
+        "nan",
+        "true",
+        "false",
+        "auto",
+        "lazy",
+        "about:blank",
+        "src",
+        "image",
+        "//:0",
+        "/",
+        "?",
+        "./",
+    }
 )
 _TEMPLATE = re.compile(r"[{}<>]|%7b\w*%7d|%7b%7b|\[\[|\[object|^[\[(#@$%]", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d.,%\s-]+(?:px|em|vw|vh)?", re.IGNORECASE)
-_PLAIN_URL = re.compile(r"(?:https?:/)?/[^\s{}<>\[\]%]*")  # most are; the slower questions below are for the rest
+# Most values are; the slower questions below are for the rest.
+_PLAIN_URL = re.compile(r"(?:https?:/)?/(?!/*:)[^\s{}<>\[\]%:?#][^\s{}<>\[\]%]*")
 _ENDING = r"\.(?:jpe?g|jfif|pjpeg|png|gif|webp|avif|bmp)"
 _IS_IMAGE = re.compile(_ENDING + r"(?![a-z0-9.-])", re.IGNORECASE)
 _IMAGE_IN_TEXT = re.compile(
     r"(?:https?:)?(?:\\?/){2}[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])", re.IGNORECASE
 )
+_CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
 _PLACEHOLDER = re.compile(  # the last part of a path
     r"""(?:^|[_.-])(?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
@@ -106,6 +124,8 @@ def _image_in(name: str, value: str) -> str | None:
     """The URL of an image that ``value`` is or, as JSON and the like do, contains."""
     if DESCRIPTOR.search(value):
         return None
+    if in_css := _CSS_URL.fullmatch(value):
+        value = in_css[2]
     if may_be_url(value) and not re.search(r"\s", value):
         is_rooted = value.startswith(("http://", "https://", "HTTP", "//", "/"))
         return value if _IS_IMAGE.search(value) or (is_rooted and _says_src(name)) else None

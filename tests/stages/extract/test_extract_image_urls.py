@@ -29,6 +29,7 @@ PLACEHOLDERS = [
     *(BLANK, "", "#", "data:image/gif;base64,R0lGODlhAQABAAAAACw=", "about:blank", "/img/1x1.png", "/p.gif", "null"),
     *("/assets/spacer.gif", "loading.gif?v=2", "/img/lazy_placeholder.gif", "/x/1x1.trans.gif", "{{ item.src }}"),
     *("https://a.example/img/placeholder-300x200.png", "/images/ajax-loader.gif", "/no-image.jpg", "[object Object]"),
+    *("//:0", "/", "?", "javascript:void(0)"),
 ]
 NOT_URLS = [
     *("null", "undefined", "true", "false", "none", "", " ", "#", "1", "0.5", "100%", "{{ photo.url }}", "${src}", "lazy"),
@@ -88,6 +89,34 @@ def test_an_unknown_attribute_does_not_replace_a_real_image_x52(page_rows, other
 def test_a_placeholder_alone_stays_what_it_is_x52(page_rows, other):
     """X52: fetch will say that it is too small."""
     assert urls(page_rows(f"<img src={BLANK} {other} alt='x y'>")) == [BLANK]
+
+
+@pytest.mark.parametrize(
+    "value", ["url(/photos/1.jpg)", "url('https://site.example/photos/1.jpg')", " /photos/1.jpg\n"]
+)
+def test_a_url_may_be_written_as_in_css_x52(page_rows, value):
+    """X52"""
+    image = f'<img src="{BLANK}" data-bg="{value}" alt="x y">'
+    assert urls(page_rows(image)) == ["https://site.example/photos/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "<img src='/i/a[1].jpg' alt=x>",
+        "<img src='/img?url=%2Fb.png&w=1080' data-nimg=1 alt=x>",
+        "<img src='/c_fill,w_100/a.jpg' alt=x>",
+        "<img src='photo of a cat.jpg' alt=x>",
+        "<img src='a' data-x=/other.jpg alt=x>",
+        "<img src='/white-dress.jpg' data-zoom=/big.jpg alt=x>",
+        "<img src='/loading-dock.jpg' data-zoom=/big.jpg alt=x>",
+        "<img src='/img.php?file=blank.gif' data-zoom=/big.jpg alt=x>",
+    ],
+)
+def test_an_odd_but_real_src_stays_x52(page_rows, image):
+    """X52"""
+    src = image.split("'")[1]
+    assert urls(page_rows(image)) == urls(page_rows(f"<img src='{src}' alt=x>"))
 
 
 def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows):
