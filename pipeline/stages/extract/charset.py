@@ -60,10 +60,14 @@ _HOST = re.compile(r"https?://(?:[^/?#@]*@)?([^/?#:@]+)", re.IGNORECASE)
 
 
 class Decoded(NamedTuple):
-    """A page's text, and the share of U+FFFD up to which an alt text of it counts as readable."""
+    """A page's text, and the share of U+FFFD up to which an alt text of it counts as readable.
+
+    ``utf8`` is the page itself where it is valid UTF-8: the parser can read it as it is.
+    """
 
     text: str
     max_replaced: float = MAX_REPLACED_SHARE
+    utf8: bytes | None = None
 
 
 def decode(html: bytes, http_charset: str | None, page_url: str | None = None) -> Decoded:
@@ -84,10 +88,14 @@ def decode(html: bytes, http_charset: str | None, page_url: str | None = None) -
         codec = "utf-8"
     elif _is_rival(html, codec):
         return Decoded(decoded(html, USER_DEFINED))
-    text = decoded(html, codec)
-    if codec == "utf-8" and REPLACED in text and not _BEYOND_ASCII.search(text):
-        return Decoded(text, 0.0)  # the claim is wrong: not one character beyond ASCII is UTF-8
-    return Decoded(text)
+    if codec != "utf-8":
+        return Decoded(decoded(html, codec))
+    try:
+        return Decoded(html.decode(), utf8=html)
+    except UnicodeDecodeError:
+        text = html.decode(errors="replace")
+    # Without one character of UTF-8 beyond ASCII the claim is wrong.
+    return Decoded(text, MAX_REPLACED_SHARE if _BEYOND_ASCII.search(text) else 0.0)
 
 
 def _wide_codec(html: bytes) -> str | None:

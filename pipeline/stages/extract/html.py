@@ -42,8 +42,8 @@ def candidates_of_page(
     shows, and an ``<image>`` of SVG has no alt: neither is read. With further ``caption_sources`` the rows of an
     image stand together.
     """
-    text, max_replaced = decode(html, http_charset, page_url)
-    tree = LexborHTMLParser(skim.skim(text) if skim.is_too_large(text) else text)
+    text, max_replaced, utf8 = decode(html, http_charset, page_url)
+    tree = LexborHTMLParser(skim.skim(text) if skim.is_too_large(text) else utf8 or text)
     images: list[LexborNode] = []
     others: list[LexborNode] = []
     for node in tree.css(_READ):
@@ -67,7 +67,7 @@ def _rows_of_images(page: Page, images: list[LexborNode], config: Config) -> lis
         this = seen(image)
         url, alternate = this.found
         row = candidate(page, place, url, this.alt, config, alternate)
-        if last and (joined := twin(last, of_alt[-1], this, row)):
+        if last and (last.in_noscript or this.may_repeat) and (joined := twin(last, of_alt[-1], this, row)):
             of_alt[-1] = joined
         else:
             of_alt.append(row)

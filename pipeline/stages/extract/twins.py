@@ -32,6 +32,11 @@ class Seen(NamedTuple):
     in_noscript: bool
     is_stand_in: bool  # of the AMP image around it, for browsers that cannot show that one or until it is there
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may show the image before it once more."""
+        return self.in_noscript or self.is_stand_in
+
 
 def seen(image: LexborNode) -> Seen:
     """What an image element says; its attributes are read once."""
@@ -45,11 +50,11 @@ def seen(image: LexborNode) -> Seen:
 def twin(last: Seen, last_row: Row, this: Seen, row: Row) -> Row | None:
     """One row for an image and the one before it, if one repeats the other; None if they are two images.
 
+    Asked only if this one ``may_repeat`` the last, or if the last is in ``<noscript>``.
+
     In ``<noscript>`` stands the image for browsers without scripts, beside its lazy twin. Of both, the one whose URL
     is real is kept.
     """
-    if not (last.in_noscript or this.in_noscript or this.is_stand_in):
-        return None
     if _same_image(last_row, row):
         return last_row | {"count": last_row["count"] + 1}
     if not this.is_stand_in and not (this.alt and this.alt == last.alt):
