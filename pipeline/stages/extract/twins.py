@@ -16,6 +16,7 @@ from selectolax.lexbor import LexborNode
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.image_urls import Found, find
 from pipeline.stages.extract.lazy import Attributes, is_placeholder
+from schemas.fields import OK
 
 _AMP = ("amp-img", "amp-anim")
 _LEVELS = 3
@@ -50,21 +51,32 @@ def seen(image: LexborNode) -> Seen:
 def twin(last: Seen, last_row: Row, this: Seen, row: Row) -> Row | None:
     """One row for an image and the one before it, if one repeats the other; None if they are two images.
 
-    Asked only if this one ``may_repeat`` the last, or if the last is in ``<noscript>``.
-
-    In ``<noscript>`` stands the image for browsers without scripts, beside its lazy twin. Of both, the one whose URL
-    is real is kept.
+    Asked only if this one ``may_repeat`` the last, or if the last is in ``<noscript>``. There stands the image for
+    browsers without scripts, beside its lazy twin. Of both, the one whose URL is real is kept; of two real ones with
+    the same name, the larger.
     """
+    count = last_row["count"] + 1
     if _same_image(last_row, row):
-        return last_row | {"count": last_row["count"] + 1}
-    if not this.is_stand_in and not (this.alt and this.alt == last.alt):
+        return last_row | {"count": count}
+    has_same_text = this.alt == last.alt and bool(this.alt)
+    if not has_same_text and not (this.is_stand_in and not this.alt):
         return None
     if is_placeholder(last.found.url) and not is_placeholder(this.found.url):
-        return row | {"count": last_row["count"] + 1} if this.alt == last.alt else None
+        return row | {"count": count} if has_same_text else None
     (stem, size), (this_stem, this_size) = _stem_and_size(last.found.url), _stem_and_size(this.found.url)
-    if this.is_stand_in or is_placeholder(this.found.url):
-        return last_row | {"count": last_row["count"] + 1}
-    return (row if this_size > size else last_row) | {"count": last_row["count"] + 1} if stem == this_stem else None
+    if is_placeholder(this.found.url):
+        return last_row | {"count": count}
+    if stem == this_stem and this_size > size and has_same_text:
+        return row | {"count": count} | _alternate(row, last_row)
+    return last_row | {"count": count} | _alternate(last_row, row) if stem == this_stem or this.is_stand_in else None
+
+
+def _alternate(kept: Row, other: Row) -> Row:
+    """The other URL as alternate of a candidate that has none, if it is on the same scheme, host and port."""
+    one, two = kept["image_url"] or "", other["image_url"] or ""
+    if kept["outcome"] != OK or kept["alternate_url"] or one.split("/", 3)[:3] != two.split("/", 3)[:3]:
+        return {}
+    return {"alternate_url": two, "alternate_id": other["url_id"]}
 
 
 def _stem_and_size(url: str) -> tuple[str, float]:

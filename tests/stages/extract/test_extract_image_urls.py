@@ -218,6 +218,30 @@ def test_the_second_best_url_of_an_image_is_its_alternate_x55(page_rows, image, 
     assert (row["url_id"], row["pair_id"]) == (first["url_id"], first["pair_id"])
 
 
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<img data-src=/red-fox-150x100.jpg alt=Fox><noscript><img src=/red-fox.jpg alt=Fox></noscript>", "/red-fox-150x100.jpg"),
+        ("<img data-src=/red-fox.jpg alt=Fox><noscript><img src=/red-fox-150x100.jpg alt=Fox></noscript>", "/red-fox-150x100.jpg"),
+        ("<amp-img src=/b.webp alt=Boat><amp-img fallback src=/b.jpg alt=Boat></amp-img></amp-img>", "/b.jpg"),
+        ("<amp-img src=/b.webp alt=Boat><amp-img fallback src=/b.jpg></amp-img></amp-img>", "/b.jpg"),
+        ("<img data-src=//o.example/red-fox.jpg alt=Fox><noscript><img src=/red-fox-15x10.jpg alt=Fox></noscript>", None),
+    ],
+)  # fmt: skip
+def test_the_other_url_of_a_twin_is_its_alternate_x55(page_rows, html, expected):
+    """X55"""
+    (row,) = page_rows(html)
+    assert (row["count"], row["alternate_url"]) == (2, expected and f"https://site.example{expected}")
+
+
+def test_a_stand_in_with_a_text_of_its_own_is_a_candidate_x54(page_rows):
+    """X54"""
+    html = (
+        "<amp-img src=/b.webp alt=Boat><amp-img placeholder src=/c.jpg alt='A small blurred boat'></amp-img></amp-img>"
+    )
+    assert [row["alt_text"] for row in page_rows(html)] == ["Boat", "A small blurred boat"]
+
+
 def alts_by_html5lib(html: str) -> list[str | None]:
     """The alt of every image outside of templates, in document order."""
     tree = html5lib.parse(html, treebuilder="etree", namespaceHTMLElements=False)
