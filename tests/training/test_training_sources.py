@@ -31,8 +31,8 @@ def test_a_corpus_is_read_by_its_manifest_in_order_of_keys(write_corpus, make_sa
 
 def test_a_run_with_brackets_in_its_name_is_not_a_pattern(write_corpus, make_samples, tmp_path):
     some = make_samples(3)
-    write_corpus(tmp_path / "my run [v1]" / "corpus", some)
-    write_corpus(tmp_path / "my run v" / "corpus", make_samples(2, seed=1))
+    write_corpus(tmp_path / "my run [v1]" / "corpus", some, shards=1)
+    write_corpus(tmp_path / "my run v" / "corpus", make_samples(2, seed=1), shards=1)
     assert rows(index_of(tmp_path / "my run [v1]")) == expected(some)
 
 
