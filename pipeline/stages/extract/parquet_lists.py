@@ -32,11 +32,25 @@ Numbered = tuple[int, dict[str, Any] | ValueError]
 def parquet_columns(path: str | Path) -> dict[str, str]:
     """Name of each column, and what it holds, in words. Raises ValueError, OSError."""
     try:
-        schema = pq.read_schema(path)
+        with pq.ParquetFile(path) as file:
+            schema, empty = file.schema_arrow, _without_values(file.metadata)
     except pa.ArrowException as error:
         raise ValueError(str(error).splitlines()[0]) from None
-    twice = {name for name in schema.names if schema.names.count(name) > 1}
-    return {field.name: "there twice" if field.name in twice else kind_of(field.type) for field in schema}
+    kinds = {field.name: NOTHING if field.name in empty else kind_of(field.type) for field in schema}
+    return kinds | {name: "there twice" for name in schema.names if schema.names.count(name) > 1}
+
+
+def _without_values(metadata: pq.FileMetaData) -> set[str]:
+    """Columns of numbers with nothing but null: pandas has NaN where all texts are missing."""
+    found = set()
+    for place in range(metadata.num_columns):
+        column = metadata.schema.column(place)
+        chunks = [metadata.row_group(group).column(place) for group in range(metadata.num_row_groups)]
+        if column.physical_type in ("DOUBLE", "FLOAT") and column.max_repetition_level == 0:
+            known = [chunk.statistics for chunk in chunks]
+            if all(stats and stats.null_count == chunk.num_values for stats, chunk in zip(known, chunks, strict=True)):
+                found.add(column.path)
+    return found
 
 
 def parquet_rows(path: str | Path, names: list[str]) -> Iterator[Numbered]:

@@ -103,6 +103,17 @@ def test_columns_of_nulls_and_files_without_rows_are_read_x37(tmp_path):
     assert listed(tmp_path / "c.parquet", out.getvalue()) == []
 
 
+def test_a_column_of_numbers_is_one_of_missing_texts_if_it_has_none_x37(tmp_path):
+    """X35"""
+    for values in ([None, None], [None, 0.5]):
+        data = parquet(pa.table({"url": URLS[:2], "caption": pa.array(values, pa.float64())}), row_group_size=1)
+        if values[1] is None:
+            assert short(listed(tmp_path / "a.parquet", data)) == [("alt_missing", None)] * 2
+        else:
+            with pytest.raises(InputError, match="column 'caption' is double, wanted string"):
+                listed(tmp_path / "a.parquet", data)
+
+
 SCHEMA = pa.schema([("url", pa.string()), ("caption", pa.string())])
 
 
