@@ -37,12 +37,14 @@ class Config(StageConfig):
     )
     format: Measure[Format] = Field("auto", description="format of the inputs; auto looks at their content")
     url_column: Measure[str] = Field(
-        "", description="column of a URL list, or field of a sample's JSON, that holds the image URL; empty guesses"
+        "",
+        description="column of a URL list (its number from 1 if there is no header), or field of a sample's JSON, that "
+        "holds the image URL; empty guesses",
     )
     caption_column: Measure[str] = Field(
         "",
-        description="column of a URL list, or field of a sample's JSON, that holds the text; empty guesses, and "
-        "reads a sample's .txt first",
+        description="column of a URL list (its number from 1 if there is no header), or field of a sample's JSON, that "
+        "holds the text; empty guesses, and reads a sample's .txt first",
     )
     sha256_column: Measure[str] = Field(
         "", description="column or field with the expected sha256 of each image; other bytes are hash_mismatch"
