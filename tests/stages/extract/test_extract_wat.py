@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pipeline.stages.extract import references
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html import candidates_of_page
 from pipeline.stages.extract.wat import read_wat
 
 
@@ -105,33 +104,6 @@ def test_references_are_decoded_as_html5lib_decodes_attributes_x77(value):
     """X77, X17"""
     (paragraph,) = html5lib.parseFragment(f'<p a="{value}">', namespaceHTMLElements=False)
     assert references.decoded(value) == paragraph.get("a")
-
-
-RAW = st.lists(
-    PIECES | NAMES | NUMBERS | st.sampled_from(["/dir/a.jpg?x=1", "&amp;y=2", "лодка", "&quot;"]), max_size=5
-)
-
-
-@given(st.lists(st.tuples(RAW.map("".join), RAW.map("".join)), min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
-def test_a_wat_of_any_age_gives_what_the_page_gives_x77(tmp_path_factory, images):
-    """X77: the page itself, a WAT with its attributes as they stand, and one with them decoded by html5lib."""
-    page = "".join(f'<img src="/{src}" alt="{alt}">' for src, alt in images)
-    nodes = html5lib.parseFragment(page, namespaceHTMLElements=False).findall("img")
-    of_new = [image(node.get("src"), alt=node.get("alt")) for node in nodes]
-    of_old = [image(f"/{src}", alt=alt) for src, alt in images]
-    expected = candidates_of_page(page.encode(), "https://site.example/dir/", None, "utf-8", (), Config())
-    folder = tmp_path_factory.mktemp("wat")
-    for links, written in ((of_old, "2015-03-05"), (of_new, "2024-05-06")):
-        body = json.dumps(wat_record(links)).encode()
-        record = f"WARC/1.0\r\nWARC-Type: metadata\r\nWARC-Date: {written}\r\nContent-Length: {len(body)}\r\n\r\n"
-        (folder / "a.wat").write_bytes(record.encode() + body + b"\r\n\r\n")
-        found = list(read_wat(folder / "a.wat", "f", Config()))
-        assert keys_of(found) == keys_of(expected)
-
-
-def keys_of(rows):
-    return [(row["image_url"], row["alt_text"], row["outcome"]) for row in rows]
 
 
 def image(src, **more):
