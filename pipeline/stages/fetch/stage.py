@@ -5,6 +5,7 @@ Adds    outcome, HTTP facts, measures of the bytes, and the place of the stored 
 Source  politeness: docs/safety.md; resize: img2dataset; filters too small, banner, blank: docs/faults.md, F38 and F39
 
 With `fetch.engine: shards` nothing is requested: images are measured in the tars that extract read (`shards.py`).
+If a URL has failed for good, the lane asks for the image's alternate URL on the same host (`alternates.py`).
 Lanes: the limits of a host hold over the whole run (`pipeline/stages/fetch/spread.py`). A lane writes its results to
 `fetch/store/`, which only grows: a later build with other pairs requests only what is missing under these settings.
 A stored failure is a measurement too. Only `--retry-failed` requests it again, if a retry can help. Bytes
