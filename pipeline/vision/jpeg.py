@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
-from pipeline.vision.jpeg_parts import closed, is_complete, parts_of
+from pipeline.vision.jpeg_parts import closed, is_complete, parts_of, without_filling
 from pipeline.vision.kernels import Bytes, Pixels
 from pipeline.vision.reasons import ImageReason, ImageRefused
 
@@ -49,6 +49,7 @@ def decoded(data: bytes, reduction: int = 1) -> Pixels | None:
 
 def read(data: bytes, reduction: int = 1) -> Read | None:
     """`decoded`, with bytes to keep."""
+    _refuse_filled(data)
     try:
         pixels = _pixels(data, reduction, strict=True)
     except ValueError:  # no JPEG, or one with something wrong in it
@@ -64,6 +65,7 @@ def read(data: bytes, reduction: int = 1) -> Read | None:
 
 def whole(data: bytes) -> bytes:
     """A JPEG for Pillow, which does not hear warnings, and stops at some. Raises ImageRefused."""
+    _refuse_filled(data)
     if _warning(data):
         sound = _sound(data)
         return data if sound is None else _least_changed(data, sound)
@@ -111,8 +113,8 @@ def _sound(data: bytes) -> bytes | None:
         parts.cut_last_scan(int(surplus[1]))
         warning = _warning(parts.joined())
     if _LOST.search(warning):
-        is_cut = "remature end" in warning or _CUT_AT_RESTART in warning
-        raise ImageRefused(ImageReason.TRUNCATED_IMAGE if is_cut else ImageReason.DECODE_FAILED, f"jpeg: {warning}")
+        reason = ImageReason.TRUNCATED_IMAGE if _is_cut(warning) else ImageReason.DECODE_FAILED
+        raise ImageRefused(reason, f"jpeg: {warning}")
     if warning:
         return None
     if not parts.is_complete:
@@ -128,6 +130,16 @@ def _warning(data: bytes) -> str:
     except ValueError as error:
         return str(error)[:150] or "not decoded"
     return ""
+
+
+def _is_cut(warning: str) -> bool:
+    return "remature end" in warning or _CUT_AT_RESTART in warning
+
+
+def _refuse_filled(data: bytes) -> None:
+    without = without_filling(data)
+    if without is not None and _is_cut(_warning(without)):
+        raise ImageRefused(ImageReason.TRUNCATED_IMAGE, "jpeg: its data end early, and zeros fill it up")
 
 
 def _refused_blurred() -> ImageRefused:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 COEFFICIENTS = 64  # of a block
+FILLING = bytes(64)
+OWN_ZEROS = 16  # the last bytes of the data themselves may be some
 
-_SOS, _END = 0xDA, 0xD9
+_SOS, _DHT, _END = 0xDA, 0xC4, 0xD9
+_END_OF_BLOCK = 0  # symbol of AC coefficients
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
-_TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))  # DHT, DAC, DQT, DRI
+_TABLES = frozenset((_DHT, 0xCC, 0xDB, 0xDD))  # DHT, DAC, DQT, DRI
 _APP0, _APP14 = 0xE0, 0xEE
 _ALONE = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))  # markers without a segment
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
@@ -95,6 +98,40 @@ def is_complete(data: bytes) -> bool:
             n_components = 0 if marker in _PROGRESSIVE else data[start + 7]
         position = start if marker in _ALONE else start + int.from_bytes(data[start : start + 2], "big")
     return False
+
+
+def without_filling(data: bytes) -> bytes | None:
+    """A JPEG without the zeros at its end, if there are many and they cannot be an image; None for any other.
+
+    libjpeg may decode just as many blocks from them as are missing, and says nothing. A flat end of an image may be
+    zeros if its code for "nothing more in this block" is; any other code would be blocks of equal waves of all lengths.
+    """
+    if FILLING not in (data[-len(FILLING) :], data[-len(FILLING) - len(EOI) : -len(EOI)]):
+        return None
+    parts = parts_of(data)
+    if parts.last_scan < 0 or parts.is_progressive or not parts.pieces[parts.last_scan].endswith(FILLING):
+        return None
+    meant = _meant_by_zeros(parts)
+    selectors = parts.pieces[parts.last_scan - 1][6:-3:2]  # of tables, one for each component of the scan
+    if all(meant.get(selector & 15, 0) == _END_OF_BLOCK for selector in selectors):
+        return None
+    parts.cut_last_scan(parts.zeros_at_end() - OWN_ZEROS)
+    return parts.joined()
+
+
+def _meant_by_zeros(parts: Parts) -> dict[int, int]:
+    """By table: the symbol of AC coefficients whose code is all zeros. It is the first of its table (Annex C)."""
+    found = {}
+    for piece in parts.pieces[: parts.last_scan]:
+        if piece[1] != _DHT:
+            continue
+        position = 4
+        while position + 17 < len(piece):
+            n_symbols = sum(piece[position + 1 : position + 17])
+            if piece[position] & 0xF0:
+                found[piece[position] & 15] = piece[position + 17]
+            position += 17 + n_symbols
+    return found
 
 
 def closed(data: bytes) -> bytes:

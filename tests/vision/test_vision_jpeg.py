@@ -30,9 +30,10 @@ KINDS = {
 MODES = ("RGB", "L", "CMYK")
 
 
-def photo():
+def photo(seed=0):
     """Edges and noise down to the last row, so that grey in their place is seen."""
-    picture = Image.effect_noise((176, 144), 60).convert("RGB")
+    noise = np.random.default_rng(seed).normal(128, 60, (144, 176)).clip(0, 255).astype(np.uint8)
+    picture = Image.fromarray(noise).convert("RGB")
     ImageDraw.Draw(picture).ellipse((20, 30, 150, 140), fill="teal", outline="red")
     return picture
 
@@ -73,6 +74,23 @@ def test_data_that_end_too_early_are_refused_with_an_end_mark_and_without_f51(ki
     for tenth in range(4, 10):
         for cut in endings(data, len(data) * tenth // 10):
             assert verdicts(cut) == {"truncated_image"}, tenth
+
+
+def test_zeros_that_decode_to_just_the_missing_blocks_are_no_image_f54():
+    """F54"""
+    for seed in range(20):
+        data = encoded(photo(seed).convert("L"))
+        for n in range(len(data) * 76 // 100, len(data) * 84 // 100, 16):
+            assert all(verdicts(cut) == {"truncated_image"} for cut in endings(data, n)), (seed, n)
+
+
+def test_zeros_that_are_a_flat_end_of_an_image_are_kept_f54():
+    """F54"""
+    flat = Image.new("RGB", (4000, 4000), (40, 90, 200))
+    data = encoded(flat, optimize=True)
+    assert bytes(64) in data
+    assert verdicts(data) == {"ok"}
+    assert verdicts(data + bytes(512)) == {"ok"}
 
 
 @pytest.mark.parametrize("mode", MODES)
