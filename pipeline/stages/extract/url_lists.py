@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.ids import DIGEST_BYTES
+from pipeline.stages.extract import references
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, lost
 from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.delimited import Delimited
@@ -171,7 +172,7 @@ def _plain(values: _Values, columns: Columns, max_url_bytes: int) -> _Listed | N
     url, text = values.get(columns.url), values.get(columns.caption)
     if not (type(url) is type(text) is str) or len(url) > max_url_bytes or not _PLAIN.fullmatch(url):
         return None
-    if not text or text.isspace() or text.strip() in NO_TEXT or "\ufffd" in text or "&" in text:
+    if not text or text.isspace() or text.strip() in NO_TEXT or "\ufffd" in text:
         return None
     try:
         raw_url, raw_text = url.encode(), text.encode()
@@ -179,7 +180,11 @@ def _plain(values: _Values, columns: Columns, max_url_bytes: int) -> _Listed | N
     except (KeyError, ValueError):
         return None
     normalised = without_tracking(url).encode() if "?" in url else raw_url
-    in_nfc = raw_text if text.isascii() else unicodedata.normalize("NFC", text).encode()
+    if "&" in text:
+        text = references.decoded(text)
+        if not text.strip() or "\ufffd" in text:
+            return None
+    in_nfc = unicodedata.normalize("NFC", text).encode()
     return (
         blake2b(b"\0\0\0%b\0%b" % (raw_url, raw_text), digest_size=DIGEST_BYTES).hexdigest(),
         1,

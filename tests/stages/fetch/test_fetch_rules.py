@@ -100,5 +100,6 @@ def test_a_measured_picture_has_every_column_but_its_place(picture) -> None:
     assert row["outcome"] == "ok", row
     assert data is not None
     assert (row["original_width"], row["original_height"], row["width"], row["height"]) == (600, 300, 128, 64)
-    assert set(ADDS.names) - set(row) == {"try_number", "expected_sha256", "image_file", "image_offset", "image_bytes"}
+    of_its_place = {"try_number", "expected_sha256", "fetched_url", "image_file", "image_offset", "image_bytes"}
+    assert set(ADDS.names) - set(row) == of_its_place
     assert reason_of(**row) is None
