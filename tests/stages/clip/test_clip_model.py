@@ -233,7 +233,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, checkpoint, change):
 def test_without_a_gpu_the_cpu_is_taken_with_one_warning(checkpoint, recwarn):
     """L5"""
     assert load(str(checkpoint), device="auto").device.type == "cpu"
-    assert not recwarn
+    assert not [one for one in recwarn if one.category is not ResourceWarning]  # garbage of earlier tests may go now
     with pytest.warns(UserWarning, match="no GPU: using the CPU"):
         assert load(str(checkpoint), device="cuda").device_and_precision == "cpu float32"
 
