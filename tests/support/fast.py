@@ -96,8 +96,8 @@ class Block:
     def look(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self.on:
             return
-        is_local = arguments and getattr(arguments[0], "family", None) == socket.AF_UNIX
-        if (event in NETWORK and not is_local) or (event == "subprocess.Popen" and "spark-submit" in f"{arguments[1]}"):
+        is_outward = event in NETWORK and getattr(arguments[0], "family", None) != socket.AF_UNIX
+        if is_outward or (event == "subprocess.Popen" and "spark-submit" in f"{arguments[1]}"):
             raise RuntimeError(f"{event} in make test-fast; tests/support/fast.py says which tests are left out")
 
     @pytest.hookimpl(wrapper=True)
