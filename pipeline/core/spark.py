@@ -41,6 +41,7 @@ TUNING = {  # unless the submitter set them
     "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can take hours in Python
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
 }
+WORKERS = "pipeline.workers"  # the daemon that forks Spark's Python workers
 STARTUP_NOTES = (b"WARNING: Using incubator modules", b"Setting default log level", b"To adjust logging level")
 
 
@@ -160,6 +161,8 @@ def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
             "spark.driver.extraJavaOptions": log_option(conf_folder()),
         }
         if not config.master or config.master.startswith("local"):
+            if sys.platform == "linux":  # elsewhere the libraries are not safe to fork once they are loaded
+                settings["spark.python.daemon.module"] = WORKERS
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
             settings.setdefault("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
     return settings
