@@ -82,7 +82,7 @@ def test_matched_entries_are_a_column_and_pairs_without_one_can_be_dropped_t14(s
     moved = tmp_path / "moved.json"
     moved.write_bytes(given.queries.read_bytes())
     run = opened(given, tmp_path, text__balance_queries=str(moved), text__balance_unmatched="drop")
-    assert make_plan(funnel.BY_NAME["text"], run).stands
+    assert make_plan(funnel.BY_NAME["text"], run).is_current
 
 
 def test_the_key_of_the_measurements_has_the_entries_and_not_their_file(spark, given, tmp_path: Path) -> None:

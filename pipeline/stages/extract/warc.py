@@ -13,6 +13,7 @@ from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.heads import MAX_HEADER_BYTES, Head, head_of, text_of
 from pipeline.stages.extract.media_types import is_html, may_be_html, media_type_of
 from pipeline.stages.extract.page_parser import Item, PageParser, PageTask
+from pipeline.stages.extract.places import is_url
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.records import Lost, Record, open_file, read_records
 from pipeline.stages.extract.wacz import is_wacz, read_wacz
@@ -48,7 +49,7 @@ def _items(
     """The pages of a file, and the rows of what is none."""
     name = Path(path).name
     max_block_bytes = config.max_page_bytes + MAX_HEADER_BYTES
-    is_zip = offsets is None and is_wacz(Path(path))
+    is_zip = offsets is None and not is_url(str(path)) and is_wacz(Path(path))
     items = read_wacz(Path(path), max_block_bytes) if is_zip else read_records(path, max_block_bytes, opened)
     n_no_page = 0
     unseen = set(offsets or ())
