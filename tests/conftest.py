@@ -1,9 +1,9 @@
 """Shared by all tests: one local Spark session, the way to the real data, a tiny CLIP, and a reporter that says nothing.
 
 Tests are many small jobs on few rows, where Spark spends its time on compiling, not on computing. So every JVM that a
-test starts compiles quickly rather than well, neither generates code nor plans anew in mid-query, and forks its Python
-workers from one that has loaded everything (tests/support/small_jobs): a third of the processor time for the same rows.
-Builds that are compared for equal bytes plan as a user's do.
+test starts compiles quickly rather than well, and neither generates code nor plans anew in mid-query
+(tests/support/small_jobs): half the processor time for the same rows. Builds that are compared for equal bytes plan as a
+user's do.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     import torch
 
 SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-SUPPORT = Path(__file__).parent / "support"
 
 # Inherited by the builds that tests start.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED_JVM)
-os.environ.setdefault("SPARK_CONF_DIR", str(SUPPORT / "small_jobs"))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SUPPORT), os.environ.get("PYTHONPATH"))))
+os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "support" / "small_jobs"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ the order in which fetch wrote them. The scores shuffle two embeddings per pair.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
@@ -130,7 +131,9 @@ def _embed_all(todo: DataFrame, embed: Callable[[Iterator[pa.RecordBatch]], Iter
 def _loaded(model: str, device: str, batch_size: int, sha256: str, file: tuple[int, int] | None) -> ClipModel:
     from pipeline.vision import clip_model  # torch is imported only if there is a model
 
-    return clip_model.load(model, device, batch_size, sha256)
+    loaded = clip_model.load(model, device, batch_size, sha256)
+    gc.freeze()  # Spark collects garbage after each task: 0.3 s over torch, if it is not left out
+    return loaded
 
 
 def _model(config: Config) -> ClipModel:
