@@ -78,9 +78,9 @@ def test_data_that_end_too_early_are_refused_with_an_end_mark_and_without_f51(ki
 
 def test_zeros_that_decode_to_just_the_missing_blocks_are_no_image_f54():
     """F54"""
-    for seed in range(20):
+    for seed in range(6):
         data = encoded(photo(seed).convert("L"))
-        for n in range(len(data) * 76 // 100, len(data) * 84 // 100, 16):
+        for n in range(len(data) * 76 // 100, len(data) * 84 // 100, 40):
             assert all(verdicts(cut) == {"truncated_image"} for cut in endings(data, n)), (seed, n)
 
 
