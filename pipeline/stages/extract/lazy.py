@@ -60,13 +60,14 @@ _IMAGE_IN_TEXT = re.compile(
 )
 _CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
-_PLACEHOLDER = re.compile(  # the last part of a path
-    r"""(?:^|[_.-])(?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
-    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-]|[\#]|$)
-    |^[a-z]\.gif(?:\#|$)
-    |^(?:pix|pixel|trans|lazy|loading|loader|preload|gr[ae]y|dummy|empty|clear|white|dot|null|bg)
-    \.(?:gif|png|svg|webp)(?:\#|$)""",
-    re.IGNORECASE | re.VERBOSE,
+_PLACEHOLDER = re.compile(  # the last part of a path, in lower case after its slash
+    r"""[/_.-](?:
+    (?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
+    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.\#-]|$)
+    |(?<=/)(?:[a-z]\.gif
+    |(?:pix|pixel|trans|lazy|loading|loader|preload|gr[ae]y|dummy|empty|clear|white|dot|null|bg)
+    \.(?:gif|png|svg|webp))(?:\#|$))""",
+    re.VERBOSE,
 )
 _OTHER_USE = re.compile(
     r"^(?:src|srcset|alt|title|class|id|style|sizes|width|height|href|longdesc|usemap|name|role|lang|on.*|aria-.*)$"
@@ -96,7 +97,7 @@ def may_be_url(value: str) -> bool:
 
 def is_placeholder(src: str) -> bool:
     """Whether ``src`` shows nothing until a script has run: it is missing, a ``data:`` URL, or named like one."""
-    return is_junk(src) or _PLACEHOLDER.search(src.partition("?")[0].rpartition("/")[2]) is not None
+    return is_junk(src) or _PLACEHOLDER.search("/" + src.partition("?")[0].rpartition("/")[2].lower()) is not None
 
 
 def unknown_urls(attributes: Attributes) -> Iterator[str]:
