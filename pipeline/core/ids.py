@@ -11,11 +11,15 @@ import hashlib
 DIGEST_BYTES = 16
 
 
-def key_of(*parts: str | bytes) -> str:
+def key_of(*parts: str) -> str:
     """32 hex digits of BLAKE2b-128 over ``parts`` joined with NUL.
 
     >>> key_of("a", "b") == key_of("a\\0b")
     True
     """
-    joined = b"\0".join(part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts)
-    return hashlib.blake2b(joined, digest_size=DIGEST_BYTES).hexdigest()
+    return key_of_bytes("\0".join(parts).encode("utf-8", "surrogatepass"))
+
+
+def key_of_bytes(data: bytes) -> str:
+    """32 hex digits of BLAKE2b-128."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()

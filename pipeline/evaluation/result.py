@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipeline.core.errors import ErrorCode, InputError, StageError
-from pipeline.core.ids import key_of
+from pipeline.core.ids import key_of_bytes
 from pipeline.core.storage import open_storage
 from pipeline.evaluation.intervals import Estimate
 from pipeline.evaluation.pictures import distinct, open_picture, overlap
@@ -98,7 +98,8 @@ def evaluate_zero_shot(
         names,
         templates,
     )
-    data = key_of(*names, *templates, *(f"{label}".encode() + path.read_bytes() for path, label in pictures))
+    texts = [text.encode() for text in (*names, *templates)]
+    data = key_of_bytes(b"\0".join([*texts, *(f"{label}".encode() + path.read_bytes() for path, label in pictures)]))
     return Result("zero-shot", model.digest, data, model.device_and_precision, figures)
 
 

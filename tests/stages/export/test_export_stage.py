@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.context import Context
 from pipeline.core.errors import InputError, StageError
-from pipeline.core.ids import key_of
+from pipeline.core.ids import key_of, key_of_bytes
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
 from pipeline.core.progress import Reporter
@@ -106,7 +106,7 @@ def pairs(n: int) -> list[Row]:
                 "clip_score": 0.3,
                 "cluster_id": f"c{number}",
                 "cluster_images": 1,
-                "sha256": key_of(data),
+                "sha256": key_of_bytes(data),
                 "phash": number,
                 "original_width": 16,
                 "original_height": 12,
