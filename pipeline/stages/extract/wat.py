@@ -11,7 +11,7 @@ its day. What an older build wrote is decoded here, once; what a newer one wrote
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +37,7 @@ _NOT_THERE = msgspec.Raw()
 _Headers = dict[str, str | list[str]]
 
 
-class _Link(msgspec.Struct):
+class _Link(msgspec.Struct, gc=False):
     path: str = ""
     url: str | msgspec.UnsetType = msgspec.UNSET
     alt: str | msgspec.UnsetType = msgspec.UNSET
@@ -96,6 +96,7 @@ _wat = msgspec.json.Decoder(_Wat)
 _link = msgspec.json.Decoder(_Link)
 _path = msgspec.json.Decoder(_Path)
 _links = msgspec.json.Decoder(list[msgspec.Raw])
+_sound_links = msgspec.json.Decoder(list[_Link])
 _head = msgspec.json.Decoder(_Head)
 _meta = msgspec.json.Decoder(_Meta)
 _headers = msgspec.json.Decoder(_Headers)
@@ -148,7 +149,7 @@ def _rows_of_record(
         response = envelope.payload.response
         if response is None or response.html is None or str(response.message.status) != "200":
             return None
-        links = _links.decode(response.html.links)
+        links = _links_in(response.html.links)
     except _BROKEN:
         return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, where)]
     decode = references.decoded if is_raw else str
@@ -156,9 +157,17 @@ def _rows_of_record(
     return _rows_of_page(page, links, item.offset, fingerprint, where, config, decode)
 
 
+def _links_in(raw: msgspec.Raw) -> Sequence[_Link | msgspec.Raw]:
+    """All links of a page, or each to be read alone if one of them is broken."""
+    try:
+        return _sound_links.decode(raw)
+    except _BROKEN:
+        return _links.decode(raw)
+
+
 def _rows_of_page(
     page: Page,
-    links: list[msgspec.Raw],
+    links: Sequence[_Link | msgspec.Raw],
     offset: int,
     fingerprint: str,
     where: str,
@@ -167,14 +176,14 @@ def _rows_of_page(
 ) -> list[Row]:
     rows: list[Row] = []
     place = 0
-    for number, raw in enumerate(links):
+    for number, found in enumerate(links):
         try:
-            if _path.decode(raw).path != IMAGE_PATH:
+            if (found if isinstance(found, _Link) else _path.decode(found)).path != IMAGE_PATH:
                 continue
             place += 1
             if place > config.max_page_images:
                 continue
-            link = _link.decode(raw)
+            link = found if isinstance(found, _Link) else _link.decode(found)
             if link.url is msgspec.UNSET:
                 raise msgspec.ValidationError("no url")
         except _BROKEN as error:
