@@ -17,14 +17,11 @@ from pipeline.core.children import Child, ChildDied, serve
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import MIB, Config
 from pipeline.stages.extract.html import candidates_of_page
-from schemas.extract import ADDS
 
 MAX_PARSER_BYTES = 512 * MIB  # beyond the child's memory after its start
 BATCH_PAGES = 32
 BATCH_BYTES = 4 * MIB  # of HTML; a larger page is a batch of its own
 _GC_OBJECTS = 100_000  # rows and nodes have no cycles: hardly anything for the collector to find
-
-_NAMES = ADDS.names
 
 
 class PageTask(msgspec.Struct, array_like=True):
@@ -64,8 +61,7 @@ class PageParser(Child):
             answer = self.ask(msgspec.msgpack.encode(tasks))
         except ChildDied:
             return [None] if len(tasks) == 1 else [self.rows_of_batch([task])[0] for task in tasks]
-        pages = _decoder.decode(answer)
-        return [None if page is None else [dict(zip(_NAMES, row, strict=True)) for row in page] for page in pages]
+        return _answers.decode(answer)
 
     def in_order(self, items: Iterable[Item]) -> Iterator[Row]:
         """All rows in the order of ``items``. Holds one batch."""
@@ -91,20 +87,21 @@ class PageParser(Child):
                 yield from item
 
 
-_decoder = msgspec.msgpack.Decoder(list[list[list[object]] | None])
+_answers = msgspec.msgpack.Decoder(list[list[Row] | None])
 _tasks = msgspec.msgpack.Decoder(list[PageTask])
 
 
 def _answer(message: bytes, config: Config) -> bytes:
-    """Values of the rows of each page, in the order of the schema; None if parsing raised. Each page has its time."""
-    answers: list[list[tuple[object, ...]] | None] = []
+    """The rows of each page; None if parsing raised. Each page has its time."""
+    answers: list[list[Row] | None] = []
     for task in _tasks.decode(message):
         signal.setitimer(signal.ITIMER_PROF, config.parse_timeout_s)
         try:
-            rows = candidates_of_page(
-                task.html, task.page_url, task.page_date, task.http_charset, task.http_optouts, config
+            answers.append(
+                candidates_of_page(
+                    task.html, task.page_url, task.page_date, task.http_charset, task.http_optouts, config
+                )
             )
-            answers.append([tuple(row.values()) for row in rows])
         except MemoryError:
             raise
         except Exception:  # any error affects only this page
