@@ -28,6 +28,11 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _HREF = re.compile(r"(https?)://(\[[0-9a-f:]+\]|[^/:@]*)(?::([0-9]+))?(/[^?#]*)(?:\?([^#]*))?(?:#.*)?")
 """What ada writes for http(s), if there are no credentials."""
+_AS_WRITTEN = re.compile(
+    r"(https?)://((?:(?!xn--)[a-z0-9\-]++\.)++(?!xn--)[a-z]++)()((?:/(?!\.)[a-zA-Z0-9_~.,=+&;:@!$()*\-]*+)++)"
+    r"(?:\?([a-zA-Z0-9_~.,=+&;:@!$()*/?%\-]*+))?"
+)
+"""An absolute URL that ada writes as it was, in the same groups: most are, and this is faster."""
 _C0_AND_SPACE = "".join(map(chr, range(0x21)))
 _TAB_OR_NEWLINE = str.maketrans("", "", "\t\r\n")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
@@ -192,6 +197,15 @@ def _parse(url: str, base: str | None, max_bytes: int) -> re.Match[str]:
     """The groups of _HREF in ``url``, absolute or on the clean page ``base``. Raises UrlError."""
     text = _scalar_values(url.strip(_C0_AND_SPACE))
     _check_length(text, max_bytes)
+    match = _AS_WRITTEN.fullmatch(text) or _as_ada_writes(text, base)
+    if fault := _fault_of_host(match[2]) or (match[3] == "0" and "port 0"):
+        raise UrlError(NetReason.URL_INVALID, fault)
+    if len(match[0]) > max_bytes:
+        _check_length(match[0].partition("#")[0], max_bytes)
+    return match
+
+
+def _as_ada_writes(text: str, base: str | None) -> re.Match[str]:
     try:
         href = ada_url.normalize_url(text) if base is None else ada_url.join_url(base, text)
     except ValueError:
@@ -199,10 +213,6 @@ def _parse(url: str, base: str | None, max_bytes: int) -> re.Match[str]:
     match = _HREF.fullmatch(href)
     if match is None:
         raise _refusal(href)
-    if fault := _fault_of_host(match[2]) or (match[3] == "0" and "port 0"):
-        raise UrlError(NetReason.URL_INVALID, fault)
-    if len(href) > max_bytes:
-        _check_length(href.partition("#")[0], max_bytes)
     return match
 
 

@@ -1,5 +1,8 @@
 """URLs: what is requested and what makes a key."""
 
+from itertools import product
+
+import ada_url
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -330,3 +333,46 @@ def reason_of(url: str) -> NetReason:
         urls.clean(url)
     assert not error.value.reason.retryable
     return error.value.reason
+
+
+def test_what_is_taken_as_written_is_what_ada_writes():
+    hosts = (
+        "a.example",
+        "a-b.c_d.example",
+        "ab--c.example",
+        "xn--a.example",
+        "a.xn--p1ai",
+        "a.0x7f",
+        "1.2",
+        "A.example",
+    )
+    pieces = (
+        "",
+        "/",
+        "/a.b",
+        "/.",
+        "/..",
+        "/.a",
+        "//",
+        "?",
+        "?a=b/../c",
+        "%41",
+        "%2e",
+        "'",
+        "^",
+        "|",
+        "\\",
+        ":80",
+        "#a",
+        " ",
+    )
+    taken = 0
+    for host, *rest in product(hosts, pieces, pieces, pieces):
+        url = f"http://{host}{''.join(rest)}"
+        if match := urls._AS_WRITTEN.fullmatch(url):
+            written = urls._HREF.fullmatch(ada_url.normalize_url(url))
+            assert written
+            assert [group or "" for group in match.groups()] == [group or "" for group in written.groups()]
+            assert match[0] == written[0]
+            taken += 1
+    assert taken > 50
