@@ -10,7 +10,10 @@ import gzip
 import io
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from pipeline.stages.extract.members import IS_ZSTD, Broken, Members, packing_of
+from pipeline.stages.extract.reasons import Reason
 
 MAX_LINE_BYTES = 2**20  # no row is longer
 BLOCK_BYTES = 2**17
@@ -34,12 +37,29 @@ def text_of_head(head: bytes) -> bytes:
 
 
 def _blocks(path: str | Path) -> Generator[bytes]:
-    """Unpacked bytes of a file as they come."""
+    """Unpacked bytes of a file as they come, packed with gzip, zstd or not at all."""
     with Path(path).open("rb") as file:
+        if IS_ZSTD.match(file.peek(4)):
+            yield from _frames(file)
+            return
         packed = file.peek(len(_GZIP)).startswith(_GZIP)
         source = gzip.GzipFile(fileobj=file) if packed else file
         while block := source.read1(BLOCK_BYTES):
             yield block
+
+
+def _frames(file: BinaryIO) -> Generator[bytes]:
+    """What the frames of a zstd file hold, up to a fault."""
+    try:
+        packing = packing_of(file)
+    except Broken as error:
+        raise OSError(f"zstd: {error}") from None
+    for member in Members(file, packing) if packing else ():
+        yield from member.pieces
+        if member.fault is Reason.ARCHIVE_TRUNCATED:
+            raise EOFError("ends too early")
+        if member.fault:
+            raise OSError("zstd: a frame does not unpack")
 
 
 def _in_utf8(blocks: Iterator[bytes]) -> Generator[bytes]:

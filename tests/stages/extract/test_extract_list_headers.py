@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 
 import pytest
+import zstandard
 from url_list import listed, short
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Columns
 
 URL = "https://img.example/1.jpg"
+CSV = f"url,caption\n{URL},café\n{URL},b\n{URL},c\n".encode()
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
@@ -25,6 +27,25 @@ def test_every_encoding_delimiter_and_line_end_gives_the_same_rows_x32(tmp_path,
     data = mark + (end.join(lines) + end).encode(encoding)
     assert short(listed(tmp_path / "list.txt", data)) == [("ok", text) for text in texts]
     assert short(listed(tmp_path / "list.csv.gz", gzip.compress(data))) == [("ok", text) for text in texts]
+
+
+@pytest.mark.parametrize("size", [10**6, 9])
+def test_a_list_packed_with_zstd_is_read_x32(tmp_path, size):
+    """In one frame, in many, and behind a frame that is to be skipped."""
+    pieces = [CSV[start : start + size] for start in range(0, len(CSV), size)]
+    packed = b"\x50\x2a\x4d\x18\x03\0\0\0abc" + b"".join(map(zstandard.compress, pieces))
+    assert short(listed(tmp_path / "a.csv.zst", packed)) == [("ok", "café"), ("ok", "b"), ("ok", "c")]
+    assert short(listed(tmp_path / "a", packed + bytes(9))) == [("ok", "café"), ("ok", "b"), ("ok", "c")]
+
+
+def test_a_zstd_list_that_is_cut_or_broken_gives_what_is_before_x1(tmp_path):
+    """X1, X2"""
+    first, second = zstandard.compress(CSV), zstandard.compress(f"{URL},d\n{URL},e\n".encode() * 9)
+    cut = listed(tmp_path / "a.csv.zst", first + second[:-5])
+    assert [row["outcome"] for row in cut] == ["ok"] * (len(cut) - 1) + ["archive_truncated"]
+    assert len(cut) > 3
+    broken = listed(tmp_path / "b.csv.zst", first + b"no frame")
+    assert [row["outcome"] for row in broken] == ["ok"] * 3 + ["archive_malformed"]
 
 
 def test_json_lines_in_utf_16_are_read_x32(tmp_path):
