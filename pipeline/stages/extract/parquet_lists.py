@@ -41,12 +41,12 @@ def parquet_columns(path: str | Path) -> dict[str, str]:
 
 
 def _without_values(metadata: pq.FileMetaData) -> set[str]:
-    """Columns of numbers with nothing but null: pandas has NaN where all texts are missing."""
+    """Columns of no text with nothing but null: where all texts are missing, pandas has NaN, DuckDB writes integers."""
     found = set()
     for place in range(metadata.num_columns):
         column = metadata.schema.column(place)
         chunks = [metadata.row_group(group).column(place) for group in range(metadata.num_row_groups)]
-        if column.physical_type in ("DOUBLE", "FLOAT") and column.max_repetition_level == 0:
+        if column.physical_type not in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY") and column.max_repetition_level == 0:
             known = [chunk.statistics for chunk in chunks]
             if all(stats and stats.null_count == chunk.num_values for stats, chunk in zip(known, chunks, strict=True)):
                 found.add(column.path)
