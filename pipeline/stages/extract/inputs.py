@@ -181,7 +181,7 @@ def _wanted(found: str | None, format: str, path: Path, file: File) -> str:
     if is_shard or (found is None and format in ("warc", "wat", "html")):
         found = format  # perhaps only its first bytes are broken: try the rest
     if found is None:
-        raise unknown_format(file)
+        raise unknown_format(file, path)
     if found == "urls" and format != "webdataset":
         return found
     if not _may_be_read_as(format, found, path):
@@ -207,6 +207,8 @@ def _format_of(path: Path) -> tuple[str | None, str]:
     if is_wacz(path):
         return "warc", ""
     if raw.startswith(ZIP_MAGIC):
+        if suffixes[-1:] in ([".xlsx"], [".ods"]):
+            raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: a spreadsheet; save its table as CSV in UTF-8")
         text = "a zip without archive/*.warc.gz, or a WACZ that is cut off; of other zips, give the files in them"
         raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: {text}")
     if head.startswith(_ARC):

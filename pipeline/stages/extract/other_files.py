@@ -12,10 +12,27 @@ from pipeline.stages.extract.places import File, is_url
 _ARCHIVE = re.compile(rb"[^\s,]+\.(?:warc|wat|wet)(?:\.gz|\.zst)?")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+_OTHERS = {
+    b"BZh": "packed with bzip2; unpack it, or pack it with gzip or zstd",
+    b"\xfd7zXZ\0": "packed with xz; unpack it, or pack it with gzip or zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; give the files in it",
+    b"Rar!": "a rar archive; give the files in it",
+    b"ARROW1": "an Arrow file; write its table as Parquet",
+    b"ORC": "an ORC file; write its table as Parquet",
+    b"Obj\x01": "an Avro file; write its table as Parquet",
+    b"SQLite format 3\0": "a database of SQLite; write its table as CSV",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old file of Excel or Word; save its table as CSV",
+}
+"""First bytes of formats that are not read, and what to do instead."""
 
 
-def unknown_format(file: File) -> InputError:
-    """For a file of no format that is known."""
+def unknown_format(file: File, path: Path) -> InputError:
+    """For a file of no format that is read; ``path``: its beginning on a disk."""
+    with path.open("rb") as beginning:
+        head = beginning.read(max(map(len, _OTHERS)))
+    other = next((text for begin, text in _OTHERS.items() if head.startswith(begin)), None)
+    if other is not None:
+        return InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {other}")
     named = key_and_ending(file.path.rpartition("/")[2])
     if named is not None and named[1] in PICTURES:
         text = "an image; put images with their texts into tars (docs/tars.md), or move it out of the inputs"

@@ -1,7 +1,9 @@
 """All inputs are looked at before work starts."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import re
 import tarfile
@@ -141,6 +143,21 @@ def test_unreadable_and_unknown_inputs_are_refused(tmp_path):
         (tmp_path / "b.csv").write_text("url,caption\n")
         (tmp_path / "b.csv").chmod(0)
         refused([tmp_path / "b.csv"], "input_unreadable", "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "match"),
+    [
+        ("a.csv.bz2", bz2.compress(b"url,caption\n"), "packed with bzip2; unpack it"),
+        ("a.csv.xz", lzma.compress(b"url,caption\n"), "packed with xz; unpack it"),
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "save its table as CSV"),
+        ("a.XLSX", b"PK\x03\x04" + bytes(99), "a spreadsheet; save its table as CSV"),
+        ("a.arrow", b"ARROW1\0\0" + bytes(99), "write its table as Parquet"),
+    ],
+)
+def test_files_of_other_formats_say_what_to_do_x21(tmp_path, name, data, match):
+    (tmp_path / name).write_bytes(data)
+    refused([tmp_path / name], "input_unreadable", match)
 
 
 def test_a_broken_parquet_is_unreadable(tmp_path):
