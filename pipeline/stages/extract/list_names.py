@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import re
 
-URL_NAMES = ("image_url", "img_url", "image_link", "url", "src")
+IMAGE_URL_NAMES = (
+    "image_url",
+    "img_url",
+    "image_link",
+    "img_link",
+    "image_src",
+    "img_src",
+    "image_uri",
+    "photo_image_url",
+)
+URL_NAMES = (*IMAGE_URL_NAMES, "url", "src")
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
 
 _NOT_OF_A_NAME = re.compile(r"[\W_]+")

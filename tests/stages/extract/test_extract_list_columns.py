@@ -28,6 +28,8 @@ FOUND = [("ok", "a cat"), ("ok", "un café"), ("url_invalid", None)]
         ("url,imageUrl,altText", Columns("imageUrl", "altText")),
         ("page_url,IMG-URL,title", Columns("IMG-URL", "title")),
         ("src,url,TEXT", Columns("url", "TEXT")),
+        ("url,image_src,text", Columns("image_src", "text")),
+        ("photo_url,photo_image_url,photo_description,title", Columns("photo_image_url", "title")),
         ("url,URL,text,caption,description", Columns("url", "caption")),
     ],
 )
