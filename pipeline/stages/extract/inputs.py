@@ -28,7 +28,7 @@ from pipeline.stages.extract.digests import sha256s_of
 from pipeline.stages.extract.discovery import BESIDE, EMPTY, found_by
 from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page
 from pipeline.stages.extract.list_bytes import text_of_head
-from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of
+from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of, image_column
 from pipeline.stages.extract.members import IS_ZSTD, unpacked_head
 from pipeline.stages.extract.other_files import refuse_other_text, require_in_place, unknown_format
 from pipeline.stages.extract.places import File, beginning, each
@@ -168,7 +168,9 @@ def _opened(file: File, format: str, columns: Columns) -> Seen:
                 return Seen(wanted, file.path, (file,))
             if container != "parquet":
                 refuse_other_text(text_of_head(_head(path)), file.path)
-            chosen = chosen_columns(columns_of(path, container), columns, file.path, container)
+            there = columns_of(path, container)
+            image = "" if columns.url else image_column(path, container, there)
+            chosen = chosen_columns(there, columns, file.path, container, image)
             return Seen("urls", file.path, (file,), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.stages.extract.config import Columns
 from pipeline.stages.extract.delimited import Delimited, is_url
 from pipeline.stages.extract.json_lists import HEAD_ROWS, json_rows
 from pipeline.stages.extract.list_bytes import opened
-from pipeline.stages.extract.list_names import CAPTION_NAMES, URL_NAMES, usual
-from pipeline.stages.extract.parquet_lists import BOXES, NOTHING, TEXT, TEXTS, parquet_columns
+from pipeline.stages.extract.list_names import (
+    CAPTION_NAMES,
+    IMAGE_URL_NAMES,
+    URL_NAMES,
+    may_name_images,
+    squeezed,
+    usual,
+)
+from pipeline.stages.extract.parquet_lists import BOXES, NOTHING, TEXT, TEXTS, parquet_columns, parquet_rows
 
+FIRST_ROWS = 100  # show what a column holds that is named like images
+
+_PICTURE = re.compile(r"\.(?:jpe?g|png|webp|gif|avif|bmp|tiff?)(?![a-z0-9])", re.IGNORECASE)
 _NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
 _KINDS = {
     "url": (TEXT, NOTHING),
@@ -46,8 +61,44 @@ def columns_of(path: str | Path, container: str) -> dict[str, str]:
         return {name: TEXT for name in Delimited(file, container).header.names if name}
 
 
-def chosen_columns(columns: dict[str, str], wished: Columns, name: str, container: str = "") -> Columns:
-    """The columns to read. Raises InputError ``input_schema``, which lists the existing columns."""
+def image_column(path: str | Path, container: str, columns: dict[str, str]) -> str:
+    """The column of URLs of images if only values show it: ``image``, beside a ``url`` that is the page's. In the first
+    rows it holds URLs (``src`` those of pictures, by their endings), and ``url`` names no picture. Empty if none is."""
+    names = list(columns)
+    perhaps = [name for name in names if may_name_images(name) and columns[name] == TEXT]
+    urls = [name for name in usual(names, ("url",)) if columns[name] == TEXT]
+    if not perhaps or usual(names, IMAGE_URL_NAMES):
+        return ""
+    values = _first_values(path, container, [*urls, *perhaps])
+    pictures = {name for name in values if any(map(_PICTURE.search, values[name]))}
+    if not pictures.isdisjoint(urls):
+        return ""
+    likely = [name for name in perhaps if name in pictures or squeezed(name) in ("image", "img")]
+    return next((name for name in likely if values[name] and all(map(is_url, values[name]))), "")
+
+
+def _first_values(path: str | Path, container: str, names: list[str]) -> dict[str, list[str]]:
+    """The texts of some columns in the first rows, as far as these can be read."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    with suppress(OSError, EOFError, zlib.error, pa.ArrowException), ExitStack() as stack:
+        if container == "parquet":
+            rows: Iterator[tuple[Any, Any]] = parquet_rows(path, names)
+        elif container == "jsonl":
+            rows = json_rows(path)
+        else:
+            rows = Delimited(stack.enter_context(opened(path)), container).rows(names)
+        for _, row in islice(rows, FIRST_ROWS):
+            for name in names if isinstance(row, dict) else ():
+                if isinstance(value := row.get(name), str) and value.strip():
+                    found[name].append(value)
+    return found
+
+
+def chosen_columns(
+    columns: dict[str, str], wished: Columns, name: str, container: str = "", image: str = ""
+) -> Columns:
+    """The columns to read; ``image``: that of URLs, if none has a name that says so. Raises InputError
+    ``input_schema``, which lists the existing columns."""
     chosen = {}
     there = ", ".join(columns)[:200] or "none"
     if container == "jsonl" and not columns:
@@ -58,7 +109,7 @@ def chosen_columns(columns: dict[str, str], wished: Columns, name: str, containe
         wanted = getattr(wished, what)
         if not (wanted or names):
             continue
-        column = wanted or next(iter(usual(list(columns), names)), None)
+        column = wanted or (image if what == "url" else "") or next(iter(usual(list(columns), names)), None)
         if column is None:
             raise InputError(ErrorCode.INPUT_SCHEMA, f"{name}: {_no_column(what, columns, container, there)}")
         if column not in columns:

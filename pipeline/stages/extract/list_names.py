@@ -1,6 +1,6 @@
 """The usual names of the columns of a URL list, however they are written (``image_url``, ``Image URL``, ``imageUrl``).
 
-What names an image comes before ``url``, which beside it is the URL of the page.
+What names the URL of an image comes before ``url``, which beside it is the URL of the page.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ IMAGE_URL_NAMES = (
 URL_NAMES = (*IMAGE_URL_NAMES, "url", "src")
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "title", "description")
 
+_OF_IMAGES = re.compile(r"image|img|photo|pic|src|media")
+_OF_OTHERS = re.compile(r"thumb|preview|icon|logo|avatar|profile")
 _NOT_OF_A_NAME = re.compile(r"[\W_]+")
 
 
@@ -30,6 +32,16 @@ def squeezed(name: str) -> str:
     'alttext'
     """
     return _NOT_OF_A_NAME.sub("", name).lower()
+
+
+def may_name_images(name: str) -> bool:
+    """Whether a column may hold URLs of images, by its name: its values show whether it does.
+
+    >>> may_name_images("og:image"), may_name_images("photo_url"), may_name_images("thumbnail_image")
+    (True, True, False)
+    """
+    squeezed_name = squeezed(name)
+    return _OF_IMAGES.search(squeezed_name) is not None and _OF_OTHERS.search(squeezed_name) is None
 
 
 _KNOWN = frozenset(map(squeezed, URL_NAMES + CAPTION_NAMES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from url_list import listed, short
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Columns
+from pipeline.stages.extract.inputs import find_inputs
 from pipeline.stages.extract.list_columns import choices, chosen_columns
 
 URL = "https://img.example/1.jpg"
@@ -45,6 +47,43 @@ def test_the_image_url_is_read_and_the_choice_is_said_x36(tmp_path):
         "a.csv and 1 more: image URL from column 'image_url', text from column 'alt_text'",
         "y.parquet: image URL from column 'url', text from column 'caption', boxes from column 'faces'",
     ]
+
+
+PAGE = "https://blog.example/post"
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "chosen"),
+    [
+        ("url,image", [PAGE, URL], "image"),
+        ("url,image", [PAGE, "https://cdn.example/9"], "image"),
+        ("URL,Img,src", [PAGE, "", URL], "src"),
+        ("url,src", [PAGE, URL], "src"),
+        ("url,src", [PAGE, "https://source.example/"], "url"),
+        ("url,og:image", [PAGE, URL], "og:image"),
+        ("url,thumbnail_image", [PAGE, URL], "url"),
+        ("url,photo_url", [PAGE, f"{URL}?w=9"], "photo_url"),
+        ("page_url,image", [PAGE, URL], "image"),
+        ("url,image", [URL, URL], "url"),
+        ("url,image", [PAGE, "0001.jpg"], "url"),
+        ("url,image", [PAGE, ""], "url"),
+        ("url,image,image_src", [PAGE, URL, URL], "image_src"),
+    ],
+)
+def test_a_column_that_may_hold_images_is_read_if_its_values_are_their_urls_x36(tmp_path, names, values, chosen):
+    rows = [dict(zip([*names.split(","), "text"], [*values, "a cat"], strict=True))] * 2
+    table = pa.Table.from_pylist(rows)
+    for container, data in {
+        "csv": "\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]).encode(),
+        "jsonl": "\n".join(map(json.dumps, rows)).encode(),
+        "parquet": parquet(table),
+    }.items():
+        path = tmp_path / f"a.{container}"
+        path.write_bytes(data)
+        (split,) = find_inputs([str(path)], "auto")
+        assert split.columns.url == chosen, container
+    (split,) = find_inputs([str(path)], "auto", Columns("text"))
+    assert split.columns.url == "text"
 
 
 @pytest.mark.parametrize("keep", [True, False])
