@@ -1,4 +1,4 @@
-"""Objects of a list in JSON: one per line, one array of objects, or objects one after another over several lines.
+"""Objects of a list in JSON: one per line, arrays of objects, or objects one after another over several lines.
 
 Objects on lines are independent: a broken line is one broken row. An array is read element by element as it streams;
 behind a broken element reading resumes at the next object (a comma, ``}`` or ``]``, then ``{``). Python's NaN is null.
@@ -137,8 +137,8 @@ class _Window:
 
 
 def _one_by_one(file: io.BufferedReader, in_array: bool) -> Iterator[Numbered]:
-    """Objects one after another; of an array between brackets, with commas."""
-    window = _Window(file)
+    """Objects one after another; of arrays between brackets, with commas."""
+    window, of_arrays = _Window(file), in_array
     if in_array:
         window.skip_space()
         window.move(window.at + 1)
@@ -151,6 +151,10 @@ def _one_by_one(file: io.BufferedReader, in_array: bool) -> Iterator[Numbered]:
         if in_array and char == "]":
             window.move(window.at + 1)
             in_array = False
+            continue
+        if char == "[" and of_arrays and not in_array:  # another array behind the first
+            window.move(window.at + 1)
+            in_array = True
             continue
         if not char:
             break

@@ -29,6 +29,13 @@ def test_an_array_of_objects_is_read_x34(tmp_path, indent, name):
     assert short(listed(tmp_path / name, gzip.compress(data) if name.endswith("gz") else data)) == OK
 
 
+@pytest.mark.parametrize("between", ["", "\n", "\n\n  "])
+def test_arrays_behind_one_another_are_all_read_x34(tmp_path, between):
+    """As files put together with cat have them, and lines that are arrays."""
+    text = between.join(json.dumps(objects(4)[start : start + 2]) for start in (0, 2)) + "\n[]\n"
+    assert short(listed(tmp_path / "a.jsonl", text)) == OK
+
+
 def test_objects_over_several_lines_are_read_x34(tmp_path):
     text = "\n".join(json.dumps(one, indent=2) for one in objects(4))
     assert short(listed(tmp_path / "a.json", text)) == OK
