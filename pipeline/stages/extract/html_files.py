@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from pipeline.stages.extract.candidates import Page, Row, lost
+from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.html import URN_PREFIX
 from pipeline.stages.extract.page_parser import Item, PageParser, PageTask
@@ -23,20 +24,28 @@ SUFFIXES = (".html", ".htm", ".xhtml")
 INDEX_NAME = "index.tsv"
 MAX_INDEX_BYTES = 2**30
 
+_OTHER_INPUT = re.compile(
+    r".*\.(?:(?:warc|wat|arc|csv|jsonl|ndjson)(?:\.gz|\.zst)?|tsv\.(?:gz|zst)|wacz|parquet)|(?:.*/)?(?!index\.tsv)[^/]*\.tsv",
+    re.IGNORECASE | re.DOTALL,
+)
+
 _File = tuple[str, bytes]  # name, the first max_page_bytes + 1 bytes
 
 
 def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
     """Rows of all pages of a folder (recursively), a tar or a single file, in the order of their names or members."""
-    path = Path(path)
+    path, beside = Path(path), list[str]()
     if path.is_dir():
         urls, files = _urls_of(_index_of_folder(path)), _files_of_folder(path, config.max_page_bytes + 1)
     elif is_html_file(path):
         urls, files = {}, iter([(path.name, _head(path, config.max_page_bytes + 1))])
     else:
-        urls, files = _urls_of(_index_of_tar(path)), _members_of_tar(path, config.max_page_bytes + 1)
+        urls, files = _urls_of(_index_of_tar(path)), _members_of_tar(path, config.max_page_bytes + 1, beside)
     with PageParser(config) as parser:
         yield from parser.in_order(_items(path.name, urls, files, fingerprint, config))
+    if beside:
+        detail = f"{path.name}: archives and lists in a tar of pages are not read, such as {beside[0][:200]}"
+        yield summary(fingerprint, Reason.RECORD_NOT_PAGE, detail, len(beside))
 
 
 def _items(
@@ -116,9 +125,12 @@ def _files_of_folder(folder: Path, max_bytes: int) -> Iterator[_File]:
         yield path.relative_to(folder).as_posix(), _head(path, max_bytes)
 
 
-def _members_of_tar(path: Path, max_bytes: int) -> Iterator[_File]:
+def _members_of_tar(path: Path, max_bytes: int, beside: list[str]) -> Iterator[_File]:
+    """The pages; ``beside`` gets the names of members that are inputs of another format."""
     with tarfile.open(path) as tar:
         for member in tar:
+            if member.isfile() and _OTHER_INPUT.fullmatch(member.name):
+                beside.append(member.name)
             if member.isfile() and member.name.lower().endswith(SUFFIXES):
                 file = tar.extractfile(member)
                 yield member.name.removeprefix("./"), file.read(max_bytes) if file else b""

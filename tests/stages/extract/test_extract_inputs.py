@@ -126,6 +126,18 @@ def test_a_tar_that_is_cut_and_a_page_over_the_cap_are_said(tmp_path):
     ]
 
 
+def test_archives_and_lists_in_a_tar_of_pages_are_counted_x40(tmp_path, record):
+    """X40: only its pages are read."""
+    members = {"p/a.html": HTML, "b.warc.gz": gzip.compress(record(HTML)), "c.CSV": b"url,caption\n", "d.tsv": b"x"}
+    members |= {"index.tsv": b"name\turl\n", "p/style.css": b"", "p/x.jpg": b"", "wat.html": HTML}
+    (tmp_path / "a.tar.gz").write_bytes(make_tar(members))
+    (split,) = find_inputs([str(tmp_path / "a.tar.gz")], "auto")
+    *pages, beside = [row for batch in extract_split(split, Config()) for row in batch]
+    assert len(pages) == 4
+    assert (beside["outcome"], beside["count"]) == ("record_not_page", 3)
+    assert beside["detail"].endswith("such as b.warc.gz")
+
+
 def test_missing_inputs_are_named_with_their_number(tmp_path):
     """X21, R3"""
     (tmp_path / "empty").mkdir()
