@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 SNIFF_BYTES = 1024
+MIN_CONTROLS, MAX_CONTROL_SHARE, MAX_ZERO_SHARE = 4, 0.04, 0.1  # ours
 
 _MAX_CHARS = 1024  # of a header; more is nonsense, and patterns would take their time
 _XML_TYPES = frozenset({"text/xml", "application/xml"})
@@ -62,3 +63,12 @@ def is_html(declared: str, body: bytes) -> bool:
 def is_text(body: bytes) -> bool:
     """Whether the first bytes may be those of a page in some charset: compressed data have others among them."""
     return body.startswith(_UTF16) or _BINARY.search(body[:SNIFF_BYTES]) is None
+
+
+def is_binary(body: bytes) -> bool:
+    """Whether the first bytes are those of no text in any charset: one in ten of compressed data is a control, and
+    few of them are zero, as those of text in UTF-16 and UTF-32 are."""
+    head = body[:SNIFF_BYTES]
+    zeros = head.count(0)
+    controls = len(_BINARY.findall(head)) - zeros
+    return controls >= MIN_CONTROLS and controls > MAX_CONTROL_SHARE * len(head) and zeros < MAX_ZERO_SHARE * len(head)

@@ -11,7 +11,7 @@ from pipeline.stages.extract.bodies import BodyTooLarge, body_of
 from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.heads import MAX_HEADER_BYTES, Head, head_of, text_of
-from pipeline.stages.extract.media_types import is_html, may_be_html, media_type_of
+from pipeline.stages.extract.media_types import is_binary, is_html, may_be_html, media_type_of
 from pipeline.stages.extract.page_parser import Item, PageParser, PageTask
 from pipeline.stages.extract.places import is_url
 from pipeline.stages.extract.reasons import Reason
@@ -20,6 +20,7 @@ from pipeline.stages.extract.wacz import is_wacz, read_wacz
 from pipeline.web.optouts import from_headers
 
 _PAGES_IN = frozenset({"response", "resource", "conversion"})  # types of records
+_BLANK_LINES = re.compile(rb"(?:\r?\n)*+")
 _STATUS = re.compile(rb"HTTP/\S+[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
 
 
@@ -94,6 +95,8 @@ def _items_of_record(item: Record, name: str, fingerprint: str, config: Config) 
         return None
     if answer.end < 0:
         return [[lost(fingerprint, place, Reason.RECORD_MALFORMED, f"{where}: its HTTP header has no end", page=page)]]
+    if is_binary(body):
+        body, fault = b"", fault or "the body is no text"
     items: list[Item] = []
     if body:
         task = PageTask(body, page.url or "", page.date, declared.charset, tuple(from_headers(answer.fields)))
@@ -112,11 +115,14 @@ def _answer_of(head: Head, data: bytes) -> Head | None:
     kind = head.text("warc-type").lower()
     if kind not in _PAGES_IN:
         return None
-    if data[head.end : head.end + 5].upper() != b"HTTP/":
+    blank = _BLANK_LINES.match(data, head.end)  # RFC 9112, section 2.2
+    start = blank.end() if blank else head.end
+    if data[start : start + 5].upper() != b"HTTP/":
         is_empty_answer = kind == "response" and media_type_of([head.text("content-type")]).name == "application/http"
         return None if is_empty_answer else _described(head)
-    answer = head_of(data, head.end)
-    status = _STATUS.match(answer.first_line)
+    answer = head_of(data, start)
+    while (status := _STATUS.match(answer.first_line)) and status[1].startswith(b"1") and answer.end >= 0:
+        answer = head_of(data, answer.end)  # what came before it: RFC 9110, section 15.2
     return answer if status and status[1] == b"200" else None
 
 

@@ -1,6 +1,7 @@
 """Archives of other tools: records without HTTP headers, odd lines, codings and types."""
 
 import gzip
+import random
 import time
 import zlib
 from collections import Counter
@@ -14,7 +15,7 @@ from pipeline.stages.extract.bodies import body_of
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.heads import head_of
 from pipeline.stages.extract.inputs import find_inputs
-from pipeline.stages.extract.media_types import media_type_of
+from pipeline.stages.extract.media_types import is_binary, media_type_of
 from pipeline.stages.extract.records import Record, read_records
 from pipeline.stages.extract.warc import read_warc
 
@@ -144,6 +145,39 @@ def test_blank_lines_before_the_first_record_hide_no_archive_x72(record, tmp_pat
 def test_an_answer_in_lower_case_is_one_x72(record, packed):
     """X72"""
     assert outcomes(rows_of(packed([record(PAGE, http=http(status=b"http/1.0 200 ok"))]))) == [("ok", 1)]
+
+
+def test_what_comes_before_the_final_answer_is_skipped_x72(record, packed):
+    """X72: interim answers (RFC 9110, section 15.2), and blank lines (RFC 9112, section 2.2)."""
+    final = http(b"Content-Type: text/html")
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    before = [
+        interim,
+        interim + b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n",
+        b"\r\n",
+        b"\n\n",
+        b"\r\n" + interim,
+    ]
+    assert outcomes(rows_of(packed([record(PAGE, http=one + final) for one in before]))) == [("ok", 1)] * len(before)
+    no_pages = [interim, interim + http(status=b"HTTP/1.1 404 Not Found"), b"HTTP/1.1 101 Switching Protocols\r\n"]
+    assert outcomes(rows_of(packed([record(PAGE, http=one) for one in no_pages]))) == [("record_not_page", 3)]
+
+
+@pytest.mark.parametrize(
+    "pack", [zlib.compress, brotli.compress, lambda body: b"\x89PNG\r\n\x1a\n" + zlib.compress(body)]
+)
+def test_a_page_that_is_no_text_is_one_row_x73(record, packed, pack):
+    """X73: packed though its headers do not say so, or not a page at all."""
+    body = PAGE + random.Random(7).randbytes(2000).hex().encode()
+    (row,) = rows_of(packed([record(pack(body))]))
+    assert (row["outcome"], row["page_url"]) == ("bad_encoding", "https://site.example/dir/page.html")
+    assert row["detail"].endswith(": the body is no text")
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "cp1251", "iso2022_jp", "utf-32-le", "gb18030", "cp037"])
+def test_no_text_is_taken_for_binary_x73(codec):
+    text = HTML.replace("Красная", "赤い") if codec == "iso2022_jp" else HTML
+    assert not is_binary(text.encode(codec, "replace") * 40)
 
 
 def test_endless_headers_take_no_time_x74():
