@@ -132,10 +132,19 @@ def _in_quotes(text: str) -> str:
 
 def _as_quoted(text: str) -> str:
     text = text.strip()
-    if _QUOTED.fullmatch(text):
+    if _QUOTED.fullmatch(text) and _is_yaml(text):
         return text
     inner = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
     return json.dumps(inner, ensure_ascii=False)
+
+
+def _is_yaml(text: str) -> bool:
+    """False for an escape that is none, as in ``"C:\\data"``."""
+    try:
+        yaml12.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _mapping(text: str, where: str) -> dict[str, Any]:
@@ -150,7 +159,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise InputError(ErrorCode.CONFIG_INVALID, f"{where} is a {type(value).__name__}, not a mapping of sections")
-    return value
+    return {name: section for name, section in value.items() if section is not None}  # with all lines commented out
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -167,6 +176,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InputError:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         hint = did_you_mean(dotted, _keys(model))
+        if len(first["loc"]) == 1 and dotted in _keys(model):
+            hint = f"; in a file write {dotted.rpartition('.')[2]}: below {dotted.partition('.')[0]}:"
         return InputError(ErrorCode.CONFIG_UNKNOWN_KEY, f"unknown setting {dotted}{hint}{more}")
     text = first["msg"].removeprefix("Value error, ")
     value = _CREDENTIALS.sub("//***@", repr(first["input"]))

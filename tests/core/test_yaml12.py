@@ -99,6 +99,7 @@ def test_what_yaml_1_1_had_for_true_and_false_says_what_to_write_x42(value: str,
         ("[- a]", '["- a"]'),
         ("[a, b", '"[a, b"'),
         ("a #1.csv", '"a #1.csv"'),
+        ('["C:\\data\\x.csv"]', '["C:\\\\data\\\\x.csv"]'),
     ],
 )
 def test_text_that_yaml_takes_for_something_else_is_shown_in_quotes_x42(value: str, quoted: str) -> None:
@@ -114,4 +115,18 @@ def test_a_config_file_that_is_not_yaml_is_told_where(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("extract:\n  inputs: [*.tar]\n")
     with pytest.raises(InputError, match=r"config\.yaml: .* \(line 2, column 13\); put text with special characters"):
+        load_config(funnel.Config, file=file)
+
+
+def test_a_section_whose_lines_are_all_comments_is_empty(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("text:\n#  languages: [no]\nrules:\nextract: {inputs: [a.csv]}\n")
+    config = load_config(funnel.Config, file=file)
+    assert (config.text, config.rules, config.extract.inputs) == (funnel.Config().text, [], ["a.csv"])
+
+
+def test_a_dotted_key_in_a_file_is_told_how_to_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("text.languages: [no]\n")
+    with pytest.raises(InputError, match=r"unknown setting text\.languages; in a file write languages: below text:$"):
         load_config(funnel.Config, file=file)
