@@ -30,7 +30,7 @@ from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_fil
 from pipeline.stages.extract.list_bytes import text_of_head
 from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of, image_column
 from pipeline.stages.extract.members import IS_ZSTD, unpacked_head
-from pipeline.stages.extract.other_files import refuse_other_text, require_in_place, unknown_format
+from pipeline.stages.extract.other_files import MOVE_IT, refuse_other_text, require_in_place, unknown_format
 from pipeline.stages.extract.places import File, beginning, each
 from pipeline.stages.extract.wacz import ZIP_MAGIC, is_wacz
 
@@ -148,8 +148,8 @@ def _look_at_file(file: File, format: str, columns: Columns) -> Seen | InputErro
     try:
         return _opened(file, format, columns)
     except InputError as error:
-        if error.code is ErrorCode.INPUT_SCHEMA and file.relative:
-            return InputError(error.code, f"{error.text}, or move the file out of the folder")
+        if file.relative and not (file.fault or isinstance(error, _NothingInIt) or MOVE_IT in error.text):
+            return InputError(error.code, f"{error.text}, or {MOVE_IT}")
         return error
 
 
@@ -204,8 +204,10 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         raw = file.read(HEAD_BYTES)
     head = _head(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if raw.startswith(_PARQUET) or ".parquet" in suffixes:
+    if raw.startswith(_PARQUET) or suffixes[-1:] == [".parquet"]:
         return "urls", "parquet"
+    if head.startswith(_PARQUET):
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path}: Parquet that is packed again; unpack it")
     if is_wacz(path):
         return "warc", ""
     if raw.startswith(ZIP_MAGIC):

@@ -116,7 +116,7 @@ def chosen_columns(
             raise InputError(ErrorCode.INPUT_SCHEMA, f"{name}: no column {column!r} (columns: {there})")
         if columns[column] not in _KINDS[what]:
             text = f"{name}: column {column!r} is {columns[column]}, wanted {' or '.join(_KINDS[what])}"
-            raise InputError(ErrorCode.INPUT_SCHEMA, text)
+            raise InputError(ErrorCode.INPUT_SCHEMA, f"{text}; set extract.{what}_column to another")
         chosen[what] = column
     return Columns(**chosen)
 

@@ -9,6 +9,11 @@ from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.stages.extract.places import File, is_url
 
+MOVE_IT = "move the file out of the folder"
+HEAD_BYTES = 512
+
+_TAR = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tgz)$", re.IGNORECASE)
+_ZEROS = re.compile(rb"(?:[\x09\x0a\x0d\x20-\x7e]\0){8}|(?:\0[\x09\x0a\x0d\x20-\x7e]){8}")
 _ARCHIVE = re.compile(rb"[^\s,]+\.(?:warc|wat|wet)(?:\.gz|\.zst)?")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -29,16 +34,20 @@ _OTHERS = {
 def unknown_format(file: File, path: Path) -> InputError:
     """For a file of no format that is read; ``path``: its beginning on a disk."""
     with path.open("rb") as beginning:
-        head = beginning.read(max(map(len, _OTHERS)))
+        head = beginning.read(HEAD_BYTES)
     other = next((text for begin, text in _OTHERS.items() if head.startswith(begin)), None)
     if other is not None:
         return InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {other}")
     named = key_and_ending(file.path.rpartition("/")[2])
     if named is not None and named[1] in PICTURES:
-        text = "an image; put images with their texts into tars (docs/tars.md), or move it out of the inputs"
+        text = f"an image; put images with their texts into tars (docs/tars.md), or {MOVE_IT}"
+    elif head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) or _ZEROS.match(head):
+        text = "text in UTF-16 without a byte order mark, or in UTF-32; save it as UTF-8"
+    elif head[257:].startswith(b"ustar") or _TAR.search(file.path):
+        text = "a tar without pages or images, or not packed with gzip; unpack it and give its folder"
     else:
         text = "no WARC, WAT, HTML, parquet, csv, tsv, jsonl, tar of images"
-        text += "; move it out of the folder, or name the files to read" if file.relative else ""
+        text += f"; {MOVE_IT}, or name the files to read" if file.relative else ""
     return InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {text}")
 
 
@@ -50,7 +59,7 @@ def refuse_other_text(head: bytes, path: str) -> None:
         text = f"{path}: a list of paths, not of images; name it {path}.paths and set extract.paths_prefix"
         raise InputError(ErrorCode.INPUT_SCHEMA, text)
     if first.startswith(b"<"):
-        text = f"{path}: looks like HTML or XML; pages are told by their names: let it end in .html"
+        text = f"{path}: looks like HTML or XML; pages are told by their names: let it end in .html, not packed"
         raise InputError(ErrorCode.INPUT_UNREADABLE, text)
 
 

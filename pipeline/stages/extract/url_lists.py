@@ -1,8 +1,8 @@
 """URL lists: rows of an image URL and its text, in Parquet, CSV, TSV or JSON. There is no page.
 
 Each container has its reader (``delimited.py``, ``json_lists.py``, ``parquet_lists.py``), which gives numbered rows of
-values; here they become rows of the stage. A list of texts gives a row for each. ``None``, ``nan`` and the like, which
-pandas writes where there is no text, are no text.
+values; here they become rows of the stage. A list of texts gives a row for each. What pandas and databases write where
+there is no text (``None``, ``nan``, ``\\N`` and the like) is no text.
 
 A row whose URL is plain is the common case. It takes a short way (``_plain``): no URL is parsed, and nothing but the
 columns of a list is filled. Everything else goes the way of any image (``candidates.py``), with equal rows.
@@ -53,7 +53,7 @@ LIST_COLUMNS = (
 
 TABLES_AT_ONCE = 8  # some 20 MB; together they are one row group of the part
 
-NO_TEXT = frozenset({"NaN", "nan", "None", "null", "NULL", "<NA>"})
+NO_TEXT = frozenset({"NaN", "nan", "None", "null", "NULL", "<NA>", "\\N"})
 
 _ESCAPE = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"  # in upper case, of what needs one
 _PATH = r"[A-Za-z0-9._~!$&()*+,;=:@/-]*+"

@@ -171,7 +171,7 @@ def test_what_is_no_data_is_refused_with_the_number_x40(tree):
     Path("top/b.jpg").rename("top/b.bin")
     line = refused("top")
     assert line.startswith("input_unreadable: top/b.bin: no WARC")
-    assert line.endswith("; move it out of the folder, or name the files to read (and 1 more inputs at fault)")
+    assert line.endswith("; move the file out of the folder, or name the files to read (and 1 more inputs at fault)")
     tree({"mirror/a.html": PAGE, "mirror/wiki/Fox": b"\n<!doctype html><p>", "notes/a.csv": b"todo,done\n"})
     assert "mirror/wiki/Fox: looks like HTML or XML; pages are told by their names" in refused("mirror")
     assert refused("notes").endswith("; set extract.url_column, or move the file out of the folder")

@@ -164,12 +164,25 @@ def test_unreadable_and_unknown_inputs_are_refused(tmp_path):
         ("a.csv.xz", lzma.compress(b"url,caption\n"), "packed with xz; unpack it"),
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "save its table as CSV"),
         ("a.XLSX", b"PK\x03\x04" + bytes(99), "a spreadsheet; save its table as CSV"),
+        ("a.parquet.gz", gzip.compress(b"PAR1" + bytes(99) + b"PAR1"), "packed again; unpack it"),
+        ("a.csv", "url,caption\n".encode("utf-16-le"), "UTF-16 without a byte order mark.*; save it as UTF-8"),
+        ("a.tsv", "url\tcaption\n".encode("utf-32"), "UTF-32; save it as UTF-8"),
+        ("a.html.gz", gzip.compress(b"<html>"), r"let it end in \.html, not packed"),
+        ("a.tar", make_tar({"a.csv": b"url,caption\n"}, "w"), "a tar without pages or images"),
+        ("a.tgz", make_tar({"a.csv": b"url,caption\n"}), "a tar without pages or images"),
         ("a.arrow", b"ARROW1\0\0" + bytes(99), "write its table as Parquet"),
     ],
 )
 def test_files_of_other_formats_say_what_to_do_x21(tmp_path, name, data, match):
     (tmp_path / name).write_bytes(data)
     refused([tmp_path / name], "input_unreadable", match)
+    refused([tmp_path], "input_unreadable", "move the file out of the folder")
+
+
+def test_a_list_named_for_the_table_it_came_from_is_what_it_is(tmp_path):
+    (tmp_path / "a.parquet.csv").write_text("url,caption\n")
+    (split,) = find_inputs([str(tmp_path / "a.parquet.csv")], "auto")
+    assert split.container == "csv"
 
 
 def test_a_broken_parquet_is_unreadable(tmp_path):

@@ -139,8 +139,8 @@ def test_the_first_row_of_json_lines_costs_no_more_than_any_other_x35(tmp_path, 
     ]
 
 
-@pytest.mark.parametrize("word", ["NaN", "nan", "None", "null", "NULL", "<NA>", " nan "])
-def test_what_pandas_writes_for_no_text_is_no_text_x35(tmp_path, word):
+@pytest.mark.parametrize("word", ["NaN", "nan", "None", "null", "NULL", "<NA>", "\\N", " nan "])
+def test_what_pandas_and_databases_write_for_no_text_is_no_text_x35(tmp_path, word):
     rows = listed(tmp_path / "a.csv", f"url,caption\n{URL.format(1)},{word}\n{URL.format(1)},{word}cy\n")
     assert [row["outcome"] for row in rows] == ["alt_missing", "ok"]
     (row,) = listed(tmp_path / "a.jsonl", json.dumps({"url": URL.format(1), "caption": word}))
