@@ -47,12 +47,19 @@ def accounts_of(splits: Iterable[Split], parts: Iterable[Part]) -> list[dict[str
 
 def tell_after(reporter: Reporter, accounts: Sequence[dict[str, Any]]) -> None:
     """A warning for inputs without rows, and one for inputs whose rows are no candidates."""
-    without = [account["path"] for account in accounts if not account["rows"]]
-    useless = [account["path"] for account in accounts if account["rows"] and not account["candidates"]]
-    for paths, what in ((without, "0 rows"), (useless, "no candidate, only dropped rows")):
-        if paths:
-            text = f"extract: warning: {len(paths):,} of {len(accounts):,} inputs gave {what}: {_some(paths)}"
-            reporter.line(text, event="inputs_without_rows", paths=paths[:100])
+    without = [account for account in accounts if not account["rows"]]
+    useless = [account for account in accounts if account["rows"] and not account["candidates"]]
+    for found, what in ((without, "0 rows"), (useless, "no candidate, only dropped rows")):
+        if found:
+            names = _some(map(_named, found))
+            text = f"extract: warning: {len(found):,} of {len(accounts):,} inputs gave {what}: {names}"
+            reporter.line(text, event="inputs_without_rows", paths=[account["path"] for account in found[:100]])
+
+
+def _named(account: dict[str, Any]) -> str:
+    """The path of an input; of pages with their format, because a folder may also have other inputs."""
+    path: str = account["path"]
+    return f"{path} (html)" if account["format"] == "html" else path
 
 
 def _some(paths: Iterable[str]) -> str:

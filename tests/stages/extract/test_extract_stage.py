@@ -19,6 +19,7 @@ from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.stages.extract import digests
 from pipeline.stages.extract.digests import MEMORY, sha256s_of
+from pipeline.stages.extract.input_accounts import tell_after
 from pipeline.stages.extract.places import File, file_at
 
 
@@ -121,3 +122,17 @@ def test_a_file_that_was_just_written_is_not_remembered_x46(tmp_path: Path) -> N
     assert isinstance(old, File)
     sha256s_of([old])
     assert digests.unknown([old]) == []
+
+
+def test_pages_without_rows_are_not_confused_with_the_other_inputs_of_their_folder_x41():
+    accounts = [
+        {"path": "in", "format": "html", "rows": 0, "candidates": 0},
+        {"path": "in/a.csv", "format": "csv", "rows": 2, "candidates": 0},
+        {"path": "in/b.csv", "format": "csv", "rows": 2, "candidates": 2},
+    ]
+    reporter = Lines()
+    tell_after(reporter, accounts)
+    assert reporter.lines == [
+        "extract: warning: 1 of 3 inputs gave 0 rows: in (html)",
+        "extract: warning: 1 of 3 inputs gave no candidate, only dropped rows: in/a.csv",
+    ]
