@@ -30,7 +30,13 @@ from pipeline.stages.extract.html_files import INDEX_NAME, SUFFIXES, is_html_fil
 from pipeline.stages.extract.list_bytes import text_of_head
 from pipeline.stages.extract.list_columns import chosen_columns, columns_of, container_of, image_column
 from pipeline.stages.extract.members import IS_ZSTD, unpacked_head
-from pipeline.stages.extract.other_files import MOVE_IT, refuse_other_text, require_in_place, unknown_format
+from pipeline.stages.extract.other_files import (
+    MOVE_IT,
+    other_format,
+    refuse_other_text,
+    require_in_place,
+    unknown_format,
+)
 from pipeline.stages.extract.places import File, beginning, each
 from pipeline.stages.extract.wacz import ZIP_MAGIC, is_wacz
 
@@ -226,6 +232,8 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return "html", ""
     if suffixes[-1:] == [".tar"] and not any(head[: tarfile.BLOCKSIZE]):  # an empty shard
         return "webdataset", ""
+    if other_format(raw):
+        return None, ""
     if not raw:
         return _format_of_empty(suffixes), "csv"
     head = text_of_head(head)
@@ -279,7 +287,8 @@ def _format_of_tar(path: Path) -> str | None:
 def _is_packed_nothing(path: Path) -> bool:
     with path.open("rb") as file:
         raw = file.read(HEAD_BYTES)
-    return raw.startswith(_GZIP) and len(raw) < HEAD_BYTES and not _unpacked(raw)
+    is_packed = raw.startswith(_GZIP) or IS_ZSTD.match(raw)
+    return bool(is_packed) and len(raw) < HEAD_BYTES and not _head(path)
 
 
 def _head(path: Path) -> bytes:

@@ -23,6 +23,9 @@ _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; give the files in it",
     b"Rar!": "a rar archive; give the files in it",
     b"ARROW1": "an Arrow file; write its table as Parquet",
+    b"\xff\xff\xff\xff": "an Arrow stream; write its table as Parquet",
+    b"\x80\x04\x95": "a pickle; write its table as Parquet",
+    b"\x80\x05\x95": "a pickle; write its table as Parquet",
     b"ORC": "an ORC file; write its table as Parquet",
     b"Obj\x01": "an Avro file; write its table as Parquet",
     b"SQLite format 3\0": "a database of SQLite; write its table as CSV",
@@ -31,12 +34,16 @@ _OTHERS = {
 """First bytes of formats that are not read, and what to do instead."""
 
 
+def other_format(head: bytes) -> str | None:
+    """What a file is that begins so, and what to do with it; None if it may be an input."""
+    return next((text for begin, text in _OTHERS.items() if head.startswith(begin)), None)
+
+
 def unknown_format(file: File, path: Path) -> InputError:
     """For a file of no format that is read; ``path``: its beginning on a disk."""
     with path.open("rb") as beginning:
         head = beginning.read(HEAD_BYTES)
-    other = next((text for begin, text in _OTHERS.items() if head.startswith(begin)), None)
-    if other is not None:
+    if other := other_format(head):
         return InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {other}")
     named = key_and_ending(file.path.rpartition("/")[2])
     if named is not None and named[1] in PICTURES:

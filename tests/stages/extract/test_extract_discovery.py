@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Config
@@ -98,16 +99,14 @@ def test_what_spark_and_others_write_beside_data_is_left_out_and_counted_x40(tre
         "out/.git/config": "hidden",
         "out/lang=en/part-1.csv": "empty",
         "out/lang=en/part-2.csv.gz": "empty",
+        "out/lang=en/part-3.csv.zst": "empty",
         "out/README.md": "about other files",
         "out/LICENSE": "about other files",
         "out/SHA256SUMS": "about other files",
         "out/lang=no/part-0.csv.md5": "about other files",
     }
-    tree(
-        data
-        | dict.fromkeys(beside, b"x")
-        | {"out/lang=en/part-1.csv": b"", "out/lang=en/part-2.csv.gz": gzip.compress(b"")}
-    )
+    tree(data | dict.fromkeys(beside, b"x") | {"out/lang=en/part-1.csv": b""})
+    tree({"out/lang=en/part-2.csv.gz": gzip.compress(b""), "out/lang=en/part-3.csv.zst": zstandard.compress(b"")})
     found = look_at(["out"], "auto")
     assert ([one.path for one in found.seen], found.left_out) == (sorted(data), beside)
     wild = look_at(["out/*", "out/*/*"], "auto")

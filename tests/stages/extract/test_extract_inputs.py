@@ -170,6 +170,7 @@ def test_unreadable_and_unknown_inputs_are_refused(tmp_path):
         ("a.html.gz", gzip.compress(b"<html>"), r"let it end in \.html, not packed"),
         ("a.tar", make_tar({"a.csv": b"url,caption\n"}, "w"), "a tar without pages or images"),
         ("a.tgz", make_tar({"a.csv": b"url,caption\n"}), "a tar without pages or images"),
+        ("a.avro", b"Obj\x01\x04\x16avro.schema, a text", "an Avro file; write its table as Parquet"),
         ("a.arrow", b"ARROW1\0\0" + bytes(99), "write its table as Parquet"),
     ],
 )
