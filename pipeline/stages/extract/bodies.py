@@ -34,9 +34,14 @@ def body_of(stored: bytes, answer: Head, max_bytes: int) -> tuple[bytes, str]:
     body, fault_of_codings = _decoded(stored, codings + [name for name in names if name != "chunked"], max_bytes)
     if len(body) > max_bytes:
         raise BodyTooLarge
-    if _PACKED.match(body):
+    if is_packed(body):
         return b"", "the body is packed, which its headers do not say"
     return body, fault or fault_of_codings
+
+
+def is_packed(body: bytes) -> bool:
+    """Whether a body begins as gzip or zstd do."""
+    return _PACKED.match(body) is not None
 
 
 def _names(value: bytes) -> list[str]:

@@ -13,9 +13,11 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from pipeline.stages.extract.bodies import is_packed
 from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.html import URN_PREFIX
+from pipeline.stages.extract.media_types import is_binary
 from pipeline.stages.extract.page_parser import Item, PageParser, PageTask
 from pipeline.stages.extract.places import files_below
 from pipeline.stages.extract.reasons import Reason
@@ -117,6 +119,9 @@ def _item_of_file(name: str, html: bytes, url: str, fingerprint: str, config: Co
     page = Page(url)
     if len(html) > config.max_page_bytes:
         return [lost(fingerprint, name, Reason.BODY_TOO_LARGE, name, page=page)]
+    if is_packed(html) or is_binary(html):
+        why = "the page is packed; unpack it" if is_packed(html) else "the page is no text"
+        return [lost(fingerprint, name, Reason.BAD_ENCODING, f"{name}: {why}", page=page)]
     return PageTask(html, url), [lost(fingerprint, name, Reason.PARSER_CRASH, name, page=page)]
 
 

@@ -5,12 +5,15 @@ import gzip
 import io
 import lzma
 import os
+import random
 import re
 import tarfile
 
+import brotli
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Columns, Config
@@ -136,6 +139,17 @@ def test_archives_and_lists_in_a_tar_of_pages_are_counted_x40(tmp_path, record):
     assert len(pages) == 4
     assert (beside["outcome"], beside["count"]) == ("record_not_page", 3)
     assert beside["detail"].endswith("such as b.warc.gz")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, brotli.compress])
+def test_a_saved_page_that_is_packed_is_one_row_x73(tmp_path, pack):
+    """X73: as wget saves what a server sent packed."""
+    packed = pack(HTML + bytes(random.Random(7).choices(range(32, 127), k=2000)))
+    for name, data in (("a.html", packed), ("b.tar", make_tar({"a.html": packed}, "w"))):
+        (tmp_path / name).write_bytes(data)
+        (split,) = find_inputs([str(tmp_path / name)], "auto")
+        ((row,),) = extract_split(split, Config())
+        assert (row["outcome"], row["page_url"]) == ("bad_encoding", "urn:html:a.html")
 
 
 def test_missing_inputs_are_named_with_their_number(tmp_path):
