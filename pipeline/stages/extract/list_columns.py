@@ -28,6 +28,7 @@ from pipeline.stages.extract.list_names import (
 )
 from pipeline.stages.extract.parquet_lists import BOXES, NOTHING, TEXT, TEXTS, parquet_columns, parquet_rows
 
+MOST_HEAD_ROWS = 100_000  # of JSON, where the first rows may lack a field; half a second
 FIRST_ROWS = 100  # show what a column holds that is named like images
 
 _PICTURE = re.compile(r"\.(?:jpe?g|png|webp|gif|avif|bmp|tiff?)(?![a-z0-9])", re.IGNORECASE)
@@ -152,11 +153,14 @@ def _no_column(what: str, columns: dict[str, str], container: str, there: str) -
 
 
 def _columns_of_json(path: str | Path) -> dict[str, str]:
-    """What the first HEAD_ROWS rows have. A field that has a text in one of them is one of texts."""
+    """What the first HEAD_ROWS rows have, or more rows if no usual name is among theirs. A field that has a text in one
+    of them is one of texts."""
     kinds: dict[str, set[str]] = defaultdict(set)
     fault, objects = None, 0
     try:
-        for number, values in islice(json_rows(path), HEAD_ROWS):
+        for count, (number, values) in enumerate(islice(json_rows(path), MOST_HEAD_ROWS)):
+            if count >= HEAD_ROWS and all(usual(list(kinds), names) for names in (URL_NAMES, CAPTION_NAMES)):
+                break
             if isinstance(values, ValueError):
                 fault = fault or f"no JSON object in its first rows: line {number}: {values}"
                 continue

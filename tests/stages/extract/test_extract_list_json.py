@@ -139,6 +139,12 @@ def test_the_first_row_of_json_lines_costs_no_more_than_any_other_x35(tmp_path, 
     ]
 
 
+def test_a_field_that_thousands_of_first_rows_lack_is_found_x35(tmp_path):
+    without = json.dumps({"url": URL.format(9)}) + "\n"
+    rows = listed(tmp_path / "a.jsonl", without * 3000 + "\n".join(TEXTS))
+    assert [row["outcome"] for row in rows] == ["alt_missing"] * 3000 + ["ok"] * 4
+
+
 @pytest.mark.parametrize("word", ["NaN", "nan", "None", "null", "NULL", "<NA>", "\\N", " nan "])
 def test_what_pandas_and_databases_write_for_no_text_is_no_text_x35(tmp_path, word):
     rows = listed(tmp_path / "a.csv", f"url,caption\n{URL.format(1)},{word}\n{URL.format(1)},{word}cy\n")
