@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.stages.extract import lazy, srcset
@@ -22,8 +21,13 @@ _READABLE = frozenset(
     {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/x-png", "image/apng", "image/webp"}
 )
 _READABLE_TYPES = _READABLE | {"image/gif", "image/*", ""}
-_UNREADABLE_NAME = re.compile(r"\.(?:avifs?|jxl|hei[cf]|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)")
+_UNREADABLE_NAME = re.compile(
+    r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)", re.I
+)
 _NOT_ON_SCREEN = re.compile(r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark)\b", re.I)
+_MOST_WIDTH = re.compile(r"(?:max-(?:device-)?width\s*:|\bwidth\s*<=?)\s*(\d{1,6}(?:\.\d{1,6})?)(px|r?em)\b", re.I)
+_LARGE_SCREEN = 1920  # CSS pixels; most are narrower, but the images for the widest are the largest
+_EM = 16
 _FIRST, _SRCSETS, _LATER = frozenset(lazy.FIRST), frozenset(lazy.SRCSETS), frozenset(lazy.LATER)
 _OF_LOADERS = _FIRST | _SRCSETS | _LATER
 _KNOWN = _OF_LOADERS | {"srcset"}
@@ -47,7 +51,7 @@ def find(attributes: Attributes, sources: list[Attributes]) -> Found:
         real = list(dict.fromkeys(_unknown(attributes)))
     if not real:
         return Found(_last_resort(attributes, sources, src))
-    readable = [url for url in real if not _is_unreadable(url)]
+    readable = [url for url in real if not _UNREADABLE_NAME.search(url)]
     first = (readable or real)[0]
     others = [url for url in readable if url != first]
     return Found(first, src if src in others else others[0] if others else None)
@@ -93,9 +97,9 @@ def _largest(texts: Iterable[str | None]) -> Iterator[str]:
     """The largest image of some srcsets, and of those that fetch can read if there are any."""
     sources = _sources(texts)
     url = srcset.largest_of(sources)
-    if url and (lazy.is_placeholder(url) or _is_unreadable(url)):
+    if url and (lazy.is_placeholder(url) or _UNREADABLE_NAME.search(url)):
         real = [source for source in sources if not lazy.is_placeholder(source.url)]
-        url = srcset.largest_of([source for source in real if not _is_unreadable(source.url)] or real)
+        url = srcset.largest_of([source for source in real if not _UNREADABLE_NAME.search(source.url)] or real)
     if url:
         yield url
 
@@ -106,15 +110,12 @@ def _sources(texts: Iterable[str | None]) -> list[srcset.Source]:
 
 def _is_shown(source: Attributes) -> bool:
     """Whether a browser on a large screen takes a ``<source>``, as far as its type and its media query say."""
-    return _is_for_screens(source.get("type") or "", source.get("media") or "")
+    kind = (source.get("type") or "").partition(";")[0].strip().lower()
+    return kind in _READABLE_TYPES and any(map(_is_for_large_screens, (source.get("media") or "").split(",")))
 
 
-@lru_cache(maxsize=1024)  # a site writes the same few into all its pictures
-def _is_for_screens(media_type: str, query: str) -> bool:
-    kind = media_type.partition(";")[0].strip().lower()
-    return kind in _READABLE_TYPES and not _NOT_ON_SCREEN.search(query)
-
-
-def _is_unreadable(url: str) -> bool:
-    """Whether the name of a file says that fetch cannot read it."""
-    return _UNREADABLE_NAME.search(url.lower()) is not None
+def _is_for_large_screens(query: str) -> bool:
+    if _NOT_ON_SCREEN.search(query):
+        return False
+    match = _MOST_WIDTH.search(query)
+    return match is None or float(match[1]) * (1 if match[2].lower() == "px" else _EM) >= _LARGE_SCREEN

@@ -138,6 +138,13 @@ def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows):
         ("<source media=print srcset='/print.jpg 2000w'>", "/cat.jpg"),
         ("<source media='(prefers-color-scheme: dark)' srcset='/dark.jpg 2000w'>", "/cat.jpg"),
         ("<source media='(min-width: 800px)' srcset='/wide.jpg 2000w'>", "/wide.jpg"),
+        ("<source media='(max-width: 600px)' srcset='/small.jpg 600w'>", "/cat.jpg"),
+        ("<source media='screen and (MAX-WIDTH:37.5em)' srcset=/small.jpg>", "/cat.jpg"),
+        ("<source media='(width <= 900px)' srcset=/small.jpg>", "/cat.jpg"),
+        ("<source media='(max-width: 9px), (min-width: 900px)' srcset=/wide.jpg>", "/wide.jpg"),
+        ("<source media='(max-width: 3000px)' srcset=/wide.jpg>", "/wide.jpg"),
+        ("<source media='(max-width: 1.2.3px)' srcset=/wide.jpg>", "/wide.jpg"),
+        ("<source media='(max-width: 9px)' srcset=/s.jpg><source media='(min-width: 9px)' srcset=/l.jpg>", "/l.jpg"),
         ("<source type=image/avif data-srcset=/cat.avif><source type=image/webp data-srcset=/cat.webp>", "/cat.webp"),
     ],
 )
