@@ -14,6 +14,7 @@ from pipeline.core.storage import open_storage
 from pipeline.core.tables import read_file
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_lane import run_fetch_lane
+from pipeline.stages.fetch.reasons import RETRYABLE
 from pipeline.web.config import WebConfig
 from schemas.fetch import STORE
 
@@ -97,6 +98,15 @@ def test_if_both_fail_the_first_reason_counts_x55(fetch: Fetch, hosts) -> None:
     row = fetch({"/a.jpg": "/b.jpg"})["/a.jpg"]
     assert (row["outcome"], row["http_status"], row["tries"], row["fetched_url"]) == ("http_4xx", 404, 2, None)
     assert row["detail"] == "404; alternate http://img.example/b.jpg: http_4xx 410"
+
+
+def test_an_alternate_that_may_come_back_can_be_asked_for_again_x55(fetch: Fetch, hosts) -> None:
+    """X55: by --retry-failed, which takes the rows with such an outcome."""
+    hosts.pages |= {"/a.jpg": (404, {}, b""), "/b.jpg": (500, {}, b"")}
+    row = fetch({"/a.jpg": "/b.jpg"})["/a.jpg"]
+    assert (row["outcome"], row["http_status"], row["tries"], row["fetched_url"]) == ("http_5xx", 500, 3, None)
+    assert row["detail"] == "alternate http://img.example/b.jpg: 500; first http_4xx 404"
+    assert row["outcome"] in RETRYABLE
 
 
 def test_the_alternate_has_to_pass_every_guard_x55(fetch: Fetch, hosts) -> None:
