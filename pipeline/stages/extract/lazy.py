@@ -43,6 +43,10 @@ _NO_URL = frozenset(
         "src",
         "image",
         "//:0",
+        "//",
+        "http://",
+        "https://",
+        "n/a",
         "/",
         "?",
         "./",
@@ -50,11 +54,14 @@ _NO_URL = frozenset(
 )
 _TEMPLATE = re.compile(r"[{}<>]|%7b\w*%7d|%7b%7b|\[\[|\[object|^[\[(#@$%]", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_NO_NAMES = ("null", "undefined", "nan")
+_MEDIA_TYPE = re.compile(r"(?:image|text|video)/[a-z+-]+", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d.,%\s-]+(?:px|em|vw|vh)?", re.IGNORECASE)
 # Most values are; the slower questions below are for the rest.
-_PLAIN_URL = re.compile(r"(?:https?:/)?/(?!/*:)[^\s{}<>\[\]%:?#][^\s{}<>\[\]%]*")
+_PLAIN_URL = re.compile(r"(?:https?:/)?/(?!/*(?::|$))[^\s{}<>\[\]%:?#][^\s{}<>\[\]%]*")
 _ENDING = r"\.(?:jpe?g|jfif|pjpeg|png|gif|webp|avif|bmp)"
 _IS_IMAGE = re.compile(_ENDING + r"(?![a-z0-9.-])", re.IGNORECASE)
+_IS_SCRIPT = re.compile(r"[\w-]+\.(?:php|aspx?|ashx|jsp|cgi)\?\S|\?\w+=\S", re.IGNORECASE)  # beside the page
 _IMAGE_IN_TEXT = re.compile(
     r"(?:https?:)?(?:\\?/){2}[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])", re.IGNORECASE
 )
@@ -80,19 +87,26 @@ _NAMES_AN_IMAGE = re.compile(r"src|img|image|original|lazy|photo|pic|url|full|la
 def is_junk(value: str) -> bool:
     """Whether a value is no URL that can be asked for: empty, a flag, a template, JSON, another scheme."""
     if _PLAIN_URL.fullmatch(value):
-        return False
+        return _is_no_name(value)
     value = value.strip()
-    if not value or value.lower() in _NO_URL or _TEMPLATE.search(value) or _NUMBER.fullmatch(value):
+    if not value or value.lower() in _NO_URL or _TEMPLATE.search(value) or _is_no_name(value):
+        return True
+    if _NUMBER.fullmatch(value) or _MEDIA_TYPE.fullmatch(value):
         return True
     scheme = _SCHEME.match(value)
     return scheme is not None and scheme[0].lower() not in ("http:", "https:")
+
+
+def _is_no_name(value: str) -> bool:
+    """Whether a script has written nothing where the name of an image should be: ``/photos/undefined``."""
+    return value.lower().rstrip("/").rpartition("/")[2] in _NO_NAMES
 
 
 def may_be_url(value: str) -> bool:
     """Whether a loader's attribute holds a URL, and not a flag, a number, a template or JSON."""
     if is_junk(value):
         return False
-    return "/" in value or _IS_IMAGE.search(value) is not None
+    return "/" in value or _IS_IMAGE.search(value) is not None or _IS_SCRIPT.match(value) is not None
 
 
 def is_placeholder(src: str) -> bool:

@@ -35,6 +35,7 @@ NOT_URLS = [
     *("null", "undefined", "true", "false", "none", "", " ", "#", "1", "0.5", "100%", "{{ photo.url }}", "${src}", "lazy"),
     *("[object Object]", '["/a.jpg"]', "{&quot;src&quot;: 1}", "<%= src %>", "about:blank", "javascript:void(0)", "a/{width}.jpg"),
     *("data:image/gif;base64,R0lGODlhAQABAAAAACw=", "blob:https://a.example/1", "NaN", "auto", "%7Bwidth%7D/a.jpg"),
+    *("/null", "https://a.example/undefined", "/img/undefined/", "//", "https://", "http://", "N/A", "image/jpeg"),
 ]  # fmt: skip
 
 
@@ -48,6 +49,14 @@ def test_a_placeholder_does_not_hide_the_image_of_any_loader_x52(page_rows, name
     """X52"""
     for image in (f"<img src='{src}' {name}='{PHOTO}' alt='x y'>", f"<img alt='x y' {name}={PHOTO} class=lazy>"):
         assert urls(page_rows(image)) == [PHOTO]
+
+
+@pytest.mark.parametrize("url", ["image.php?id=3", "Thumb.ashx?p=7&w=3", "?img=3", "null.jpg", "/undefined/3.jpg"])
+def test_a_loader_may_hold_the_url_of_a_script_x52(page_rows, url):
+    """X52"""
+    assert urls(page_rows(f"<img src={BLANK} data-src='{url}' alt='x y'>")) == urls(
+        page_rows(f"<img src='{url}' alt=x>")
+    )
 
 
 @pytest.mark.parametrize("name", SRCSETS)
