@@ -62,8 +62,9 @@ _PLAIN_URL = re.compile(r"(?:https?:/)?/(?!/*(?::|$))[^\s{}<>\[\]%:?#][^\s{}<>\[
 _ENDING = r"\.(?:jpe?g|jfif|pjpeg|png|gif|webp|avif|bmp)"
 _IS_IMAGE = re.compile(_ENDING + r"(?![a-z0-9.-])", re.IGNORECASE)
 _IS_SCRIPT = re.compile(r"[\w-]+\.(?:php|aspx?|ashx|jsp|cgi)\?\S|\?\w+=\S", re.IGNORECASE)  # beside the page
-_IMAGE_IN_TEXT = re.compile(
-    r"(?:https?:)?(?:\\?/){2}[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])", re.IGNORECASE
+_IMAGE_IN_TEXT = re.compile(  # an address, or a path at the start of a value
+    r"(?:(?:https?:)?(?:\\?/){2}|(?<![^\s\"'(\[,])\.{0,2}\\?/)[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])",
+    re.IGNORECASE,
 )
 _CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
@@ -139,8 +140,8 @@ def _image_in(name: str, value: str) -> str | None:
     """The URL of an image that ``value`` is or, as JSON and the like do, contains."""
     if DESCRIPTOR.search(value):
         return None
-    if in_css := _CSS_URL.fullmatch(value):
-        value = in_css[2]
+    if in_css := _CSS_URL.search(value[:MAX_TEXT_CHARS]):
+        value = in_css[2].strip()
     if may_be_url(value) and not re.search(r"\s", value):
         is_rooted = value.startswith(("http://", "https://", "HTTP", "//", "/"))
         return value if _IS_IMAGE.search(value) or (is_rooted and _says_src(name)) else None

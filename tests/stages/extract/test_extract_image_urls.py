@@ -101,7 +101,11 @@ def test_a_placeholder_alone_stays_what_it_is_x52(page_rows, other):
 
 
 @pytest.mark.parametrize(
-    "value", ["url(/photos/1.jpg)", "url('https://site.example/photos/1.jpg')", " /photos/1.jpg\n"]
+    "value",
+    [
+        *("url(/photos/1.jpg)", "url('https://site.example/photos/1.jpg')", " /photos/1.jpg\n"),
+        "background-image: url( '/photos/1.jpg' ); color: red",
+    ],
 )
 def test_a_url_may_be_written_as_in_css_x52(page_rows, value):
     """X52"""
@@ -128,10 +132,24 @@ def test_an_odd_but_real_src_stays_x52(page_rows, image):
     assert urls(page_rows(image)) == urls(page_rows(f"<img src='{src}' alt=x>"))
 
 
-def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows):
+@pytest.mark.parametrize("name", ["data-image", "data-src", "data-interchange", "data-x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        r'{"src":"https:\/\/img.example\/photos\/1.jpg","w":900}',
+        '[{"w": 300, "url": "//img.example/photos/1.jpg"}]',
+        *(
+            r'{"id": "a/b", "src": "\/photos\/1.jpg"}',
+            '["/photos/1.jpg", "/photos/2.jpg"]',
+            '{"src":"../photos/1.jpg"}',
+        ),
+        *("[/photos/1.jpg, small], [/photos/2.jpg, large]", "small:x, /photos/1.jpg"),
+    ],
+)
+def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows, name, value):
     """X52"""
-    image = r"""<img src=data:, data-image='{"src":"https:\/\/img.example\/photos\/1.jpg","w":900}' alt='x y'>"""
-    assert urls(page_rows(image)) == [PHOTO]
+    (url,) = urls(page_rows(f"<base href=https://img.example/a/><img src=data:, {name}='{value}' alt='x y'>"))
+    assert url == PHOTO
 
 
 @pytest.mark.parametrize(
