@@ -84,6 +84,11 @@ _OTHER_USE = re.compile(
 )
 _NAMES_AN_IMAGE = re.compile(r"src|img|image|original|lazy|photo|pic|url|full|large|zoom|swap", re.IGNORECASE)
 
+_SAYS_IMAGE = re.compile(
+    r"src|lazy|(?:^|[-_])(?:img|image|photo|picture|original|full|large)(?:[-_](?:ur[il]|file|path))?$"
+)
+"""The name of an attribute whose value is an image, whatever the value looks like."""
+
 
 def is_junk(value: str) -> bool:
     """Whether a value is no URL that can be asked for: empty, a flag, a template, JSON, another scheme."""
@@ -144,10 +149,6 @@ def _image_in(name: str, value: str) -> str | None:
         value = in_css[2].strip()
     if may_be_url(value) and not re.search(r"\s", value):
         is_rooted = value.startswith(("http://", "https://", "HTTP", "//", "/"))
-        return value if _IS_IMAGE.search(value) or (is_rooted and _says_src(name)) else None
+        return value if _IS_IMAGE.search(value) or (is_rooted and _SAYS_IMAGE.search(name)) else None
     match = _IMAGE_IN_TEXT.search(value[:MAX_TEXT_CHARS])
     return match[0].replace("\\/", "/") if match else None
-
-
-def _says_src(name: str) -> bool:
-    return "src" in name or "lazy" in name

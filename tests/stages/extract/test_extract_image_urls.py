@@ -59,6 +59,17 @@ def test_a_loader_may_hold_the_url_of_a_script_x52(page_rows, url):
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["data-mysrc", "data-lazyfoo", "data-img", "data-image-url", "data-full", "data-photo"]
+)
+def test_the_name_of_an_attribute_may_say_what_its_value_is_x52(page_rows, name):
+    """X52: a URL of an image service has no ending."""
+    url = "https://img.example/1234?w=900"
+    assert urls(page_rows(f"<img src={BLANK} {name}='{url}' alt='x y'>")) == [url]
+    for other in ("data-image-link", "data-photographer-url", "data-image-title", "data-photo-page"):
+        assert urls(page_rows(f"<img src={BLANK} {other}='{url}' alt='x y'>")) == [BLANK]
+
+
 @pytest.mark.parametrize("name", SRCSETS)
 def test_a_lazy_srcset_gives_its_largest_image_x52(page_rows, name):
     """X52"""
