@@ -68,15 +68,25 @@ _IMAGE_IN_TEXT = re.compile(  # an address, or a path at the start of a value
 )
 _CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
-_PLACEHOLDER = re.compile(  # the last part of a path, in lower case after its slash
-    r"""[/_.-](?:
-    (?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax-?loader|pre-?loader|spinner
-    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.\#-]|$)
-    |(?<=/)(?:[a-z]\.gif
-    |(?:pix|pixel|trans|lazy|loading|loader|preload|gr[ae]y|dummy|empty|clear|white|dot|null|bg)
-    \.(?:gif|png|svg|webp))(?:\#|$))""",
-    re.VERBOSE,
+# Of the last part of a path: what stands in it, and what it is as a whole.
+_SAYS_PLACEHOLDER = re.compile(
+    r"""(?:^|[_.-])(?:blank|spacer|spaceball|transparent|1x1|1px|lazy-?load\w*|pre-?loader|spinner
+    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-]|[\#]|$)
+    |place-?holder|ajax[_-]?load""",
+    re.IGNORECASE | re.VERBOSE,
 )
+_IS_PLACEHOLDER = re.compile(
+    r"""(?:\w{0,16}[_-])?(?:loading|loader)(?:[_-]\w{1,12})?\.(?:gif|svg)(?:\#|$)
+    |[a-z]\.gif(?:\#|$)
+    |(?:pix|px|pixel|clear(?:dot|pixel)?|transp?|lazy|loading|loader|preload|gr[ae]y|dummy|empty|white|dot|null|bg)
+    \.(?:gif|png|svg|webp)(?:\#|$)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_OF_PLACEHOLDERS = re.compile(
+    r"(?:https?:)?//(?:via\.placeholder\.com|placeholder\.com|placehold\.(?:co|it|jp)|dummyimage\.com|fakeimg\.pl)/",
+    re.IGNORECASE,
+)
+"""Hosts of images that designers put where the real one will be."""
 _OTHER_USE = re.compile(
     r"^(?:src|srcset|alt|title|class|id|style|sizes|width|height|href|longdesc|usemap|name|role|lang|on.*|aria-.*)$"
     r"|fall-?back|error|default|place-?holder|blank|loader|spinner|avatar|logo|href|link|hover|share",
@@ -117,7 +127,10 @@ def may_be_url(value: str) -> bool:
 
 def is_placeholder(src: str) -> bool:
     """Whether ``src`` shows nothing until a script has run: it is missing, a ``data:`` URL, or named like one."""
-    return is_junk(src) or _PLACEHOLDER.search("/" + src.partition("?")[0].rpartition("/")[2].lower()) is not None
+    if is_junk(src) or _OF_PLACEHOLDERS.match(src):
+        return True
+    name = src.partition("?")[0].rpartition("/")[2]
+    return _IS_PLACEHOLDER.match(name) is not None or _SAYS_PLACEHOLDER.search(name) is not None
 
 
 def unknown_urls(attributes: Attributes) -> Iterator[str]:

@@ -29,7 +29,16 @@ PLACEHOLDERS = [
     *(BLANK, "", "#", "data:image/gif;base64,R0lGODlhAQABAAAAACw=", "about:blank", "/img/1x1.png", "/p.gif", "null"),
     *("/assets/spacer.gif", "loading.gif?v=2", "/img/lazy_placeholder.gif", "/x/1x1.trans.gif", "{{ item.src }}"),
     *("https://a.example/img/placeholder-300x200.png", "/images/ajax-loader.gif", "/no-image.jpg", "[object Object]"),
-    *("//:0", "/", "?", "javascript:void(0)"),
+    *("//:0", "/", "?", "javascript:void(0)", "/img/loading-640.gif", "/a/img_loading.gif", "/ajax_loader.gif"),
+    *(
+        "/cleardot.gif",
+        "/px.png",
+        "loader-32.svg",
+        "/loading_3.gif",
+        "/imageplaceholder.png?v=1",
+        "/n/PLACEHOLDER_3.webp",
+    ),
+    *("https://via.placeholder.com/300x200", "//placehold.co/600x400/png"),
 ]
 NOT_URLS = [
     *("null", "undefined", "true", "false", "none", "", " ", "#", "1", "0.5", "100%", "{{ photo.url }}", "${src}", "lazy"),
@@ -134,6 +143,9 @@ def test_a_url_may_be_written_as_in_css_x52(page_rows, value):
         "<img src='a' data-x=/other.jpg alt=x>",
         "<img src='/white-dress.jpg' data-zoom=/big.jpg alt=x>",
         "<img src='/loading-dock.jpg' data-zoom=/big.jpg alt=x>",
+        "<img src='/front-loader.png' data-zoom=/big.jpg alt=x>",
+        "<img src='/downloading.gif' data-zoom=/big.jpg alt=x>",
+        "<img src='/clear-sky.png' data-zoom=/big.jpg alt=x>",
         "<img src='/img.php?file=blank.gif' data-zoom=/big.jpg alt=x>",
     ],
 )
