@@ -21,8 +21,10 @@ _READABLE = frozenset(
     {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/x-png", "image/apng", "image/webp"}
 )
 _READABLE_TYPES = _READABLE | {"image/gif", "image/*", ""}
-_UNREADABLE_NAME = re.compile(
-    r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)", re.I
+_UNREADABLE_NAME = re.compile(  # by its ending, or by what an image service is asked for
+    r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)"
+    r"|[?&;/,](?:fm|fmt|f|format|output|ext|type)[=_](?:image(?:/|%2f))?(?:avif|jxl|jpegxl|heic|heif|jp2|svg|tiff?)(?![\w.-])",
+    re.I,
 )
 _NOT_ON_SCREEN = re.compile(r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark)\b", re.I)
 _MOST_WIDTH = re.compile(r"(?:max-(?:device-)?width\s*:|\bwidth\s*<=?)\s*(\d{1,6}(?:\.\d{1,6})?)(px|r?em)\b", re.I)
@@ -48,7 +50,7 @@ def find(attributes: Attributes, sources: list[Attributes]) -> Found:
         return Found(src)
     real = list(dict.fromkeys(_in_order(attributes, sources, src if is_real else None)))
     if not real:
-        real = list(dict.fromkeys(_unknown(attributes)))
+        real = list(dict.fromkeys(url for of in (attributes, *filter(_is_shown, sources)) for url in _unknown(of)))
     if not real:
         return Found(_last_resort(attributes, sources, src))
     readable = [url for url in real if not _UNREADABLE_NAME.search(url)]
@@ -64,7 +66,8 @@ def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None
     if shown or not attributes.keys().isdisjoint(_OF_LOADERS):
         yield from _usable(attributes, _FIRST)
         yield from _largest(value for of in (attributes, *shown) for name, value in of.items() if name in _SRCSETS)
-        yield from _usable(attributes, _LATER)
+        for names, of in ((_LATER, (attributes,)), (_FIRST | _LATER, shown)):
+            yield from (url for one in of for url in _usable(one, names))
     if src is not None:
         yield src
 

@@ -188,6 +188,12 @@ def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows, name, v
         ("<source media=print srcset='/print.jpg 2000w'>", "/cat.jpg"),
         ("<source media='(prefers-color-scheme: dark)' srcset='/dark.jpg 2000w'>", "/cat.jpg"),
         ("<source media='(min-width: 800px)' srcset='/wide.jpg 2000w'>", "/wide.jpg"),
+        ("<source srcset='/cat?fm=avif&w=9 900w'>", "/cat.jpg"),
+        ("<source srcset='/cdn-cgi/image/width=9,format=avif/cat.jpg 900w'>", "/cat.jpg"),
+        ("<source srcset='/f_avif/cat 2x'>", "/cat.jpg"),
+        ("<source srcset='/cat?format=image/avif 2x'>", "/cat.jpg"),
+        ("<source srcset='/cat?fm=avif.jpg'>", "/cat?fm=avif.jpg"),
+        ("<source srcset='/cat?fm=webp&f=heics'>", "/cat?fm=webp&f=heics"),
         ("<source media='(max-width: 600px)' srcset='/small.jpg 600w'>", "/cat.jpg"),
         ("<source media='screen and (MAX-WIDTH:37.5em)' srcset=/small.jpg>", "/cat.jpg"),
         ("<source media='(width <= 900px)' srcset=/small.jpg>", "/cat.jpg"),
@@ -202,6 +208,13 @@ def test_a_source_that_is_not_shown_is_passed_over_x53(page_rows, sources, expec
     """X53"""
     html = f"<picture>{sources}<img src=/cat.jpg alt='A grey cat'></picture>"
     assert urls(page_rows(html)) == [f"https://site.example{expected}"]
+
+
+@pytest.mark.parametrize("lazily", ["data-src=/cat.webp", "data-original=/cat.webp", "data-x-srcset='/cat.webp 2x'"])
+def test_a_source_may_be_lazy_too_x53(page_rows, lazily):
+    """X53"""
+    html = f"<picture><source {lazily}><source type=image/avif data-src=/c.avif><img src={BLANK} alt='A cat'></picture>"
+    assert urls(page_rows(html)) == ["https://site.example/cat.webp"]
 
 
 def test_a_source_that_is_not_shown_is_better_than_nothing_x53(page_rows):
