@@ -53,10 +53,15 @@ def find(attributes: Attributes, sources: list[Attributes]) -> Found:
         real = list(dict.fromkeys(url for of in (attributes, *filter(_is_shown, sources)) for url in _unknown(of)))
     if not real:
         return Found(_last_resort(attributes, sources, src))
-    readable = [url for url in real if not _UNREADABLE_NAME.search(url)]
+    readable = [url for url in real if is_readable(url)]
     first = (readable or real)[0]
     others = [url for url in readable if url != first]
     return Found(first, src if src in others else others[0] if others else None)
+
+
+def is_readable(url: str) -> bool:
+    """Whether a URL does not say that it gives a format which fetch does not read."""
+    return _UNREADABLE_NAME.search(url) is None
 
 
 def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None) -> Iterator[str]:
@@ -100,9 +105,9 @@ def _largest(texts: Iterable[str | None]) -> Iterator[str]:
     """The largest image of some srcsets, and of those that fetch can read if there are any."""
     sources = _sources(texts)
     url = srcset.largest_of(sources)
-    if url and (lazy.is_placeholder(url) or _UNREADABLE_NAME.search(url)):
+    if url and (lazy.is_placeholder(url) or not is_readable(url)):
         real = [source for source in sources if not lazy.is_placeholder(source.url)]
-        url = srcset.largest_of([source for source in real if not _UNREADABLE_NAME.search(source.url)] or real)
+        url = srcset.largest_of([source for source in real if is_readable(source.url)] or real)
     if url:
         yield url
 

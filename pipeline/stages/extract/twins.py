@@ -14,7 +14,7 @@ from typing import NamedTuple
 from selectolax.lexbor import LexborNode
 
 from pipeline.stages.extract.candidates import Row
-from pipeline.stages.extract.image_urls import Found, find
+from pipeline.stages.extract.image_urls import Found, find, is_readable
 from pipeline.stages.extract.lazy import Attributes, is_placeholder
 from schemas.fields import OK
 
@@ -43,7 +43,8 @@ def seen(image: LexborNode) -> Seen:
     """What an image element says; its attributes are read once."""
     attributes = image.attributes
     alt = (attributes["alt"] or "") if "alt" in attributes else None
-    is_stand_in = image.tag != "img" and ("fallback" in attributes or "placeholder" in attributes)
+    # An img in it is the AMP image itself, as a server has written it out.
+    is_stand_in = image.tag == "img" or "fallback" in attributes or "placeholder" in attributes
     found = find(attributes, _sources_of_picture(image))
     return Seen(attributes, alt, found, _is_in_noscript(image), is_stand_in and _is_in(image, _AMP))
 
@@ -66,7 +67,10 @@ def twin(last: Seen, last_row: Row, this: Seen, row: Row) -> Row | None:
     (stem, size), (this_stem, this_size) = _stem_and_size(last.found.url), _stem_and_size(this.found.url)
     if is_placeholder(this.found.url):
         return last_row | {"count": count}
-    if stem == this_stem and this_size > size and has_same_text:
+    is_better = this_size > size and stem == this_stem
+    if has_same_text and is_readable(this.found.url) > is_readable(last.found.url):
+        is_better = this.is_stand_in or stem == this_stem
+    if is_better and has_same_text:
         return row | {"count": count} | _alternate(row, last_row)
     return last_row | {"count": count} | _alternate(last_row, row) if stem == this_stem or this.is_stand_in else None
 
@@ -74,7 +78,12 @@ def twin(last: Seen, last_row: Row, this: Seen, row: Row) -> Row | None:
 def _alternate(kept: Row, other: Row) -> Row:
     """The other URL as alternate of a candidate that has none, if it is on the same scheme, host and port."""
     one, two = kept["image_url"] or "", other["image_url"] or ""
-    if kept["outcome"] != OK or kept["alternate_url"] or one.split("/", 3)[:3] != two.split("/", 3)[:3]:
+    if (
+        kept["outcome"] != OK
+        or kept["alternate_url"]
+        or not is_readable(two)
+        or one.split("/", 3)[:3] != two.split("/", 3)[:3]
+    ):
         return {}
     return {"alternate_url": two, "alternate_id": other["url_id"]}
 

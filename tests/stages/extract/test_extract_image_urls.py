@@ -235,12 +235,22 @@ def test_what_stands_in_for_an_amp_image_is_counted_with_it_x54(page_rows):
     html = """<amp-img src=/a.webp alt=Tower><noscript><img src=/a.webp alt=Tower></noscript></amp-img>
     <amp-img src=/b.webp alt=Boat><amp-img fallback src=/b.jpg alt=Boat></amp-img></amp-img>
     <amp-anim src=/cat.gif alt=Cat><amp-img placeholder src=/c.jpg></amp-img></amp-anim><input type=image src=d alt=Go>
+    <amp-img src=/d.webp alt=Dog><img class=i-amphtml-fill-content src=/d.webp alt=Dog></amp-img>
     <svg><image href=/e.jpg /></svg>"""
     assert [(row["image_url"][-6:], row["count"]) for row in page_rows(html)] == [
         ("a.webp", 2),
         ("b.webp", 2),
         ("at.gif", 2),
+        ("d.webp", 2),
     ]
+
+
+def test_a_stand_in_that_fetch_can_read_is_better_x54(page_rows):
+    """X54: AMP and noscript give older browsers a JPEG for an AVIF."""
+    html = """<amp-img src=/b.avif alt=Boat><amp-img fallback src=/b.jpg alt=Boat></amp-img></amp-img>
+    <img data-src=/red-fox.avif alt=Fox><noscript><img src=/red-fox.jpg alt=Fox></noscript>"""
+    rows = [(row["image_url"][-6:], row["count"], row["alternate_url"]) for row in page_rows(html)]
+    assert rows == [("/b.jpg", 2, None), ("ox.jpg", 2, None)]
 
 
 @pytest.mark.parametrize(
