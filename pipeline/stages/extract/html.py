@@ -111,14 +111,16 @@ def _page(
 
 
 def base_of(references: Iterable[str], page_url: str | None, config: Config) -> str | None:
-    """The base of relative URLs: the first usable http(s) base, else the page; None if neither is an address."""
+    """The base of relative URLs: the first of ``references``, else the page; None if neither is an http(s) address.
+
+    As in the standard, a first base that is none is not mended by a second one.
+    """
     address = page_url if page_url is not None and _is_address(page_url, config) else None
-    for reference in references:
-        try:
-            return join(address or reference, reference, config.max_url_bytes)
-        except UrlError:
-            continue
-    return address
+    reference = next(iter(references), None)
+    try:
+        return address if reference is None else join(address or reference, reference, config.max_url_bytes)
+    except UrlError:
+        return address
 
 
 def _is_address(url: str, config: Config) -> bool:
