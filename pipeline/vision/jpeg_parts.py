@@ -14,7 +14,7 @@ COEFFICIENTS = 64  # of a block
 FILLING = bytes(64)
 OWN_ZEROS = 16  # the last bytes of the data themselves may be some
 
-_SOS, _DHT, _END = 0xDA, 0xC4, 0xD9
+_START, _SOS, _DHT, _END = 0xD8, 0xDA, 0xC4, 0xD9
 _END_OF_BLOCK = 0  # symbol of AC coefficients
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -60,13 +60,15 @@ class Parts:
 
 
 def parts_of(data: bytes) -> Parts:
-    """Parts of a JPEG up to its end mark, its end, or the first segment that is cut."""
+    """Parts of a JPEG up to its end mark, its end, the start of another image, or the first segment that is cut."""
     parts = Parts()
     position = len(SOI)
     while match := _MARKER.search(data, position):
         marker, start = match[1][0], match.end()
         if marker == _END:
             parts.is_closed = True
+            break
+        if marker == _START and parts.last_scan >= 0:
             break
         if marker in _ALONE:
             position = start

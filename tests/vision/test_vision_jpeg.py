@@ -105,6 +105,16 @@ def test_a_missing_end_mark_alone_costs_nothing_f52(kind, mode):
             assert np.array_equal(by_opencv(closed(cut)), whole)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_behind_a_jpeg_without_an_end_mark_is_none_of_it_f52(kind, mode):
+    """F52: two files in one, as a broken upload leaves them."""
+    data = encoded(photo().convert(mode), **KINDS[kind])
+    second = encoded(photo(1))
+    assert verdicts(data[:-2] + second) == verdicts(data + second) == {"ok"}
+    assert verdicts(data[: len(data) // 2] + second) == {"truncated_image"}
+
+
 def test_what_is_stored_of_a_jpeg_without_an_end_mark_has_one_f52():
     """F52: so that Pillow, which wants it, reads the corpus."""
     for mode in ("RGB", "L"):
