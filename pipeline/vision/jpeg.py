@@ -139,7 +139,7 @@ def _is_cut(warning: str) -> bool:
 def _refuse_filled(data: bytes) -> None:
     without = without_filling(data)
     if without is not None and _is_cut(_warning(without)):
-        raise ImageRefused(ImageReason.TRUNCATED_IMAGE, "jpeg: its data end early, and zeros fill it up")
+        raise ImageRefused(ImageReason.TRUNCATED_IMAGE, "jpeg: zeros stand in place of its data")
 
 
 def _refused_blurred() -> ImageRefused:

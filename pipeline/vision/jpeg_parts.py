@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 COEFFICIENTS = 64  # of a block
 FILLING = bytes(64)
-OWN_ZEROS = 16  # the last bytes of the data themselves may be some
+OWN_ZEROS = 16  # the bytes before them may be some
 
 _START, _SOS, _DHT, _END = 0xD8, 0xDA, 0xC4, 0xD9
+_FIRST_SCAN = bytes((0xFF, _SOS))
 _END_OF_BLOCK = 0  # symbol of AC coefficients
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -103,21 +104,22 @@ def is_complete(data: bytes) -> bool:
 
 
 def without_filling(data: bytes) -> bytes | None:
-    """A JPEG without the zeros at its end, if there are many and they cannot be an image; None for any other.
+    """A JPEG up to many zeros in its data, at their end or not, that cannot be an image; None for any other.
 
-    libjpeg may decode just as many blocks from them as are missing, and says nothing. A flat end of an image may be
+    libjpeg may decode just as many blocks from them as are missing, and says nothing. A flat part of an image may be
     zeros if its code for "nothing more in this block" is; any other code would be blocks of equal waves of all lengths.
     """
-    if FILLING not in (data[-len(FILLING) :], data[-len(FILLING) - len(EOI) : -len(EOI)]):
+    if data.find(FILLING, max(0, data.find(_FIRST_SCAN))) < 0:  # thumbnails may hold one before it
         return None
     parts = parts_of(data)
-    if parts.last_scan < 0 or parts.is_progressive or not parts.pieces[parts.last_scan].endswith(FILLING):
+    first = parts.pieces[parts.last_scan].find(FILLING) if parts.last_scan >= 0 else -1
+    if first < 0 or parts.is_progressive:
         return None
     meant = _meant_by_zeros(parts)
     selectors = parts.pieces[parts.last_scan - 1][6:-3:2]  # of tables, one for each component of the scan
     if all(meant.get(selector & 15, 0) == _END_OF_BLOCK for selector in selectors):
         return None
-    parts.cut_last_scan(parts.zeros_at_end() - OWN_ZEROS)
+    parts.cut_last_scan(len(parts.pieces[parts.last_scan]) - first - OWN_ZEROS)
     return parts.joined()
 
 

@@ -84,6 +84,16 @@ def test_zeros_that_decode_to_just_the_missing_blocks_are_no_image_f54():
             assert all(verdicts(cut) == {"truncated_image"} for cut in endings(data, n)), (seed, n)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hole_of_zeros_in_the_middle_is_no_image_f54(kind, mode):
+    """F54: a piece of a download that never came."""
+    data = encoded(photo().convert(mode), **KINDS[kind])
+    for n in (100, 500, 2000):
+        for start in range(len(data) // 3, len(data) - n - 1000, 2500):
+            assert verdicts(data[:start] + bytes(n) + data[start + n :]) <= {"truncated_image", "decode_failed"}
+
+
 def test_zeros_that_are_a_flat_end_of_an_image_are_kept_f54():
     """F54"""
     flat = Image.new("RGB", (4000, 4000), (40, 90, 200))
