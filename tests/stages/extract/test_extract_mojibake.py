@@ -54,6 +54,14 @@ def test_utf8_read_as_windows_1251_is_no_text_x51():
     assert is_mojibake(decoded("Красная лодка".encode(), "cp1251"))
 
 
+@pytest.mark.parametrize("codec", ["iso2022_jp", "iso2022_jp_2", "iso2022_kr"])
+def test_letters_behind_escapes_are_no_text_x51(codec):
+    """X51: of pages and lists that say they are UTF-8."""
+    text = "靜" if codec.endswith("2") else "赤" if codec.endswith("jp") else "빨간 배"
+    assert is_mojibake(text.encode(codec).decode())
+    assert not is_mojibake("\x1b[31mred\x1b[0m (BBC)")
+
+
 @pytest.mark.parametrize(
     "text", ["NESCAFÉ®", "été", "Été à Évian", "«\u00a0été\u00a0»", "“Ô”", "à »", "AMANHÃ”", "ÅÄÖ"]
 )
