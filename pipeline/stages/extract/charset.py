@@ -37,6 +37,8 @@ _WIDE = (  # codec, places of a character that are zero in markup, its other pla
     ("utf-16-le", (1,), (0,)),
     ("utf-16-be", (0,), (1,)),
 )
+# Of UTF-16 where most of a page's first bytes are letters of another alphabet.
+_TAG = {"utf-16-le": re.compile(rb"<\0[a-zA-Z!/]\0"), "utf-16-be": re.compile(rb"\0<\0[a-zA-Z!/]")}
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 _BEYOND_ASCII = re.compile("[^\x00-\x7f\ufffd]")
 _SINGLE_BYTE = re.compile("cp125|cp8|iso8859|koi8|mac")
@@ -82,6 +84,8 @@ def decode(html: bytes, http_charset: str | None, page_url: str | None = None) -
     if wide := _wide_codec(html):
         return Decoded(decoded(html, wide))
     codec = codec_of(http_charset)
+    if codec and codec.startswith("utf-16") and _TAG[codec].search(html):
+        return Decoded(decoded(html, codec))
     if codec is None or codec.startswith("utf-16"):  # without zero bytes it is not UTF-16
         codec = declared_in(html)
     if codec == REPLACEMENT:

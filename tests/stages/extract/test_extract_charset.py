@@ -63,6 +63,14 @@ def test_a_page_is_read_as_browsers_read_it_x50(page_rows, before, codec):
     assert alts(page_rows((before + IMAGE).encode(codec), charset=None)) == [RUSSIAN]
 
 
+@pytest.mark.parametrize("codec", ["utf-16le", "utf-16be"])
+def test_utf16_of_few_ascii_characters_is_read_as_the_header_says_x50(page_rows, codec):
+    """X50"""
+    html = f"<!--{RUSSIAN * 99}-->{IMAGE}".encode(codec)
+    assert alts(page_rows(html, charset=codec)) == [RUSSIAN]
+    assert alts(page_rows(f"<p>{IMAGE}".encode("koi8-r"), charset=codec)) == [RUSSIAN]
+
+
 CHINESE = "紅色的小船停在安靜的湖上，天空中有白雲和飛鳥，岸邊有一座小木屋"
 JAPANESE = "静かな湖の上に赤い船が浮かんでいます。空には白い雲が見えます。"
 
