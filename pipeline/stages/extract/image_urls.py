@@ -1,6 +1,7 @@
 """The URL of an image among its attributes and, in a ``<picture>``, those of the sources before it.
 
-    largest of srcset and sources > lazy loader's src > lazy srcset > other loaders' src > src > unknown attributes
+    largest of srcset and sources > lazy loader's src > lazy srcset > other loaders' src > src > sources for small
+    screens > unknown attributes
 
 A placeholder is taken only if there is no other URL, and so is a source that a browser would pass over because it
 cannot show its type. The second best URL is kept too: what a browser without scripts shows, else the next in order.
@@ -75,6 +76,8 @@ def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None
             yield from (url for one in of for url in _usable(one, names))
     if src is not None:
         yield src
+    small = [source for source in sources if source not in shown and _is_shown(source, 0)]
+    yield from _largest(source.get(name) for source in small for name in ("srcset", *lazy.SRCSETS))
 
 
 def _unknown(attributes: Attributes) -> Iterator[str]:
@@ -116,14 +119,15 @@ def _sources(texts: Iterable[str | None]) -> list[srcset.Source]:
     return [source for text in texts if text for source in srcset.parse(text)]
 
 
-def _is_shown(source: Attributes) -> bool:
+def _is_shown(source: Attributes, screen: float = _LARGE_SCREEN) -> bool:
     """Whether a browser on a large screen takes a ``<source>``, as far as its type and its media query say."""
     kind = (source.get("type") or "").partition(";")[0].strip().lower()
-    return kind in _READABLE_TYPES and any(map(_is_for_large_screens, (source.get("media") or "").split(",")))
+    queries = (source.get("media") or "").split(",")
+    return kind in _READABLE_TYPES and any(_is_for(screen, query) for query in queries)
 
 
-def _is_for_large_screens(query: str) -> bool:
+def _is_for(screen: float, query: str) -> bool:
     if _NOT_ON_SCREEN.search(query):
         return False
     match = _MOST_WIDTH.search(query)
-    return match is None or float(match[1]) * (1 if match[2].lower() == "px" else _EM) >= _LARGE_SCREEN
+    return match is None or float(match[1]) * (1 if match[2].lower() == "px" else _EM) >= screen

@@ -280,6 +280,14 @@ def test_of_noscript_twins_the_real_image_is_kept_x52(page_rows, html, expected)
         ("<img data-src=/a.jpg data-lazy-src=/c.jpg src=/blank.gif alt=x>", "https://site.example/c.jpg"),
         ("<picture><source srcset=/a.webp><img src=/b.jpg alt=x></picture>", "https://site.example/b.jpg"),
         ("<picture><source srcset=/a.avif><img src=/b.jpg alt=x></picture>", None),
+        (
+            "<picture><source media='(max-width:9px)' srcset=/s.jpg><img src=/b.jpg alt=x></picture>",
+            "https://site.example/s.jpg",
+        ),
+        (
+            "<picture><source media='print,(max-width:9px)' type=image/avif srcset=/s.jpg><img src=/b.jpg alt=x></picture>",
+            None,
+        ),
         ("<img data-src=/a.jpg src=//other.example/b.jpg alt=x>", None),
         ("<img data-src=/a.jpg src=http://site.example/b.jpg alt=x>", None),
         ("<img data-src=/a.jpg src=https://site.example:8443/b.jpg alt=x>", None),
