@@ -20,6 +20,6 @@ def key_of(*parts: str) -> str:
     return key_of_bytes("\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
-def key_of_bytes(data: bytes) -> str:
-    """32 hex digits of BLAKE2b-128."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+def key_of_bytes(*parts: bytes) -> str:
+    """The same of bytes."""
+    return hashlib.blake2b(b"\0".join(parts), digest_size=DIGEST_BYTES).hexdigest()

@@ -98,8 +98,8 @@ def evaluate_zero_shot(
         names,
         templates,
     )
-    texts = [text.encode() for text in (*names, *templates)]
-    data = key_of_bytes(b"\0".join([*texts, *(f"{label}".encode() + path.read_bytes() for path, label in pictures)]))
+    texts = [text.encode("utf-8", "surrogatepass") for text in (*names, *templates)]
+    data = key_of_bytes(*texts, *(f"{label}".encode() + path.read_bytes() for path, label in pictures))
     return Result("zero-shot", model.digest, data, model.device_and_precision, figures)
 
 

@@ -141,12 +141,12 @@ def without_tracking(url: str) -> str:
     >>> without_tracking("http://a.example/b&utm_source=x?utm_source=x&")
     'http://a.example/b&utm_source=x'
     """
-    if not TRACKING.search(url):
+    if "?" not in url or not TRACKING.search(url, url.index("?")):
         return url
     path, _, query = url.partition("?")
     pairs = query.split("&")
     kept = [pair for pair in pairs if not TRACKING.match(f"&{pair}")]
-    if len(kept) == len(pairs):  # it stands in the path
+    if len(kept) == len(pairs):  # it stands within a value
         return url
     return f"{path}?{'&'.join(kept)}" if any(kept) else path
 

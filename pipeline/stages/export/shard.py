@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import ErrorCode, StageError
-from pipeline.core.ids import key_of
+from pipeline.core.ids import key_of_bytes
 from pipeline.core.parts import OpenPart, is_committed, part_name
 from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import COMPRESSION
@@ -34,7 +34,7 @@ def write_shard(storage: Storage, number: int, rows: Sequence[dict[str, Any]]) -
             ErrorCode.KEY_COLLISION, f"shard {number:05d} has two samples of one key or is not in order of keys"
         )
     texts = [_json(sample) for sample in samples]
-    identity = key_of(LAYOUT_VERSION, str(number), *texts)
+    identity = key_of_bytes(LAYOUT_VERSION.encode(), str(number).encode(), *texts)
     name = part_name(LAYOUT_VERSION, identity)
     if is_committed(storage, STAGE, name):
         return name

@@ -17,7 +17,8 @@ _WIDTH = re.compile(r"(\d{1,9})w", re.ASCII)
 _HEIGHT = re.compile(r"\d{1,9}h", re.ASCII)
 _DENSITY = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)x", re.ASCII)
 
-# Most have one descriptor for each image; the rules read these to the same end, but slower.
+# Most are one URL, or have one descriptor for each image; the rules read these to the same end, but slower.
+_ONE_URL = re.compile(r"(?!,)[^ \t\n\r\f]++(?<!,)")
 _ONE = r"[ \t\n\r\f]*+%s[ \t\n\r\f]++%s%s[ \t\n\r\f]*+(?:,|\Z)"
 _PLAIN = re.compile(_ONE % (r"([^ \t\n\r\f,][^ \t\n\r\f]*+)", r"([1-9]\d{0,8}+)", "([wx])"), re.ASCII)
 _ALL_PLAIN = re.compile("(?:" + _ONE % (r"[^ \t\n\r\f,][^ \t\n\r\f]*+", r"[1-9]\d{0,8}+", "[wx]") + ")++", re.ASCII)
@@ -40,6 +41,9 @@ def _matched(pattern: re.Pattern[str], text: str, position: int) -> re.Match[str
 
 def parse(srcset: str) -> Iterator[Source]:
     """The images of a srcset in their order; those with bad descriptors are skipped, as in a browser."""
+    if _ONE_URL.fullmatch(srcset):
+        yield Source(0, 1.0, srcset)
+        return
     if _ALL_PLAIN.fullmatch(srcset):
         for plain, number, unit in _PLAIN.findall(srcset):
             yield Source(int(number), 1.0, plain) if unit == "w" else Source(0, float(number), plain)
