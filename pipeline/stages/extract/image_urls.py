@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.stages.extract import lazy, srcset
@@ -24,8 +25,7 @@ _READABLE = frozenset(
 _READABLE_TYPES = _READABLE | {"image/gif", "image/*", ""}
 _UNREADABLE_NAME = re.compile(  # by its ending, or by what an image service is asked for
     r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)"
-    r"|[?&;/,](?:fm|fmt|f|format|output|ext|type)[=_](?:image(?:/|%2f))?(?:avif|jxl|jpegxl|heic|heif|jp2|svg|tiff?)(?![\w.-])",
-    re.I,
+    r"|[?&;/,](?:fm|fmt|f|format|output|ext|type)[=_](?:image(?:/|%2f))?(?:avif|jxl|jpegxl|heic|heif|jp2|svg|tiff?)(?![\w.-])"
 )
 _NOT_ON_SCREEN = re.compile(r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark)\b", re.I)
 _MOST_WIDTH = re.compile(r"(?:max-(?:device-)?width\s*:|\bwidth\s*<=?)\s*(\d{1,6}(?:\.\d{1,6})?)(px|r?em)\b", re.I)
@@ -62,7 +62,7 @@ def find(attributes: Attributes, sources: list[Attributes]) -> Found:
 
 def is_readable(url: str) -> bool:
     """Whether a URL does not say that it gives a format which fetch does not read."""
-    return _UNREADABLE_NAME.search(url) is None
+    return _UNREADABLE_NAME.search(url.lower()) is None
 
 
 def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None) -> Iterator[str]:
@@ -121,9 +121,13 @@ def _sources(texts: Iterable[str | None]) -> list[srcset.Source]:
 
 def _is_shown(source: Attributes, screen: float = _LARGE_SCREEN) -> bool:
     """Whether a browser on a large screen takes a ``<source>``, as far as its type and its media query say."""
-    kind = (source.get("type") or "").partition(";")[0].strip().lower()
-    queries = (source.get("media") or "").split(",")
-    return kind in _READABLE_TYPES and any(_is_for(screen, query) for query in queries)
+    return _is_for_screen(source.get("type") or "", source.get("media") or "", screen)
+
+
+@lru_cache(maxsize=1024)  # a site writes the same few into all its pictures
+def _is_for_screen(media_type: str, media: str, screen: float) -> bool:
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind in _READABLE_TYPES and any(_is_for(screen, query) for query in media.split(","))
 
 
 def _is_for(screen: float, query: str) -> bool:

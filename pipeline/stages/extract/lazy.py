@@ -68,19 +68,19 @@ _IMAGE_IN_TEXT = re.compile(  # an address, or a path at the start of a value
 )
 _CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
-# Of the last part of a path: what stands in it, and what it is as a whole.
+# Of the last part of a path, in lower case: what stands in it, and what it is as a whole.
 _SAYS_PLACEHOLDER = re.compile(
     r"""(?:^|[_.-])(?:blank|spacer|spaceball|transparent|1x1|1px|lazy-?load\w*|pre-?loader|spinner
     |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-]|[\#]|$)
     |place-?holder|ajax[_-]?load""",
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 _IS_PLACEHOLDER = re.compile(
     r"""(?:\w{0,16}[_-])?(?:loading|loader)(?:[_-]\w{1,12})?\.(?:gif|svg)(?:\#|$)
     |[a-z]\.gif(?:\#|$)
     |(?:pix|px|pixel|clear(?:dot|pixel)?|transp?|lazy|loading|loader|preload|gr[ae]y|dummy|empty|white|dot|null|bg)
     \.(?:gif|png|svg|webp)(?:\#|$)""",
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 _OF_PLACEHOLDERS = re.compile(
     r"(?:https?:)?//(?:via\.placeholder\.com|placeholder\.com|placehold\.(?:co|it|jp)|dummyimage\.com|fakeimg\.pl)/",
@@ -105,12 +105,12 @@ def is_junk(value: str) -> bool:
     if _PLAIN_URL.fullmatch(value):
         return _is_no_name(value)
     value = value.strip()
+    scheme = _SCHEME.match(value)
+    if scheme and scheme[0].lower() not in ("http:", "https:"):  # asked first: a data: URL may be long
+        return True
     if not value or value.lower() in _NO_URL or _TEMPLATE.search(value) or _is_no_name(value):
         return True
-    if _NUMBER.fullmatch(value) or _MEDIA_TYPE.fullmatch(value):
-        return True
-    scheme = _SCHEME.match(value)
-    return scheme is not None and scheme[0].lower() not in ("http:", "https:")
+    return _NUMBER.fullmatch(value) is not None or _MEDIA_TYPE.fullmatch(value) is not None
 
 
 def _is_no_name(value: str) -> bool:
@@ -129,7 +129,7 @@ def is_placeholder(src: str) -> bool:
     """Whether ``src`` shows nothing until a script has run: it is missing, a ``data:`` URL, or named like one."""
     if is_junk(src) or _OF_PLACEHOLDERS.match(src):
         return True
-    name = src.partition("?")[0].rpartition("/")[2]
+    name = src.partition("?")[0].rpartition("/")[2].lower()
     return _IS_PLACEHOLDER.match(name) is not None or _SAYS_PLACEHOLDER.search(name) is not None
 
 

@@ -20,6 +20,7 @@ def _read_as(codec: str, first: int, last: int) -> str:
 
 
 _REST = f"[{_read_as('cp1252', 0x80, 0xBF)}]"
+_REST_1251 = f"[{_read_as('cp1251', 0x80, 0xBF)}]"
 _SEQUENCE = (
     f"(?:[{_read_as('cp1252', 0xC2, 0xDF)}]{_REST}|[{_read_as('cp1252', 0xE0, 0xEF)}]{_REST}{{2}}"
     f"|[{_read_as('cp1252', 0xF0, 0xF4)}]{_REST}{{3}})"
@@ -29,8 +30,9 @@ _WRONG = re.compile(
     f"|\u00e2[\u20ac\u201a\u201e]{_REST}|\u00ef\u00bf\u00bd|\u00f0\u0178{_REST}{{2}}"  # punctuation, U+FFFD, emoji
     f"|\u00c2{_REST}|\u00c3(?![\u2019\u201d\u2026\u00bb\u00a0])(?:{_REST})"  # of Latin-1; these may follow AMANHÃ
     f"|\u00c3[\u2019\u201d\u2026\u00bb](?=[a-z])"
-    f"|(?:[\u0420\u0421][{_read_as('cp1251', 0x80, 0xBF)}]){{3,}}"
+    f"|(?:[\u0420\u0421]{_REST_1251}){{3,}}"
 )
+_BEGINS_WRONG = re.compile(f"[\u00c2-\u00f4\u0420\u0421](?:{_REST}|{_REST_1251})")  # as each of them does; few texts do
 
 _SHIFTED = re.compile(r"\x1b(?:\$[@AB]|\$\([CD]|\([IJ])|\x0e(?:[!-~]{2})+\x0f")
 """Escapes and shifts of ISO-2022 to Japanese, Chinese and Korean, whose letters are ASCII behind them."""
@@ -45,7 +47,7 @@ def is_mojibake(text: str) -> bool:
     """
     if text.isascii():
         return ("\x1b" in text or "\x0e" in text) and _SHIFTED.search(text) is not None
-    if _WRONG.search(text):
+    if _BEGINS_WRONG.search(text) and _WRONG.search(text):
         return True
     accented = len(_ACCENTED.findall(text))
     return accented >= MIN_LETTERS and accented >= MIN_ACCENTED * sum(map(str.isalpha, text))
