@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import tarfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from pipeline import funnel
 from pipeline.core.config_files import load_config
@@ -46,10 +48,19 @@ def tar(name: str) -> bytes:
 
 
 def parquet(rows: int) -> bytes:
+    """The URLs of the images are behind as many bytes as are looked at, in a column that only its values show."""
     out = io.BytesIO()
+    pages = [f"https://site.example/{row * 7919}" for row in range(rows)]
     urls = [f"https://i.example/{row * 7919}.jpg" for row in range(rows)]
-    pq.write_table(pa.table({"url": urls, "caption": ["x"] * rows}), out, compression="none", use_dictionary=False)
+    table = pa.table({"url": pages, "image": urls, "caption": ["x"] * rows})
+    pq.write_table(table, out, compression="none", use_dictionary=False)
     return out.getvalue()
+
+
+def packed_csv(rows: int) -> bytes:
+    draw = random.Random(7)
+    lines = (f"https://i.example/{draw.getrandbits(128):x}.jpg,x\n" for _ in range(rows))
+    return zstandard.compress(f"url,caption\n{''.join(lines)}".encode())
 
 
 FILES = {
@@ -59,6 +70,7 @@ FILES = {
     "lists/lang=en/part 0.csv": b"url,caption\nhttps://i.example/0.jpg,a dog\n",
     "lists/lang=no/p[0]#%20.tsv.gz": gzip.compress(b"url\tcaption\nhttps://i.example/1.jpg\ta dog\n"),
     "lists/big.parquet": parquet(20_000),
+    "lists/more.csv.zst": packed_csv(20_000),
     "lists/_SUCCESS": b"",
     "pages/index.tsv": b"name\turl\nx/a.html\thttps://a.example/\n",
     "pages/x/a.html": PAGE,
@@ -91,7 +103,7 @@ def test_objects_give_the_rows_and_fingerprints_of_files_x44(twins) -> None:
         rows = [row for split in splits for batch in extract_split(split, Config()) for row in batch]
         found.append((names, [(split.format, split.container, split.fingerprint) for split in splits], rows))
     assert found[0] == found[1]
-    assert len(found[0][2]) == 2 + 1 + 1 + 1 + 1 + 20_000 + 1 + 1
+    assert len(found[0][2]) == 2 + 1 + 1 + 1 + 1 + 2 * 20_000 + 1 + 1
 
 
 @pytest.mark.parametrize("pattern", ["lists/", "lists", "lists/*/*", "lists/**/*.csv", "*/a*", "**", "lists/lang=no/p[0]#%20.tsv.gz", "arch*"])  # fmt: skip
@@ -145,9 +157,9 @@ def test_a_build_reads_a_bucket_and_hashes_its_objects_once_x44_x46(spark, serve
         (*_, found) = funnel.build(run, "extract")
         return found.rows_in, found.measured
 
-    assert build() == (20_002, 20_002)
+    assert build() == (40_002, 40_002)
     before = server.asked("GET /")
-    assert build() == (20_002, 0)
+    assert build() == (40_002, 0)
     assert server.asked("GET /") - before < 12  # a listing, heads and a footer
     ObjectStorage.at(twins[0]).replace("lists/lang=en/part 0.csv", b"url,caption\nhttps://i.example/0.jpg,a fox\n")
-    assert build() == (20_002, 1)
+    assert build() == (40_002, 1)

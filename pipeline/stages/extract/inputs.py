@@ -175,7 +175,7 @@ def _opened(file: File, format: str, columns: Columns) -> Seen:
             if container != "parquet":
                 refuse_other_text(text_of_head(_head(path)), file.path)
             there = columns_of(path, container)
-            image = "" if columns.url else image_column(path, container, there)
+            image = "" if columns.url else image_column(path, file.path, container, there)
             chosen = chosen_columns(there, columns, file.path, container, image)
             return Seen("urls", file.path, (file,), container, chosen)
     except (OSError, EOFError, ValueError, zlib.error) as error:

@@ -27,6 +27,7 @@ from pipeline.stages.extract.list_names import (
     usual,
 )
 from pipeline.stages.extract.parquet_lists import BOXES, NOTHING, TEXT, TEXTS, parquet_columns, parquet_rows
+from pipeline.stages.extract.places import open_place
 
 MOST_HEAD_ROWS = 100_000  # of JSON, where the first rows may lack a field; half a second
 FIRST_ROWS = 100  # show what a column holds that is named like images
@@ -62,15 +63,18 @@ def columns_of(path: str | Path, container: str) -> dict[str, str]:
         return {name: TEXT for name in Delimited(file, container).header.names if name}
 
 
-def image_column(path: str | Path, container: str, columns: dict[str, str]) -> str:
+def image_column(path: str | Path, place: str, container: str, columns: dict[str, str]) -> str:
     """The column of URLs of images if only values show it: ``image``, beside a ``url`` that is the page's. In the first
-    rows it holds URLs (``src`` those of pictures, by their endings), and ``url`` names no picture. Empty if none is."""
+    rows it holds URLs (``src`` those of pictures, by their endings), and ``url`` names no picture. Empty if none is.
+
+    ``path`` begins as the list does; a Parquet file is read from its ``place``, because its rows may lie anywhere.
+    """
     names = list(columns)
     perhaps = [name for name in names if may_name_images(name) and columns[name] == TEXT]
     urls = [name for name in usual(names, ("url",)) if columns[name] == TEXT]
     if not perhaps or usual(names, IMAGE_URL_NAMES):
         return ""
-    values = _first_values(path, container, [*urls, *perhaps])
+    values = _first_values(path, place, container, [*urls, *perhaps])
     pictures = {name for name in values if any(map(_PICTURE.search, values[name]))}
     if not pictures.isdisjoint(urls):
         return ""
@@ -78,12 +82,12 @@ def image_column(path: str | Path, container: str, columns: dict[str, str]) -> s
     return next((name for name in likely if values[name] and all(map(is_url, values[name]))), "")
 
 
-def _first_values(path: str | Path, container: str, names: list[str]) -> dict[str, list[str]]:
+def _first_values(path: str | Path, place: str, container: str, names: list[str]) -> dict[str, list[str]]:
     """The texts of some columns in the first rows, as far as these can be read."""
     found: dict[str, list[str]] = {name: [] for name in names}
     with suppress(OSError, EOFError, zlib.error, pa.ArrowException), ExitStack() as stack:
         if container == "parquet":
-            rows: Iterator[tuple[Any, Any]] = parquet_rows(path, names)
+            rows: Iterator[tuple[Any, Any]] = parquet_rows(stack.enter_context(open_place(place)), names)
         elif container == "jsonl":
             rows = json_rows(path)
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +53,7 @@ def _without_values(metadata: pq.FileMetaData) -> set[str]:
     return found
 
 
-def parquet_rows(path: str | Path, names: list[str]) -> Iterator[Numbered]:
+def parquet_rows(path: str | Path | BinaryIO, names: list[str]) -> Iterator[Numbered]:
     """Number from 1 and values of each row."""
     number = 0
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
