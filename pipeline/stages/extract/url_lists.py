@@ -28,6 +28,7 @@ from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.delimited import Delimited
 from pipeline.stages.extract.json_lists import json_rows
 from pipeline.stages.extract.list_bytes import opened
+from pipeline.stages.extract.mojibake import is_mojibake
 from pipeline.stages.extract.parquet_lists import BATCH_ROWS, parquet_rows, rows_behind
 from pipeline.stages.extract.picture_columns import listed_of, with_listed
 from pipeline.stages.extract.reasons import Reason
@@ -184,6 +185,8 @@ def _plain(values: _Values, columns: Columns, max_url_bytes: int) -> _Listed | N
         text = references.decoded(text)
         if not text.strip() or "\ufffd" in text:
             return None
+    if is_mojibake(text):
+        return None
     in_nfc = unicodedata.normalize("NFC", text).encode()
     return (
         blake2b(b"\0\0\0%b\0%b" % (raw_url, raw_text), digest_size=DIGEST_BYTES).hexdigest(),

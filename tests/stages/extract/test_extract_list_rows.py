@@ -47,7 +47,9 @@ URLS = st.builds(
     st.lists(st.one_of(st.sampled_from(["a", "/b", "?c=d", "%20", ".jpg"]), st.sampled_from(PIECES)), max_size=6),
 )
 TEXTS = st.one_of(
-    st.text(max_size=12), st.sampled_from(["", " ", "nan", " None", "\ufffd", "a\ufffd", "e\u0301", "\u1e9b\u0323"])
+    st.text(max_size=12),
+    st.sampled_from(["", " ", "nan", " None", "\ufffd", "a\ufffd", "e\u0301", "\u1e9b\u0323"]),
+    st.sampled_from(["caf\u00c3\u00a9", "\u00ca\u00f0\u00e0\u00f1\u00ed\u00e0\u00ff", "caf\u00c3&copy;"]),
 )
 
 
@@ -61,6 +63,17 @@ def test_a_plain_url_has_the_row_of_any_image(url, text):
             "page_optouts": ()
         }
         assert all(slow[name] is None for name in ADDS.names if name not in LIST_COLUMNS)
+
+
+def test_a_text_in_the_wrong_charset_is_none_in_a_list_too_x51(tmp_path):
+    texts = [
+        "caf\u00c3\u00a9 au lait",
+        "\u00ca\u00f0\u00e0\u00f1\u00ed\u00e0\u00ff",
+        "caf\u00c3&copy; au lait",
+        "caf\u00e9",
+    ]
+    found = listed(tmp_path / "a.csv", "url,caption\n" + "".join(f"https://i.example/1.jpg,{text}\n" for text in texts))
+    assert [row["outcome"] for row in found] == ["text_undecodable"] * 3 + ["ok"]
 
 
 def test_nearly_all_real_rows_are_plain_and_have_the_row_of_any_image(shared_data):
