@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, candidate_without_url, lost
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.list_names import CAPTION_NAMES, URL_NAMES
+from pipeline.stages.extract.list_names import CAPTION_NAMES, URL_NAMES, usual
 from pipeline.stages.extract.picture_columns import with_listed
 from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.text_files import text_of_file
@@ -131,11 +131,11 @@ def _url_and_texts(
 
 
 def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...]) -> Any:
-    """The field that a setting names, else the first that has one of the usual names, whatever its case."""
+    """The field that a setting names, else the first that has one of the usual names, however it is written."""
     if wanted:
         return values.get(wanted)
-    by_name = {name.lower(): value for name, value in values.items() if value is not None}
-    return next((by_name[name] for name in names if name in by_name), None)
+    known = [name for name, value in values.items() if value is not None]
+    return next((values[name] for name in usual(known, names)), None)
 
 
 def _samples(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:

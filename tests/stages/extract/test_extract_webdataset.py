@@ -120,6 +120,13 @@ def test_a_text_is_the_txt_or_a_field_of_the_json(tar: Write) -> None:
     assert all(row["image_url"].startswith("urn:sha256:") for row in named)
 
 
+@pytest.mark.parametrize("name", ["image_url", "imageUrl", "Image URL", "img-src"])
+def test_a_field_named_for_the_image_comes_before_url_x36(tar: Write, name: str) -> None:
+    fields = {"url": "http://blog.example/post", name: "http://a.example/1", "Alt-Text": "a cat"}
+    (row,) = rows_of(tar([("a.jpg", JPEG), ("a.json", json.dumps(fields).encode())]))
+    assert (row["image_url"], row["alt_text"]) == ("http://a.example/1", "a cat")
+
+
 def test_sha256_and_boxes_are_fields_that_settings_name_f42(tar: Write) -> None:
     """F42"""
     fields = {"caption": "a fox", "sha256": "ab" * 32, "faces": [[0, 0, 0.5, 0.5]], "": "the field without a name"}
