@@ -190,7 +190,9 @@ def _how(error: ErrorDetails) -> str:
     if kind == "string_type" and not isinstance(value, list):
         return "; put text in quotes"
     if kind == "list_type" and isinstance(value, str):
-        return f"; write {json.dumps([value], ensure_ascii=False)}"
+        inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+        texts = [text.strip(" '\"") for text in inner.split(",")]
+        return f"; write {json.dumps(texts, ensure_ascii=False)}"
     if kind == "bool_type" and str(value).lower() in _BOOLEANS_OF_YAML_1_1:
         return f"; write {_BOOLEANS_OF_YAML_1_1[str(value).lower()]}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,11 @@ def test_a_dotted_key_in_a_file_is_told_how_to_write_it(tmp_path: Path) -> None:
     file.write_text("text.languages: [no]\n")
     with pytest.raises(InputError, match=r"unknown setting text\.languages; in a file write languages: below text:$"):
         load_config(funnel.Config, file=file)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"), [("no", '["no"]'), ("no, en", '["no", "en"]'), ("'[no, \"en\"]'", '["no", "en"]')]
+)
+def test_text_where_a_list_is_wanted_is_shown_as_the_list_that_is_meant(value: str, wanted: str) -> None:
+    with pytest.raises(InputError, match=f"; write {re.escape(wanted)}$"):
+        load_config(funnel.Config, sets=[f"text.languages={value}"])
