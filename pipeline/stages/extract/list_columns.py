@@ -30,7 +30,7 @@ from pipeline.stages.extract.parquet_lists import BOXES, NOTHING, TEXT, TEXTS, p
 from pipeline.stages.extract.places import open_place
 
 MOST_HEAD_ROWS = 100_000  # of JSON, where the first rows may lack a field; half a second
-FIRST_ROWS = 100  # show what a column holds that is named like images
+FIRST_ROWS = 20  # show what a column holds that is named like images; it may hold the images themselves
 
 _PICTURE = re.compile(r"\.(?:jpe?g|png|webp|gif|avif|bmp|tiff?)(?![a-z0-9])", re.IGNORECASE)
 _NAMES: dict[str, tuple[str, ...]] = {"url": URL_NAMES, "caption": CAPTION_NAMES, "sha256": (), "boxes": ()}
@@ -87,7 +87,7 @@ def _first_values(path: str | Path, place: str, container: str, names: list[str]
     found: dict[str, list[str]] = {name: [] for name in names}
     with suppress(OSError, EOFError, zlib.error, pa.ArrowException), ExitStack() as stack:
         if container == "parquet":
-            rows: Iterator[tuple[Any, Any]] = parquet_rows(stack.enter_context(open_place(place)), names)
+            rows: Iterator[tuple[Any, Any]] = parquet_rows(stack.enter_context(open_place(place)), names, FIRST_ROWS)
         elif container == "jsonl":
             rows = json_rows(path)
         else:

@@ -53,11 +53,11 @@ def _without_values(metadata: pq.FileMetaData) -> set[str]:
     return found
 
 
-def parquet_rows(path: str | Path | BinaryIO, names: list[str]) -> Iterator[Numbered]:
-    """Number from 1 and values of each row."""
+def parquet_rows(path: str | Path | BinaryIO, names: list[str], at_once: int = BATCH_ROWS) -> Iterator[Numbered]:
+    """Number from 1 and values of each row; ``at_once`` of them are in memory."""
     number = 0
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=names):
+        for batch in file.iter_batches(at_once, columns=names):
             for row in zip(*[_values(batch.column(name)) for name in names], strict=True):
                 number += 1
                 broken = next((value for value in row if isinstance(value, ValueError)), None)

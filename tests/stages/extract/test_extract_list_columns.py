@@ -86,6 +86,20 @@ def test_a_column_that_may_hold_images_is_read_if_its_values_are_their_urls_x36(
     assert split.columns.url == "text"
 
 
+def test_a_column_of_images_is_not_held_in_memory_to_be_looked_at_x36(tmp_path):
+    path = tmp_path / "a.parquet"
+    images = pa.array([b"\xff" * 100_000] * 2000)
+    pq.write_table(pa.table({"url": [PAGE] * 2000, "image": images, "caption": ["x"] * 2000}), path)
+    usual, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        (split,) = find_inputs([str(path)], "auto")
+    finally:
+        pa.set_memory_pool(usual)
+    assert split.columns.url == "url"
+    assert pool.max_memory() < 30 * 2**20
+
+
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
     "type_",
