@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from pipeline.core.sample_names import PICTURES, key_and_ending
 from pipeline.stages.extract.bodies import is_packed
 from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
@@ -46,7 +47,7 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
     with PageParser(config) as parser:
         yield from parser.in_order(_items(path.name, urls, files, fingerprint, config))
     if beside:
-        detail = f"{path.name}: archives and lists in a tar of pages are not read, such as {beside[0][:200]}"
+        detail = f"{path.name}: archives, lists and samples in a tar of pages are not read, such as {beside[0][:200]}"
         yield summary(fingerprint, Reason.RECORD_NOT_PAGE, detail, len(beside))
 
 
@@ -131,14 +132,24 @@ def _files_of_folder(folder: Path, max_bytes: int) -> Iterator[_File]:
 
 
 def _members_of_tar(path: Path, max_bytes: int, beside: list[str]) -> Iterator[_File]:
-    """The pages; ``beside`` gets the names of members that are inputs of another format."""
+    """The pages; ``beside`` gets the names of members that are inputs of another format, and the keys of samples."""
+    keys: dict[str, set[str]] = {}
     with tarfile.open(path) as tar:
         for member in tar:
             if member.isfile() and _OTHER_INPUT.fullmatch(member.name):
                 beside.append(member.name)
+            elif member.isfile() and (named := key_and_ending(member.name)):
+                keys.setdefault(named[0], set()).add(named[1])
             if member.isfile() and member.name.lower().endswith(SUFFIXES):
                 file = tar.extractfile(member)
                 yield member.name.removeprefix("./"), file.read(max_bytes) if file else b""
+    beside += [key for key, endings in keys.items() if _is_sample(endings)]
+
+
+def _is_sample(endings: set[str]) -> bool:
+    """Whether members of one key are an image with its text, and not what was saved with a page."""
+    has_page = any(f".{ending}" in SUFFIXES for ending in endings)
+    return not has_page and not endings.isdisjoint(PICTURES) and not endings.isdisjoint(("txt", "json"))
 
 
 def _head(path: Path, max_bytes: int) -> bytes:

@@ -129,15 +129,17 @@ def test_a_tar_that_is_cut_and_a_page_over_the_cap_are_said(tmp_path):
     ]
 
 
-def test_archives_and_lists_in_a_tar_of_pages_are_counted_x40(tmp_path, record):
+def test_archives_lists_and_samples_in_a_tar_of_pages_are_counted_x40(tmp_path, record):
     """X40: only its pages are read."""
     members = {"p/a.html": HTML, "b.warc.gz": gzip.compress(record(HTML)), "c.CSV": b"url,caption\n", "d.tsv": b"x"}
     members |= {"index.tsv": b"name\turl\n", "p/style.css": b"", "p/x.jpg": b"", "wat.html": HTML}
+    members |= {"7.jpg": b"", "7.txt": b"a cat", "8.png": b"", "8.json": b"{}"}  # and what was saved with a page:
+    members |= {"wat.jpg": b"", "wat.txt": b"x", "robots.txt": b"x"}
     (tmp_path / "a.tar.gz").write_bytes(make_tar(members))
     (split,) = find_inputs([str(tmp_path / "a.tar.gz")], "auto")
     *pages, beside = [row for batch in extract_split(split, Config()) for row in batch]
     assert len(pages) == 4
-    assert (beside["outcome"], beside["count"]) == ("record_not_page", 3)
+    assert (beside["outcome"], beside["count"]) == ("record_not_page", 5)
     assert beside["detail"].endswith("such as b.warc.gz")
 
 
