@@ -153,7 +153,9 @@ def _no_column(what: str, columns: dict[str, str], container: str, there: str) -
             f"no header, its first line is a row ({there}); "
             "set extract.url_column and extract.caption_column to the numbers of the columns, from 1"
         )
-    return f"no column for the {what} (columns: {there}); set extract.{what}_column"
+    is_one = what == "url" and container in ("csv", "tsv") and len(columns) == 1
+    hint = ", or separate the columns by commas, semicolons, bars or tabs" if is_one else ""
+    return f"no column for the {what} (columns: {there}); set extract.{what}_column{hint}"
 
 
 def _columns_of_json(path: str | Path) -> dict[str, str]:

@@ -94,6 +94,14 @@ def test_a_header_in_a_comment_or_with_spaces_quotes_or_lines_is_one_x32(tmp_pat
         assert short(listed(tmp_path / "a.tsv", f'{header}\n{URL}\t"x ""y"""\n')) == [("ok", 'x "y"')], header
 
 
+@pytest.mark.parametrize("delimiter", ["^", "~", ":", "\x01"])
+def test_a_delimiter_that_is_not_known_is_told_which_are_x32(tmp_path, delimiter):
+    with pytest.raises(
+        InputError, match=r"columns: url.caption\).*, or separate the columns by commas, semicolons, bars"
+    ):
+        listed(tmp_path / "a.csv", f"url{delimiter}caption\n{URL}{delimiter}a\n")
+
+
 def test_a_hash_in_a_row_is_text_x32(tmp_path):
     assert short(listed(tmp_path / "a.csv", f"caption,url\n#sunset,{URL}\n")) == [("ok", "#sunset")]
 
