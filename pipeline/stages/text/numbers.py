@@ -45,6 +45,7 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _CUE_WINDOW = 24
+_SMALL_STEP = 4  # ours: between models or sizes of two digits
 _PART_OF = re.compile(r"[A-Za-z0-9_$€£#]$|[A-Za-z0-9_][./\\-]$")
 """A national number does not follow these: "B2210-555-1234", "$5,750,000"."""
 _UNIT = re.compile(r" ?(?:mm|cm|km|kg|lbs|ml|[kmg]?hz|[kmgt]b|mah|rpm|psi)\b", re.IGNORECASE)
@@ -148,10 +149,14 @@ class _Search:
         return None if _PART_OF.search(opened) else self._is_national
 
     def _is_series(self, first: int) -> bool:
-        """Whether models or sizes begin here, not a phone number: "3310 3410 3510", "5 6 7 8 10 11 12"."""
+        """Whether models or sizes begin here, not a phone number: "3310 3410 3510", "5 6 7 8 10 11 12", "11 12 13"."""
         written = [self.text[start:end] for start, end in self.groups[first : self._reach(first)]]
         models = len(written) > 2 and written == sorted(written)
         models = models and all(len(group) == 4 and group[0] != "0" for group in written)
+        steps = [int(after) - int(before) for before, after in pairwise(written)]
+        models = models or (
+            len(steps) > 1 and max(map(len, written)) <= 2 and 0 < min(steps) <= max(steps) <= _SMALL_STEP
+        )
         return models or sum(len(group) == 1 for group in written) > 2
 
     def _ends(self, last: int) -> bool:

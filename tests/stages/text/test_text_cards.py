@@ -117,6 +117,8 @@ def test_models_and_years_stay():
         "SKU: 4111 1111 1111 1111",
         "barcode no. 4111111111111111",
         "2210 0000 0000 0001 3500 0000 0000 0002",
+        "HTTP in RFC 2616 7230 7231 7232",
+        "Toner for 4936 4924 4904 4866",
     ],
 )
 def test_what_no_card_is_printed_like_stays(text):

@@ -48,6 +48,7 @@ def test_a_number_of_any_country_is_replaced(separator):
         # series of models and sizes, also after a word that may announce a number
         *("Nokia phone 3310 3410 3510", "Toner for Brother Fax 2820 2840 2940", "case for phone 5 6 7 8 10 11 12"),
         *("HD phone 1080 1920 2400", "LG mobile 8000 8100 8200 8300", "T-Mobile 4000 4100 4200", "tel. 2014-2015 2016-2017"),
+        *("Phone 7 8 11 12 13 14 15", "Case for phone 11 12 13 14 15"),
         # what the word before says
         *("Part number 415-744-8666", "OEM 212-555-0123 filter", "SKU: 212-555-0123", "Model 305-222-1234", "P/N 212-555-0123"),
         *("Ref. 212 555 0123", "Item #212-555-0123", "Part no. 0044 20 7946 0958", "Art.Nr. 0049 30 901820", "Lot 212-555-0123"),
