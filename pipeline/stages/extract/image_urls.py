@@ -27,7 +27,9 @@ _UNREADABLE_NAME = re.compile(  # by its ending, or by what an image service is 
     r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)"
     r"|[?&;/,](?:fm|fmt|f|format|output|ext|type)[=_](?:image(?:/|%2f))?(?:avif|jxl|jpegxl|heic|heif|jp2|svg|tiff?)(?![\w.-])"
 )
-_NOT_ON_SCREEN = re.compile(r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark)\b", re.I)
+_NOT_ON_SCREEN = re.compile(
+    r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark|orientation:\s*portrait)\b", re.I
+)
 _MOST_WIDTH = re.compile(r"(?:max-(?:device-)?width\s*:|\bwidth\s*<=?)\s*(\d{1,6}(?:\.\d{1,6})?)(px|r?em)\b", re.I)
 _LARGE_SCREEN = 1920  # CSS pixels; most are narrower, but the images for the widest are the largest
 _EM = 16
@@ -100,7 +102,9 @@ def _usable(attributes: Attributes, names: frozenset[str]) -> Iterator[str]:
         if name in names and value:
             if " " in value and lazy.DESCRIPTOR.search(value):
                 yield from _largest([value])
-            elif not lazy.is_placeholder(value) and lazy.may_be_url(value):
+                continue
+            value = lazy.bare(value)
+            if not lazy.is_placeholder(value) and lazy.may_be_url(value):
                 yield value
 
 

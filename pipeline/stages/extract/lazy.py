@@ -133,11 +133,21 @@ def is_placeholder(src: str) -> bool:
     return _IS_PLACEHOLDER.match(name) is not None or _SAYS_PLACEHOLDER.search(name) is not None
 
 
+def bare(value: str) -> str:
+    """A loader's value without what a script has left around it: quotes, ``url()``, slashes as in JSON."""
+    value = value.strip()
+    if in_css := _CSS_URL.fullmatch(value):
+        value = in_css[2].strip()
+    if len(value) > 2 and value[0] in "\"'" and value[0] == value[-1]:
+        value = value[1:-1]
+    return value.replace("\\/", "/")
+
+
 def unknown_urls(attributes: Attributes) -> Iterator[str]:
     """Values of unknown attributes that are the URL of an image, those whose name says so first."""
     found: list[tuple[bool, str]] = []
     for name, value in attributes.items():
-        if value and _may_hold_image(name) and (url := _image_in(name, value.strip())):
+        if value and _may_hold_image(name) and (url := _image_in(name, bare(value))):
             found.append((_NAMES_AN_IMAGE.search(name) is None, url))
     yield from (url for _, url in sorted(found, key=lambda item: item[0]))
 

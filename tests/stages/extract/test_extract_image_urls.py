@@ -125,12 +125,14 @@ def test_a_placeholder_alone_stays_what_it_is_x52(page_rows, other):
     [
         *("url(/photos/1.jpg)", "url('https://site.example/photos/1.jpg')", " /photos/1.jpg\n"),
         "background-image: url( '/photos/1.jpg' ); color: red",
+        *(r"https:\/\/site.example\/photos\/1.jpg", "'/photos/1.jpg'", "&quot;\\/photos\\/1.jpg&quot;"),
     ],
 )
-def test_a_url_may_be_written_as_in_css_x52(page_rows, value):
+def test_a_url_may_be_written_as_in_css_or_json_x52(page_rows, value):
     """X52"""
-    image = f'<img src="{BLANK}" data-bg="{value}" alt="x y">'
-    assert urls(page_rows(image)) == ["https://site.example/photos/1.jpg"]
+    for name in ("data-bg", "data-src", "data-lazy"):
+        image = f'<img src="{BLANK}" {name}="{value}" alt="x y">'
+        assert urls(page_rows(image)) == ["https://site.example/photos/1.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,7 @@ def test_a_url_inside_json_is_found_where_nothing_else_is_x52(page_rows, name, v
         ("<source media='(max-width: 600px)' srcset='/small.jpg 600w'>", "/cat.jpg"),
         ("<source media='screen and (MAX-WIDTH:37.5em)' srcset=/small.jpg>", "/cat.jpg"),
         ("<source media='(width <= 900px)' srcset=/small.jpg>", "/cat.jpg"),
+        ("<source media='(orientation: portrait)' srcset='/tall.jpg 900w'>", "/cat.jpg"),
         ("<source media='(max-width: 9px), (min-width: 900px)' srcset=/wide.jpg>", "/wide.jpg"),
         ("<source media='(max-width: 3000px)' srcset=/wide.jpg>", "/wide.jpg"),
         ("<source media='(max-width: 1.2.3px)' srcset=/wide.jpg>", "/wide.jpg"),
