@@ -23,9 +23,11 @@ _READABLE = frozenset(
     {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/x-png", "image/apng", "image/webp"}
 )
 _READABLE_TYPES = _READABLE | {"image/gif", "image/*", ""}
-_UNREADABLE_NAME = re.compile(  # by its ending, or by what an image service is asked for
-    r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)"
-    r"|[?&;/,](?:fm|fmt|f|format|output|ext|type)[=_](?:image(?:/|%2f))?(?:avif|jxl|jpegxl|heic|heif|jp2|svg|tiff?)(?![\w.-])"
+_UNREADABLE_NAME = re.compile(
+    r"\.(?:avif|avifs|jxl|heic|heif|jp2|j2k|jpx|jxr|wdp|svgz?|tiff?|mp4|webm)(?:[?#]|$)", re.I
+)
+_ASKED_FOR = re.compile(  # of an image service
+    r"[?&;/,](?:fm|fmt|f|format|output|ext|type)[=_](?:image(?:/|%2f))?(?:avif|jxl|heic|svg)(?![\w.-])", re.I
 )
 _NOT_ON_SCREEN = re.compile(
     r"\b(?:print|speech|not\s+all|not\s+screen|prefers-color-scheme:\s*dark|orientation:\s*portrait)\b", re.I
@@ -34,7 +36,8 @@ _MOST_WIDTH = re.compile(r"(?:max-(?:device-)?width\s*:|\bwidth\s*<=?)\s*(\d{1,6
 _LARGE_SCREEN = 1920  # CSS pixels; most are narrower, but the images for the widest are the largest
 _EM = 16
 _FIRST, _SRCSETS, _LATER = frozenset(lazy.FIRST), frozenset(lazy.SRCSETS), frozenset(lazy.LATER)
-_OF_LOADERS = _FIRST | _SRCSETS | _LATER
+_LAZY = _FIRST | _LATER
+_OF_LOADERS = _LAZY | _SRCSETS
 _KNOWN = _OF_LOADERS | {"srcset"}
 
 
@@ -64,7 +67,11 @@ def find(attributes: Attributes, sources: list[Attributes]) -> Found:
 
 def is_readable(url: str) -> bool:
     """Whether a URL does not say that it gives a format which fetch does not read."""
-    return _UNREADABLE_NAME.search(url.lower()) is None
+    if _UNREADABLE_NAME.search(url):
+        return False
+    if "avif" in url or "jxl" in url or "heic" in url or "svg" in url:
+        return _ASKED_FOR.search(url) is None
+    return True
 
 
 def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None) -> Iterator[str]:
@@ -74,12 +81,14 @@ def _in_order(attributes: Attributes, sources: list[Attributes], src: str | None
     if shown or not attributes.keys().isdisjoint(_OF_LOADERS):
         yield from _usable(attributes, _FIRST)
         yield from _largest(value for of in (attributes, *shown) for name, value in of.items() if name in _SRCSETS)
-        for names, of in ((_LATER, (attributes,)), (_FIRST | _LATER, shown)):
-            yield from (url for one in of for url in _usable(one, names))
+        yield from _usable(attributes, _LATER)
+        for source in shown:
+            yield from _usable(source, _LAZY)
     if src is not None:
         yield src
-    small = [source for source in sources if source not in shown and _is_shown(source, 0)]
-    yield from _largest(source.get(name) for source in small for name in ("srcset", *lazy.SRCSETS))
+    if len(shown) < len(sources):
+        small = [source for source in sources if source not in shown and _is_shown(source, 0)]
+        yield from _largest(source.get(name) for source in small for name in ("srcset", *lazy.SRCSETS))
 
 
 def _unknown(attributes: Attributes) -> Iterator[str]:
@@ -125,13 +134,14 @@ def _sources(texts: Iterable[str | None]) -> list[srcset.Source]:
 
 def _is_shown(source: Attributes, screen: float = _LARGE_SCREEN) -> bool:
     """Whether a browser on a large screen takes a ``<source>``, as far as its type and its media query say."""
-    return _is_for_screen(source.get("type") or "", source.get("media") or "", screen)
+    return _shows(source.get("type") or "", source.get("media") or "", screen)
 
 
-@lru_cache(maxsize=1024)  # a site writes the same few into all its pictures
-def _is_for_screen(media_type: str, media: str, screen: float) -> bool:
-    kind = media_type.partition(";")[0].strip().lower()
-    return kind in _READABLE_TYPES and any(_is_for(screen, query) for query in media.split(","))
+@lru_cache(maxsize=1024)  # pages repeat them
+def _shows(kind: str, media: str, screen: float) -> bool:
+    if kind.partition(";")[0].strip().lower() not in _READABLE_TYPES:
+        return False
+    return any(_is_for(screen, query) for query in media.split(","))
 
 
 def _is_for(screen: float, query: str) -> bool:

@@ -55,6 +55,7 @@ _NO_URL = frozenset(
 _TEMPLATE = re.compile(r"[{}<>]|%7b\w*%7d|%7b%7b|\[\[|\[object|^[\[(#@$%]", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _NO_NAMES = ("null", "undefined", "nan")
+_ENDS_OF_NO_NAMES = ("null", "undefined", "NaN", "nan", "null/", "undefined/")
 _MEDIA_TYPE = re.compile(r"(?:image|text|video)/[a-z+-]+", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d.,%\s-]+(?:px|em|vw|vh)?", re.IGNORECASE)
 # Most values are; the slower questions below are for the rest.
@@ -68,20 +69,20 @@ _IMAGE_IN_TEXT = re.compile(  # an address, or a path at the start of a value
 )
 _CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
-# Of the last part of a path, in lower case: what stands in it, and what it is as a whole.
+# Of the last part of a path: what stands in it, and what it is as a whole.
 _SAYS_PLACEHOLDER = re.compile(
-    r"""(?:^|[_.-])(?:blank|spacer|spaceball|transparent|1x1|1px|lazy-?load\w*|pre-?loader|spinner
-    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-]|[\#]|$)
-    |place-?holder|ajax[_-]?load""",
-    re.VERBOSE,
+    r"""(?:^|[_.-])(?:blank|spacer|spaceball|place-?holder|transparent|1x1|1px|lazy-?load\w*|ajax[_-]?loader|pre-?loader|spinner
+    |shim|no-?(?:image|img|photo|pic)|missing-?image|default-?(?:image|img))(?:[_.-]|[\#]|$)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _IS_PLACEHOLDER = re.compile(
     r"""(?:\w{0,16}[_-])?(?:loading|loader)(?:[_-]\w{1,12})?\.(?:gif|svg)(?:\#|$)
     |[a-z]\.gif(?:\#|$)
     |(?:pix|px|pixel|clear(?:dot|pixel)?|transp?|lazy|loading|loader|preload|gr[ae]y|dummy|empty|white|dot|null|bg)
     \.(?:gif|png|svg|webp)(?:\#|$)""",
-    re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE,
 )
+_PHOTOS = (".jpg", ".jpeg", ".JPG")  # most names end so, and need no further look
 _OF_PLACEHOLDERS = re.compile(
     r"(?:https?:)?//(?:via\.placeholder\.com|placeholder\.com|placehold\.(?:co|it|jp)|dummyimage\.com|fakeimg\.pl)/",
     re.IGNORECASE,
@@ -103,14 +104,14 @@ _SAYS_IMAGE = re.compile(
 def is_junk(value: str) -> bool:
     """Whether a value is no URL that can be asked for: empty, a flag, a template, JSON, another scheme."""
     if _PLAIN_URL.fullmatch(value):
-        return _is_no_name(value)
+        return value.endswith(_ENDS_OF_NO_NAMES) and _is_no_name(value)
     value = value.strip()
-    scheme = _SCHEME.match(value)
-    if scheme and scheme[0].lower() not in ("http:", "https:"):  # asked first: a data: URL may be long
-        return True
     if not value or value.lower() in _NO_URL or _TEMPLATE.search(value) or _is_no_name(value):
         return True
-    return _NUMBER.fullmatch(value) is not None or _MEDIA_TYPE.fullmatch(value) is not None
+    if _NUMBER.fullmatch(value) or _MEDIA_TYPE.fullmatch(value):
+        return True
+    scheme = _SCHEME.match(value)
+    return scheme is not None and scheme[0].lower() not in ("http:", "https:")
 
 
 def _is_no_name(value: str) -> bool:
@@ -127,15 +128,21 @@ def may_be_url(value: str) -> bool:
 
 def is_placeholder(src: str) -> bool:
     """Whether ``src`` shows nothing until a script has run: it is missing, a ``data:`` URL, or named like one."""
-    if is_junk(src) or _OF_PLACEHOLDERS.match(src):
+    if is_junk(src):
         return True
-    name = src.partition("?")[0].rpartition("/")[2].lower()
-    return _IS_PLACEHOLDER.match(name) is not None or _SAYS_PLACEHOLDER.search(name) is not None
+    name = src.partition("?")[0].rpartition("/")[2]
+    if "laceholder" in name or _SAYS_PLACEHOLDER.search(name):
+        return True
+    if not name.endswith(_PHOTOS) and _IS_PLACEHOLDER.match(name):
+        return True
+    return ("place" in src or "dummy" in src or "fake" in src) and _OF_PLACEHOLDERS.match(src) is not None
 
 
 def bare(value: str) -> str:
     """A loader's value without what a script has left around it: quotes, ``url()``, slashes as in JSON."""
     value = value.strip()
+    if _PLAIN_URL.fullmatch(value):
+        return value
     if in_css := _CSS_URL.fullmatch(value):
         value = in_css[2].strip()
     if len(value) > 2 and value[0] in "\"'" and value[0] == value[-1]:
