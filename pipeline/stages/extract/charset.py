@@ -4,7 +4,8 @@
 
 A page that declares nothing is UTF-8 if it is valid UTF-8; else chardetng decides, the detector of Firefox. Where
 browsers would show letters that nobody wrote, we do not follow: a page whose bytes are UTF-8 in spite of its
-declaration is read as UTF-8, and of a page that cannot be what it declares only the texts in ASCII count.
+declaration is read as UTF-8, and of a page that cannot be what it declares, or whose header says another charset than
+its meta element and its bytes do, only the texts in ASCII count.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def decode(html: bytes, http_charset: str | None, page_url: str | None = None) -
         codec = "utf-8" if _is_valid_utf8(html) else _detected(html, page_url)
     elif codec != "utf-8" and _is_utf8_after_all(html, codec):
         codec = "utf-8"
-    elif _is_rival(html, codec):
+    elif _is_rival(html, codec) or (codec == codec_of(http_charset) and _is_contradicted(html, codec, page_url)):
         return Decoded(decoded(html, USER_DEFINED))
     if codec != "utf-8":
         return Decoded(decoded(html, codec))
@@ -159,6 +160,20 @@ def _is_rival(html: bytes, codec: str) -> bool:
         return False
     guess = _guessed(html, None, _RIVAL_BYTES)
     return guess in family and family[guess] != family[codec]
+
+
+def _is_contradicted(html: bytes, codec: str, page_url: str | None) -> bool:
+    """Whether a page declares another charset than its header, and its bytes look like that one too."""
+    declared = declared_in(html)
+    # cp1252 is what templates say of any page, and what the detector says where it knows no better.
+    if declared in (None, codec, "utf-8", "cp1252", REPLACEMENT):
+        return False
+    sample = html.translate(None, _ASCII)[:_RIVAL_BYTES]
+    if len(sample) < _SURE_BYTES:
+        return False
+    guess = _guessed(html, _top_level_domain(html, page_url), _RIVAL_BYTES)
+    meant = decoded(sample, declared or codec)
+    return meant == decoded(sample, guess) != decoded(sample, codec)
 
 
 def _detected(html: bytes, page_url: str | None) -> str:

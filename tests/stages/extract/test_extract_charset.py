@@ -71,6 +71,27 @@ def test_utf16_of_few_ascii_characters_is_read_as_the_header_says_x50(page_rows,
     assert alts(page_rows(f"<p>{IMAGE}".encode("koi8-r"), charset=codec)) == [RUSSIAN]
 
 
+POLISH = " ".join(["Czerwona łódka na spokojnym jeziorze o świcie, żółta łąka i gęś"] * 5)
+
+
+@pytest.mark.parametrize(
+    ("header", "meta", "expected"),
+    [
+        ("iso-8859-1", "iso-8859-2", None),
+        ("windows-1251", "iso-8859-2", None),
+        ("iso-8859-2", "iso-8859-2", POLISH),
+        ("iso-8859-2", "iso-8859-1", POLISH),
+        ("iso-8859-2", "windows-1251", POLISH),
+    ],
+)
+def test_a_header_is_not_believed_against_the_page_and_its_bytes_x51(page_rows, header, meta, expected):
+    """X51: browsers believe it, and show words that nobody wrote."""
+    html = f"<meta charset={meta}><img src=a.jpg alt='{POLISH}'>".encode("iso-8859-2")
+    (row,) = page_rows(html, charset=header)
+    assert row["outcome"] == ("ok" if expected else "text_undecodable")
+    assert expected is None or row["alt_text"] == expected
+
+
 CHINESE = "紅色的小船停在安靜的湖上，天空中有白雲和飛鳥，岸邊有一座小木屋"
 JAPANESE = "静かな湖の上に赤い船が浮かんでいます。空には白い雲が見えます。"
 
