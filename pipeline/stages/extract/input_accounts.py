@@ -20,9 +20,7 @@ def tell_before(reporter: Reporter, inputs: Inputs, to_hash: Sequence[File]) -> 
     if inputs.left_out:
         by_why = Counter(inputs.left_out.values())
         whys = ", ".join(f"{count:,} {why}" for why, count in sorted(by_why.items()))
-        text = (
-            f"extract: {len(inputs.left_out):,} files beside the inputs are not read: {whys} ({_some(inputs.left_out)})"
-        )
+        text = f"extract: not read, beside the inputs: {whys} ({_some(inputs.left_out)})"
         reporter.line(text, event="inputs_left_out", counts=dict(by_why))
     size = sum(file.bytes for file in to_hash)
     if size > MUCH_BYTES:

@@ -79,7 +79,7 @@ def test_every_row_of_a_mixed_folder_is_counted_and_told_x40_x41(spark, tmp_path
         "p.parquet": ("parquet", 2),
         "pages.warc.gz": ("warc", 1),
     }
-    assert f"extract: 1 files beside the inputs are not read: 1 hidden ({inputs}/_SUCCESS)" in lines
+    assert f"extract: not read, beside the inputs: 1 hidden ({inputs}/_SUCCESS)" in lines
     assert f"extract: warning: 1 of 7 inputs gave 0 rows: {inputs}/none.csv" in lines
 
 
