@@ -24,8 +24,8 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html import URN_PREFIX, candidates_of_page
-from pipeline.stages.extract.page_parser import PageParser, PageTask
+from pipeline.stages.extract.pages.html import URN_PREFIX, candidates_of_page
+from pipeline.stages.extract.pages.page_parser import PageParser, PageTask
 
 PAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "html_pages.tar.gz"
 ROUNDS = 9

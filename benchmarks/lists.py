@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from pipeline.stages.extract.candidates import NO_PAGE, candidate
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.inputs import find_inputs
+from pipeline.stages.extract.sources.inputs import find_inputs
 from pipeline.stages.extract.split_rows import extract_tables, table_of
 
 LIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "laion_urls_10k.parquet"

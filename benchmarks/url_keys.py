@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from extract import PAGES, read_pages
 
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html import candidates_of_page
+from pipeline.stages.extract.pages.html import candidates_of_page
 from pipeline.web.urls import UrlError, clean, with_normal_escapes, without_tracking
 
 LINKS = PAGES.with_name("laion_urls_10k.parquet")

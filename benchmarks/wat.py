@@ -27,8 +27,8 @@ from extract import PAGES, Page, read_pages
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 from selectolax.lexbor import LexborHTMLParser
 
+from pipeline.stages.extract.archives.wat import read_wat
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.wat import read_wat
 
 ROUNDS, COPIES = 5, 4
 _PATHS = {"a": ("A@/href", "href"), "img": ("IMG@/src", "src"), "script": ("SCRIPT@/src", "src")}

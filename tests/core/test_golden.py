@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.funnel import BY_NAME
 from pipeline.stages.extract.config import Config as ExtractConfig
-from pipeline.stages.extract.html import candidates_of_page
+from pipeline.stages.extract.pages.html import candidates_of_page
 from pipeline.stages.text.captions import COLUMNS, measure_batch
 from pipeline.stages.text.config import Config as TextConfig
 from pipeline.vision.image import ImageSettings, measure_image

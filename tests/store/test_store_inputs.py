@@ -19,9 +19,9 @@ from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Reporter
 from pipeline.core.storage import ObjectStorage
-from pipeline.stages.extract import digests
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.inputs import find_inputs, look_at
+from pipeline.stages.extract.sources import digests
+from pipeline.stages.extract.sources.inputs import find_inputs, look_at
 from pipeline.stages.extract.split_rows import extract_split
 
 PAGE = b'<img src="https://i.example/a.jpg" alt="a cat">'

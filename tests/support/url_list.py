@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.stages.extract.config import Columns, Config
-from pipeline.stages.extract.inputs import find_inputs
+from pipeline.stages.extract.sources.inputs import find_inputs
 from pipeline.stages.extract.split_rows import extract_split
 
 

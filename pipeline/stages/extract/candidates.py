@@ -12,9 +12,8 @@ from typing import Any
 
 from pipeline.core.ids import key_of
 from pipeline.stages.extract import references
-from pipeline.stages.extract.charset import MAX_REPLACED_SHARE
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.mojibake import is_mojibake
+from pipeline.stages.extract.mojibake import MAX_REPLACED_SHARE, is_mojibake
 from pipeline.stages.extract.reasons import Reason
 from pipeline.web.reasons import NetReason
 from pipeline.web.urls import UrlError, clean, join, normalise, normalise_clean

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+MAX_REPLACED_SHARE = 0.05  # U+FFFD of an alt text's characters; above it the charset was wrong (docs/faults.md, X12)
 MIN_LETTERS = 5  # of a text judged by its letters alone
 MIN_ACCENTED = 0.7  # share of them that are accented: French has 0.2, Vietnamese 0.5, Russian read wrongly 1
 

@@ -13,15 +13,15 @@ from itertools import islice
 
 import pyarrow as pa
 
+from pipeline.stages.extract.archives.warc import read_warc
+from pipeline.stages.extract.archives.wat import read_wat
+from pipeline.stages.extract.archives.webdataset import read_webdataset
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html_files import is_page_or_index, read_html, runs_among
-from pipeline.stages.extract.inputs import Split
-from pipeline.stages.extract.places import File, file_at, files_below, is_url, on_disk, open_place
-from pipeline.stages.extract.url_lists import read_url_list, url_list_tables
-from pipeline.stages.extract.warc import read_warc
-from pipeline.stages.extract.wat import read_wat
-from pipeline.stages.extract.webdataset import read_webdataset
+from pipeline.stages.extract.lists.url_lists import read_url_list, url_list_tables
+from pipeline.stages.extract.pages.html_files import is_page_or_index, read_html, runs_among
+from pipeline.stages.extract.raw.places import File, file_at, files_below, is_url, on_disk, open_place
+from pipeline.stages.extract.sources.inputs import Split
 from schemas.extract import ADDS
 
 BATCH_ROWS = 4096

@@ -30,15 +30,15 @@ from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage, environment_of_stores
 from pipeline.core.tables import each_once, read_table, write_file
-from pipeline.stages.extract import digests
+from pipeline.stages.extract.archives.warc import read_warc
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.input_accounts import accounts_of, tell_after, tell_before
-from pipeline.stages.extract.inputs import Inputs, Split, look_at
-from pipeline.stages.extract.list_columns import choices
-from pipeline.stages.extract.places import File, is_url
+from pipeline.stages.extract.lists.list_columns import choices
+from pipeline.stages.extract.raw.places import File, is_url
 from pipeline.stages.extract.reasons import Reason
+from pipeline.stages.extract.sources import digests
+from pipeline.stages.extract.sources.input_accounts import accounts_of, tell_after, tell_before
+from pipeline.stages.extract.sources.inputs import Inputs, Split, look_at
 from pipeline.stages.extract.split_rows import batched, extract_tables, table_of
-from pipeline.stages.extract.warc import read_warc
 from schemas.extract import ADDS
 from schemas.fields import OK
 

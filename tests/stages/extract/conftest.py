@@ -10,7 +10,7 @@ import pytest
 from checkout import SHARED
 
 from pipeline.stages.extract.config import Config
-from pipeline.stages.extract.html import candidates_of_page
+from pipeline.stages.extract.pages.html import candidates_of_page
 
 PAGE_URL = "https://site.example/dir/page.html"
 SHARED_DATA = SHARED / "data"

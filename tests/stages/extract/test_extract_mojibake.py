@@ -6,8 +6,8 @@ import gzip
 
 import pytest
 
-from pipeline.stages.extract.encodings import decoded
 from pipeline.stages.extract.mojibake import is_mojibake
+from pipeline.stages.extract.pages.encodings import decoded
 
 WORDS = [
     "a café by the sea",

@@ -17,10 +17,10 @@ from pipeline import funnel
 from pipeline.core.config_files import load_config
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
-from pipeline.stages.extract import digests
-from pipeline.stages.extract.digests import MEMORY, sha256s_of
-from pipeline.stages.extract.input_accounts import tell_after
-from pipeline.stages.extract.places import File, file_at
+from pipeline.stages.extract.raw.places import File, file_at
+from pipeline.stages.extract.sources import digests
+from pipeline.stages.extract.sources.digests import MEMORY, sha256s_of
+from pipeline.stages.extract.sources.input_accounts import tell_after
 
 
 class Lines(Reporter):
