@@ -27,6 +27,7 @@ SRCSETS = (
     *("data-flickity-lazyload-srcset", "data-wpfc-original-srcset", "data-original-set", "data-cfsrcset"),
 )
 
+_WHITE = " \t\n\f\r"  # what HTML calls white space; other kinds belong to a URL
 MAX_TEXT_CHARS = 4096  # of a value in which the URL of an image is searched
 
 _NO_URL = frozenset(
@@ -140,11 +141,11 @@ def is_placeholder(src: str) -> bool:
 
 def bare(value: str) -> str:
     """A loader's value without what a script has left around it: quotes, ``url()``, slashes as in JSON."""
-    value = value.strip()
+    value = value.strip(_WHITE)
     if _PLAIN_URL.fullmatch(value):
         return value
     if in_css := _CSS_URL.fullmatch(value):
-        value = in_css[2].strip()
+        value = in_css[2].strip(_WHITE)
     if len(value) > 2 and value[0] in "\"'" and value[0] == value[-1]:
         value = value[1:-1]
     return value.replace("\\/", "/")
