@@ -16,7 +16,31 @@ from pipeline.core.storage import LocalStorage, at_home
 from pipeline.core.tables import literal_path, read_table, write_file
 
 SCHEMA = pa.schema([("n", pa.int64())])
-NAMES = ["my run [v1]", "{a,b}", "a*b?", "[]", "[", "{", "}", "[^a]", "back\\slash", "a#b", "a%20b", "%zz", "ünï", "a:b", "a=b", "a,b", "a\nb", "_a", ".a", "~", "'q\"", "$HOME", "a;b&c"]  # fmt: skip
+NAMES = [
+    "my run [v1]",
+    "{a,b}",
+    "a*b?",
+    "[]",
+    "[",
+    "{",
+    "}",
+    "[^a]",
+    "back\\slash",
+    "a#b",
+    "a%20b",
+    "%zz",
+    "ünï",
+    "a:b",
+    "a=b",
+    "a,b",
+    "a\nb",
+    "_a",
+    ".a",
+    "~",
+    "'q\"",
+    "$HOME",
+    "a;b&c",
+]
 
 
 def test_rows_of_a_run_of_any_name_are_read_each_once_x43(spark: SparkSession, tmp_path: Path) -> None:

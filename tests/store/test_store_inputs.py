@@ -106,7 +106,10 @@ def test_objects_give_the_rows_and_fingerprints_of_files_x44(twins) -> None:
     assert len(found[0][2]) == 2 + 1 + 1 + 1 + 1 + 2 * 20_000 + 1 + 1
 
 
-@pytest.mark.parametrize("pattern", ["lists/", "lists", "lists/*/*", "lists/**/*.csv", "*/a*", "**", "lists/lang=no/p[0]#%20.tsv.gz", "arch*"])  # fmt: skip
+@pytest.mark.parametrize(
+    "pattern",
+    ["lists/", "lists", "lists/*/*", "lists/**/*.csv", "*/a*", "**", "lists/lang=no/p[0]#%20.tsv.gz", "arch*"],
+)
 def test_prefixes_and_wildcards_name_the_same_as_on_a_disk_x44(twins, pattern: str) -> None:
     """X44"""
     in_bucket, on_disk = (look_at([f"{place}/{pattern}"], "auto") for place in twins)

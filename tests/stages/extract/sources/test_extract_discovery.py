@@ -224,7 +224,22 @@ def test_links_are_followed_once_and_dangling_ones_are_named_x40(tree):
     assert "pipe: a device or pipe, not a file" in refused("pipe")
 
 
-@pytest.mark.parametrize("name", ["a[1].csv", "a b.csv", "a#1.csv", "%20.csv", "{a,b}.csv", "ü.csv", "[x].csv", "a[!b].csv", "a&b;.csv", "~.csv", "'\".csv"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a[1].csv",
+        "a b.csv",
+        "a#1.csv",
+        "%20.csv",
+        "{a,b}.csv",
+        "ü.csv",
+        "[x].csv",
+        "a[!b].csv",
+        "a&b;.csv",
+        "~.csv",
+        "'\".csv",
+    ],
+)
 def test_a_name_is_a_name_before_it_is_a_pattern_x43(tree, name):
     """X43: alone, in a folder, below a folder with brackets, and beside what it would match."""
     tree(lists(name, f"d[1] {{x}}/{name}", "a1.csv", "d1 {x}/b.csv"))
