@@ -30,8 +30,8 @@ demo: setup ## run the whole pipeline on a small local web: crawl, corpus, train
 demo-full: setup ## the demo with three times larger corpora and longer training; 8 minutes
 	$(BIN)/pairmill demo --full --run $(DEMO_FULL_RUN)
 
-test: setup lint ## everything but the long matrices, a file at a time in two processes
-	$(PYTEST) -m "not long and not cluster" -n 2 --dist loadfile --no-loadscope-reorder --durations=50
+test: setup lint ## everything but the long matrices, a file at a time in three processes: many tests wait
+	$(PYTEST) -m "not long and not cluster" -n 3 --dist loadfile --no-loadscope-reorder --durations=50
 
 test-fast: setup ## what needs no Spark, no network and no torch: less than a minute
 	$(PYTEST) -m "not long and not cluster" --fast -n 2 --dist loadfile --no-loadscope-reorder --durations=10
