@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt conf/setup.sh
 	@bash conf/setup.sh $(BIN)/python
 	@touch $(READY)
 
-demo: setup ## run the whole pipeline on a small local web: crawl, corpus, training, filter, evaluation; 4 minutes
+demo: setup ## run the whole pipeline on a small local web: crawl, corpus, training, filter, evaluation; 3 minutes
 	$(BIN)/pairmill demo --run $(DEMO_RUN)
 
 demo-full: setup ## the demo with three times larger corpora and longer training; 8 minutes
