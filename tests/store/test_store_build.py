@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from reports import Lines
 
 from pipeline import audit, funnel
 from pipeline.core.config_files import load_config
@@ -23,17 +24,6 @@ from pipeline.core.run import Run, open_for_writing
 from pipeline.core.storage import ObjectStorage, Storage
 from pipeline.core.tables import read_file
 from pipeline.stages.export.corpus import MANIFEST, PLAN, recover_swap
-
-
-class Lines(Reporter):
-    """Remembers what a person would read."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.lines: list[str] = []
-
-    def line(self, text: str, **facts: object) -> None:
-        self.lines.append(text)
 
 
 def opened(location: str, web, reporter: Reporter, inputs: list[str] | None = None) -> Run:

@@ -12,26 +12,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reports import Lines
 
 from pipeline import funnel
 from pipeline.core.config_files import load_config
 from pipeline.core.manifest import Manifest
-from pipeline.core.progress import Reporter
 from pipeline.stages.extract.raw.places import File, file_at
 from pipeline.stages.extract.sources import digests
 from pipeline.stages.extract.sources.digests import MEMORY, sha256s_of
 from pipeline.stages.extract.sources.input_accounts import tell_after
-
-
-class Lines(Reporter):
-    """Remembers what a person would read."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.lines: list[str] = []
-
-    def line(self, text: str, **facts: object) -> None:
-        self.lines.append(text)
 
 
 def build(run: Path, inputs: Path, **more: bool) -> tuple[Manifest, list[str]]:
