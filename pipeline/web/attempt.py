@@ -10,7 +10,7 @@ from dataclasses import replace
 from pipeline.web.client import Answer, Client, refusal
 from pipeline.web.host import Errand, Host, Hosts
 from pipeline.web.pace import now
-from pipeline.web.parking import wait_asked_for
+from pipeline.web.parking import Pause, wait_asked_for
 from pipeline.web.policy import LanePolicy
 from pipeline.web.reasons import NetReason
 from pipeline.web.redirects import Redirects
@@ -30,15 +30,15 @@ class Attempts:
     async def ask(self, host: Host, errand: Errand) -> Answer | None:
         """Ask once; None where the host was parked before the request left. Raises NetFault, UrlError."""
         if host.ended:
-            return refusal(errand.item.url, *host.ended)
+            return errand.last or refusal(errand.item.url, *host.ended)
         if not errand.tries and self._policy.host_budget and host.asked >= self._policy.host_budget:
             return refusal(errand.item.url, NetReason.HOST_BUDGET, f"limit {self._policy.host_budget}")
         url = str(split(errand.item.url, self._policy.want.max_url_bytes))
         with Seat(self._addresses) as seat:
             await seat.take(host, url)
             verdict = await self._robots.verdict(url, host.pace.turn)
-            if verdict.retry_in_s is not None:
-                host.park(verdict.retry_in_s, now())
+            if verdict.reason and verdict.retry_in_s is not None:
+                host.park(Pause(verdict.retry_in_s, verdict.reason, verdict.detail), now())
                 return None
             if verdict.reason:
                 return refusal(errand.item.url, verdict.reason, verdict.detail)

@@ -5,6 +5,7 @@ Times are of the event loop's clock and are handed in: nothing here waits.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 from collections import deque
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.web.client import Answer
 from pipeline.web.manners import Manners, MannersByName
 from pipeline.web.pace import Pace
 from pipeline.web.parking import End, Pause, Silence
@@ -37,9 +39,10 @@ class Errand:
 
     item: Item
     tries: int = 0
+    last: Answer | None = None  # to the newest try
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Host:
     """One origin in a lane."""
 
@@ -47,7 +50,9 @@ class Host:
     waiting: deque[Errand] = field(default_factory=deque)
     retries: list[tuple[float, int, Errand]] = field(default_factory=list)  # heap: due at, entry number
     parked_until: float = 0.0
+    parked_for: Pause | None = None
     ended: End | None = None
+    woken: asyncio.Event = field(default_factory=asyncio.Event)  # it has ended: nothing more is waited for
     asked: int = 0  # items that a request was made for
     silence: Silence = field(default_factory=Silence)
     _entries: Iterator[int] = field(default_factory=itertools.count)
@@ -86,9 +91,10 @@ class Host:
         """Ask again, not before ``due_at`` and not while the host is parked."""
         heapq.heappush(self.retries, (max(due_at, self.parked_until), next(self._entries), errand))
 
-    def park(self, seconds: float, now: float) -> None:
+    def park(self, pause: Pause, now: float) -> None:
         """Ask for nothing for so long; of several waits the longest counts."""
-        self.parked_until = max(self.parked_until, now + seconds)
+        if now + pause.seconds >= self.parked_until:
+            self.parked_until, self.parked_for = now + pause.seconds, pause
 
     def is_parked(self, now: float) -> bool:
         """Whether nothing may be asked now."""
@@ -97,9 +103,22 @@ class Host:
     def obey(self, decision: Pause | End | None, now: float) -> None:
         """Do what `pipeline.web.parking` has decided."""
         if isinstance(decision, End):
-            self.ended = decision
+            self.end(decision)
         elif decision is not None:
-            self.park(decision.seconds, now)
+            self.park(decision, now)
+
+    def end(self, end: End) -> End:
+        """Ask for nothing more; the first reason counts, and is returned."""
+        self.ended = self.ended or end
+        self.woken.set()
+        return self.ended
+
+    def give_up(self) -> End:
+        """End it for the reason that it is parked for, or that its next retry is waited for."""
+        if self.parked_for:
+            return self.end(End(self.parked_for.reason, f"not asked: {self.parked_for.detail}"))
+        last = self.retries[0][-1].last if self.retries else None
+        return self.end(End(last.reason, last.detail) if last and last.reason else ROUND_ENDED)
 
 
 class Hosts:
@@ -119,8 +138,9 @@ class Hosts:
         """The host of a URL. Raises UrlError."""
         name = origin(url)
         if name not in self._by_origin:
-            ended = ROUND_ENDED if self._is_over else None
-            self._by_origin[name] = Host(self._manners.of(split(url).host), ended=ended)
+            self._by_origin[name] = Host(self._manners.of(split(url).host))
+            if self._is_over:
+                self._by_origin[name].end(ROUND_ENDED)
         return self._by_origin[name]
 
     def longest_first(self) -> list[Host]:
@@ -132,4 +152,4 @@ class Hosts:
         self._is_over = True
         self._manners.end()
         for host in self._by_origin.values():
-            host.ended = host.ended or ROUND_ENDED
+            host.end(ROUND_ENDED)

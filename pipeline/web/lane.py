@@ -3,11 +3,13 @@
     items ──by origin──▶ hosts ──max_hosts at a time──▶ workers (per_host each) ──▶ (item, answer)
 
 Here hosts take turns. A host that has to wait (robots.txt unreachable, Retry-After, refused connections, retries not
-yet due) gives its place to another one and queues for a place when its time comes. The rest has files of its own:
+yet due) gives its place to another one and queues for a place when its time comes. When all that is left has to wait,
+it is waited for only so long. The rest has files of its own:
 
     host.py       what waits for an origin, until when it is parked    parking.py    which answers make a host wait
     manners.py    pace and connections of a host name                  retry.py      which answers are tried again
     attempt.py    one try: seat, robots.txt, turn, request             redirects.py  the same for each hop
+    tail.py       how long parked hosts are waited for
 
 Every item gets exactly one answer, in no fixed order. What fails inside us is an answer too (``internal_error``).
 """
@@ -23,49 +25,57 @@ from dataclasses import replace
 from pipeline.web.attempt import Attempts
 from pipeline.web.client import Answer, Client, refusal
 from pipeline.web.host import Errand, Host, Hosts, Item
+from pipeline.web.left_over import LeftOver
 from pipeline.web.netguard import NetFault
 from pipeline.web.pace import now
 from pipeline.web.policy import LanePolicy
 from pipeline.web.reasons import NetReason
 from pipeline.web.retry import retry_wait_s
 from pipeline.web.robots import Robots
+from pipeline.web.tail import Tail
 from pipeline.web.urls import UrlError, redact
 
-__all__ = ["Hosts", "Item", "LanePolicy", "run_lane"]
+__all__ = ["Hosts", "Item", "Lane", "LanePolicy"]
 
 
-async def run_lane(
-    items: Iterable[Item], policy: LanePolicy, client: Client, robots: Robots, hosts: Hosts | None = None
-) -> AsyncGenerator[tuple[Item, Answer], None]:
-    """Answers as they come, one for each item. Closing the iterator early leaves no task behind.
+class Lane:
+    """One lane, in one event loop."""
 
-    An answer waits until it is taken: a slow consumer slows the lane and fills no memory. ``hosts`` are those of an
-    earlier call that is over: their pace, waits and ends hold on.
-    """
-    lane = _Lane(policy, client, robots, hosts or Hosts(policy))
-    driver = asyncio.create_task(lane.drive(items))
-    try:
-        while (done := await lane.done.get()) is not None:
-            lane.room.release()
-            yield done
-        await driver
-    finally:
-        driver.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await driver
-
-
-class _Lane:
-    def __init__(self, policy: LanePolicy, client: Client, robots: Robots, hosts: Hosts) -> None:
+    def __init__(self, policy: LanePolicy, client: Client, robots: Robots) -> None:
         self._policy, self._web = policy, client.web
-        self._hosts = hosts
+        self._hosts = Hosts(policy)
         self._attempts = Attempts(policy, client, robots, self._hosts)
-        self._over = asyncio.Event()
         self._places = asyncio.Semaphore(policy.max_hosts)
-        self.done: asyncio.Queue[tuple[Item, Answer] | None] = asyncio.Queue()
-        self.room = asyncio.Semaphore(policy.max_hosts * policy.per_host)  # answers that wait to be taken
+        self._done: asyncio.Queue[tuple[Item, Answer] | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(policy.max_hosts * policy.per_host)  # answers that wait to be taken
+        self._untaken = 0  # answers given, and not yet handled by who takes them
+        self._coming = True  # hosts that were not yet asked
+        self._open: set[Host] = set()  # hosts that are asked or parked
+        self._parked: dict[Host, float] = {}  # due at
+        self._tasks, self._all_done = asyncio.TaskGroup(), asyncio.Event()
+        self._tail = Tail(policy.tail_s, now())
+        self._tail_timer: asyncio.TimerHandle | None = None
+        self.left_over = LeftOver()
 
-    async def drive(self, items: Iterable[Item]) -> None:
+    async def run(self, items: Iterable[Item]) -> AsyncGenerator[tuple[Item, Answer], None]:
+        """Answers as they come, one for each item. Closing the iterator early leaves no task behind.
+
+        An answer waits until it is taken: a slow consumer slows the lane and fills no memory.
+        """
+        driver = asyncio.create_task(self._drive(items))
+        try:
+            while (done := await self._done.get()) is not None:
+                self._room.release()
+                yield done
+                self._untaken -= 1
+                self._look_around()
+            await driver
+        finally:
+            driver.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await driver
+
+    async def _drive(self, items: Iterable[Item]) -> None:
         """Serve all hosts, then say that there are no more answers."""
         ending = asyncio.create_task(self._end_in_time())
         try:
@@ -74,21 +84,42 @@ class _Lane:
                     self._hosts.add(item)
                 except UrlError as error:
                     await self._emit(item, refusal(item.url, error.reason, error.detail))
-            async with asyncio.TaskGroup() as group:
+            async with self._tasks:
                 for host in self._hosts.longest_first():
                     await self._places.acquire()
-                    group.create_task(self._serve(host))
+                    self._open.add(host)
+                    self._tasks.create_task(self._serve(host))
+                self._coming = False
+                self._look_around()
+                await self._all_done.wait()
         finally:
             ending.cancel()
-            self.done.put_nowait(None)
+            if self._tail_timer is not None:
+                self._tail_timer.cancel()
+            self._done.put_nowait(None)
 
     async def _end_in_time(self) -> None:
         """At the round's end: what is under way goes on to its own deadline, nothing else is asked any more."""
         if self._policy.ends_at is None:
             return
         await asyncio.sleep(self._policy.ends_at - time.time())
-        self._over.set()
         self._hosts.end()
+
+    def ask_too(self, item: Item) -> None:
+        """Ask for one more item, while the item that led to it is being handled."""
+        try:
+            self._hosts.add(item)
+        except UrlError as error:
+            self._tasks.create_task(self._emit(item, refusal(item.url, error.reason, error.detail)))
+            return
+        host = self._hosts.of(item.url)
+        if host not in self._open:
+            self._open.add(host)
+            self._tasks.create_task(self._serve_again(host))
+
+    async def _serve_again(self, host: Host) -> None:
+        await self._places.acquire()
+        await self._serve(host)
 
     async def _serve(self, host: Host) -> None:
         """Ask until a host has nothing left. Entered and left with, and paused without, one of the lane's places."""
@@ -101,10 +132,43 @@ class _Lane:
                 self._places.release()
             due_at = host.due_at()
             if due_at is None:
+                self._open.remove(host)
+                self._look_around()
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), due_at - now())
+            await self._wait(host, due_at)
             await self._places.acquire()
+
+    async def _wait(self, host: Host, due_at: float) -> None:
+        """Wait until a host may be asked again, or has ended."""
+        self._parked[host] = due_at
+        self._look_around()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due_at):
+                    await host.woken.wait()
+        finally:
+            del self._parked[host]
+
+    def _look_around(self) -> None:
+        """Whether nothing is left; or, where all that is left is parked, give up what is not due within the tail."""
+        if self._coming or self._untaken or len(self._parked) < len(self._open):
+            return
+        if not self._open:
+            self._all_done.set()
+            return
+        ends_at = self._tail.ends_at(now())
+        if min(self._parked.values()) > ends_at:
+            for host in self._parked:
+                self._give_up(host)
+            return
+        if self._tail_timer is not None:
+            self._tail_timer.cancel()
+        self._tail_timer = asyncio.get_running_loop().call_at(ends_at, self._look_around)
+
+    def _give_up(self, host: Host) -> None:
+        if not host.ended:
+            left = host.left
+            self.left_over.add(host.give_up().reason, left)
 
     async def _work(self, host: Host) -> None:
         """Ask for one item after the other: each is put back, retried later or answered."""
@@ -113,6 +177,7 @@ class _Lane:
             if answer is None:
                 host.put_back(errand)
             elif (wait_s := self._retry_wait_s(host, errand, answer)) is not None:
+                errand.last = answer
                 host.retry(errand, now() + wait_s)
             else:
                 await self._emit(errand.item, self._last(host, errand, answer))
@@ -132,9 +197,13 @@ class _Lane:
 
     def _last(self, host: Host, errand: Errand, answer: Answer) -> Answer:
         """The answer that ends an errand, with all its tries. A refusal has none of its own and is no silence."""
-        host.obey(host.silence.count(answer, self._web), now())
+        if not host.ended:
+            host.obey(host.silence.count(answer, self._web), now())
+            if answer.status is not None and not (answer.reason and answer.reason.retryable):
+                self._tail.answered()
         return answer if answer.tries == errand.tries else replace(answer, tries=errand.tries)
 
     async def _emit(self, item: Item, answer: Answer) -> None:
-        await self.room.acquire()
-        self.done.put_nowait((item, answer))
+        await self._room.acquire()
+        self._untaken += 1
+        self._done.put_nowait((item, answer))

@@ -5,7 +5,7 @@
     no connection for several items         pause; after web.connect_failures_pauses such pauses, end
 
 A paused host is parked: it gives its place in the lane to another one. Pure functions and counts; the waiting itself
-is in `pipeline.web.host` and `pipeline.web.lane`.
+is in `pipeline.web.host` and `pipeline.web.lane`, and its limit in `pipeline.web.tail`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ NO_ANSWER = frozenset({NetReason.CONNECT_FAILED, NetReason.DEADLINE_EXCEEDED})
 
 
 class Pause(NamedTuple):
-    """The host is asked for nothing for so long."""
+    """The host is asked for nothing for so long. Its items get this reason if the round ends meanwhile."""
 
     seconds: float
+    reason: WebReason
+    detail: str
 
 
 class End(NamedTuple):
@@ -42,7 +44,7 @@ def wait_asked_for(answer: Answer, web: WebConfig) -> Pause | End | None:
     wait_s = web.rate_limit_default_s if answer.retry_after_s is None else answer.retry_after_s
     if wait_s > web.rate_limit_max_s:
         return End(answer.reason, f"Retry-After {wait_s:g} s (limit {web.rate_limit_max_s:g} s)")
-    return Pause(wait_s)
+    return Pause(wait_s, answer.reason, answer.detail)
 
 
 @dataclass(slots=True)
@@ -69,4 +71,5 @@ class Silence:
         self.pauses += 1
         if self.pauses > web.connect_failures_pauses:
             return End(answer.reason, f"no answer to {self.pauses * web.connect_failures_limit} URLs in a row")
-        return Pause(web.connect_failures_pause_s)
+        silent = f"no answer to {web.connect_failures_limit} URLs in a row"
+        return Pause(web.connect_failures_pause_s, answer.reason, silent)

@@ -23,4 +23,5 @@ class LanePolicy:
     scope: Callable[[str], WebReason | None] | None = None  # may refuse where a redirect leads
     shares: Mapping[str, int] = field(default_factory=dict)  # by host name: lanes among which its items were split
     lanes: int = 1  # of this round; each may meet by redirect a host whose items are another's
+    tail_s: float = 0.0  # most that parked hosts alone are waited for, seconds; 0: see `pipeline.web.tail`
     ends_at: float | None = None  # time.time() at which the round ends: what was not asked by then is refused

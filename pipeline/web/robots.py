@@ -101,6 +101,7 @@ class _Site:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     rules: Rules | None = None
     refused: tuple[WebReason, str] | None = None
+    trouble: str = ""  # why it could not be read
     expires_at: float = 0.0
     ask_at: float = 0.0
     failures: int = 0
@@ -137,7 +138,7 @@ class Robots:
         if site.rules is not None:
             site.failures, site.expires_at = 0, now + self._web.robots_max_age_s
             return
-        detail = f"robots.txt: {answer.reason}" + (f": {answer.detail}" if answer.detail else "")
+        site.trouble = f"robots.txt: {answer.reason}" + (f": {answer.detail}" if answer.detail else "")
         waits = self._web.robots_waits_s
         if answer.reason in _OF_THE_ORIGIN and not answer.hops:
             site.refused, site.expires_at = (answer.reason, answer.detail), float("inf")
@@ -146,7 +147,7 @@ class Robots:
             site.ask_at = now + min(wait_s, self._web.robots_wait_max_s)
             site.failures += 1
         else:
-            site.refused, site.expires_at = (NetReason.ROBOTS_UNREACHABLE, detail), float("inf")
+            site.refused, site.expires_at = (NetReason.ROBOTS_UNREACHABLE, site.trouble), float("inf")
 
     def _forget_oldest(self, name: str) -> None:
         """Bound the rules that are kept; what is refused or parked is small, and stays known for the run."""
@@ -161,7 +162,7 @@ class Robots:
             return Verdict(*site.refused, asked_at=site.asked_at)
         if site.rules is None:
             left_s = max(site.ask_at - now, 0.0)
-            return Verdict(NetReason.ROBOTS_UNREACHABLE, "to be asked again", retry_in_s=left_s, asked_at=site.asked_at)
+            return Verdict(NetReason.ROBOTS_UNREACHABLE, site.trouble, retry_in_s=left_s, asked_at=site.asked_at)
         rules = site.rules
         if rules.crawl_delay_s > self._web.crawl_delay_max_s:
             delay = f"Crawl-delay {rules.crawl_delay_s:g} s (limit {self._web.crawl_delay_max_s:g} s)"

@@ -15,6 +15,10 @@ from pipeline.web.urls import UrlError
 GONE = End(NetReason.DNS_NOT_FOUND, "h.example")
 
 
+def limited(seconds):
+    return Pause(seconds, NetReason.RATE_LIMITED, "429")
+
+
 def errand(name):
     return Errand(Item(name, f"http://h.example/{name}"))
 
@@ -71,8 +75,8 @@ def test_what_could_not_be_asked_for_is_the_next(host):
 
 
 def test_a_parked_host_gives_nothing_until_its_longest_wait_is_over(host):
-    host.park(10.0, now=1.0)
-    host.obey(Pause(2.0), now=1.0)
+    host.park(limited(10.0), now=1.0)
+    host.obey(limited(2.0), now=1.0)
     assert host.due_at() == 11.0
     assert (host.is_parked(10.9), host.is_parked(11.0)) == (True, False)
     assert names(host, now=10.9) == []
@@ -81,18 +85,29 @@ def test_a_parked_host_gives_nothing_until_its_longest_wait_is_over(host):
 
 def test_no_retry_is_due_while_its_host_is_parked(host):
     host.waiting.clear()
-    host.park(10.0, now=0.0)
+    host.park(limited(10.0), now=0.0)
     host.retry(errand("a"), 3.0)
     assert host.due_at() == 10.0
 
 
 def test_an_ended_host_gives_all_it_has_at_once_parked_or_not(host):
-    host.park(100.0, now=0.0)
+    host.park(limited(100.0), now=0.0)
     host.retry(errand("d"), 50.0)
     host.obey(GONE, now=0.0)
     assert host.due_at() == 0.0
     assert names(host, now=0.0) == ["d", "a", "b", "c"]
     assert host.ended == GONE
+
+
+def test_a_host_that_is_given_up_ends_for_the_reason_it_was_parked_for(host):
+    host.park(limited(10.0), now=0.0)
+    host.park(Pause(5.0, NetReason.CONNECT_FAILED, "refused"), now=0.0)
+    host.give_up()
+    assert host.ended == End(NetReason.RATE_LIMITED, "not asked: 429")
+    assert host.woken.is_set()
+    host.give_up()
+    host.obey(GONE, now=0.0)
+    assert host.ended.reason is NetReason.RATE_LIMITED
 
 
 def test_no_decision_changes_nothing(host):

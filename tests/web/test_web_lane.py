@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from pipeline.web.client import Client
-from pipeline.web.lane import Item, LanePolicy, run_lane
+from pipeline.web.lane import Item, Lane, LanePolicy
 from pipeline.web.netguard import NetGuard
 from pipeline.web.pace import Pace
 from pipeline.web.reasons import NetReason
@@ -33,7 +33,8 @@ def lane(loop_server, web_config, want):
                 async with Client(config, NetGuard(config, lookup) if lookup else None) as client:
                     items = [Item(f"key{n}", url, n) for n, url in enumerate(urls)]
                     answers, given = {}, []
-                    async for item, found in run_lane(items, LanePolicy(**settings), client, Robots(client)):
+                    lane = Lane(LanePolicy(**settings), client, Robots(client))
+                    async for item, found in lane.run(items):
                         answers[item.url] = found
                         given.append(item)
                     assert sorted(item.payload for item in given) == list(range(len(urls)))
@@ -381,7 +382,7 @@ def test_leaving_early_leaves_no_task_behind(loop_server, web_config, want, http
             items = [Item(str(n), f"http://h{n % 3}.example/{n}") for n in range(9)]
             before = asyncio.all_tasks()
             async with contextlib.aclosing(
-                run_lane(items, LanePolicy(want(), delay_s=0.0), client, Robots(client))
+                Lane(LanePolicy(want(), delay_s=0.0), client, Robots(client)).run(items)
             ) as answers:
                 async for _item, answer in answers:
                     assert answer.reason is None
@@ -397,7 +398,8 @@ def test_a_slow_consumer_slows_the_lane(loop_server, web_config, want, http):
         async with loop_server(http(), keep=True) as server, Client(web_config(server.port)) as client:
             items = [Item(str(n), f"http://h{n % 4}.example/{n}") for n in range(80)]
             taken = 0
-            async for _ in run_lane(items, LanePolicy(want(), delay_s=0.0, max_hosts=2), client, Robots(client)):
+            lane = Lane(LanePolicy(want(), delay_s=0.0, max_hosts=2), client, Robots(client))
+            async for _ in lane.run(items):
                 if taken == 0:
                     await asyncio.sleep(0.3)
                     assert len(server.paths) < 16
@@ -459,3 +461,103 @@ def test_the_end_of_a_round_refuses_what_waits_and_finishes_what_is_under_way(la
     assert counted[None] in (1, 2)
     assert counted[NetReason.ROUND_ENDED] == 20 - counted[None]
     assert all(found[url].tries == 0 for url in urls if found[url].reason)
+
+
+def of_hosts(robots, pages):
+    """A handler: what ``robots`` and ``pages`` give for a host's name, in turn."""
+
+    async def handler(request, writer):
+        name = request.host.partition(".")[0]
+        found = (robots if request.path == "/robots.txt" else pages).get(name)
+        return found.pop(0) if found and len(found) > 1 else found[0] if found else http_ok()
+
+    return handler
+
+
+def http_ok():
+    return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+PATIENT = {"robots_waits_s": [60.0], "retry_waits_s": [30.0], "rate_limit_default_s": 60.0, "rate_limit_max_s": 99.0}
+
+
+def test_hosts_that_are_parked_for_long_do_not_hold_up_the_end(lane, http):
+    """F50: robots.txt that stays away, a limit, and a retry: each ends for its own reason, at once"""
+    sick = of_hosts(
+        {"silent": [http(b"", "500 X")]},
+        {"limiting": [http(b"", "429 X", Retry_After="50")], "failing": [http(b"", "502 X")]},
+    )
+    urls = [f"http://{name}.example/{n}" for name in ("silent", "limiting", "failing", "well") for n in range(3)]
+    begun = time.monotonic()
+    answers, server = lane(sick, urls, web=PATIENT)
+    assert time.monotonic() - begun < 10
+    assert reasons(answers) == {
+        None: 3,
+        NetReason.ROBOTS_UNREACHABLE: 3,
+        NetReason.RATE_LIMITED: 3,
+        NetReason.HTTP_5XX: 3,
+    }
+    silent, limiting, failing = (answers[f"http://{name}.example/2"] for name in ("silent", "limiting", "failing"))
+    assert (silent.detail, silent.tries) == ("not asked: robots.txt: http_5xx: 500", 0)
+    assert limiting.detail == "not asked: 429, Retry-After: 50"
+    assert (failing.detail, failing.status, failing.tries) == ("502", 502, 1)
+    assert len(server.times("/robots.txt", "silent")) == 1
+
+
+def test_what_is_due_within_the_tail_is_asked(lane, http):
+    """A Retry-After within it is kept, and a host that answers again is not parked."""
+    back = of_hosts({}, {"back": [http(b"", "429 X", Retry_After="1"), http(b"fine")]})
+    urls = [f"http://back.example/{n}" for n in range(30)] + ["http://well.example/1"]
+    answers, server = lane(back, urls, tail_s=1.2, delay_s=0.05, web=PATIENT)
+    assert reasons(answers) == {None: 31}
+    asked = server.times(host="back")
+    assert asked[2] - asked[1] >= 0.99
+    assert asked[-1] - asked[1] > 2  # longer than the tail
+
+    never = of_hosts({"never": [http(b"", "500 X")]}, {})
+    answers, server = lane(never, ["http://never.example/1"], tail_s=0.5, web={"robots_waits_s": [0.3, 60.0]})
+    assert reasons(answers) == {NetReason.ROBOTS_UNREACHABLE: 1}
+    assert len(server.paths) == 2
+
+
+def test_parked_hosts_are_waited_for_while_others_are_asked(lane, http):
+    back = of_hosts({"back": [http(b"", "500 X"), http(b"")]}, {})
+    urls = ["http://back.example/1"] + [f"http://busy.example/{n}" for n in range(8)]
+    answers, server = lane(back, urls, tail_s=0.1, delay_s=0.2, web={"robots_waits_s": [0.8, 60.0]})
+    assert reasons(answers) == {None: 9}
+    assert server.times("/1", "back")[0] < server.times(host="busy")[-1]
+
+
+def test_what_is_left_over_is_counted(loop_server, web_config, want, http):
+    async def main():
+        handler = of_hosts({"gone": [http(b"", "500 X")]}, {})
+        async with loop_server(handler, keep=True) as server, Client(web_config(server.port, **PATIENT)) as client:
+            lane = Lane(LanePolicy(want(), delay_s=0.0), client, Robots(client))
+            urls = [f"http://{name}.example/{n}" for name in ("gone", "well") for n in range(4)]
+            async for _ in lane.run([Item(url, url) for url in urls]):
+                pass
+            return lane.left_over
+
+    left = asyncio.run(main())
+    assert (left.urls, left.hosts) == ({"robots_unreachable": 4}, {"robots_unreachable": 1})
+
+
+def test_an_item_may_be_followed_by_another_at_once(loop_server, web_config, want, http):
+    """The second is asked for before all others are done, whether its host is still asked or already done."""
+
+    async def main():
+        async with loop_server(http(b"x"), keep=True) as server, Client(web_config(server.port)) as client:
+            lane = Lane(LanePolicy(want(), delay_s=0.1), client, Robots(client))
+            urls = [f"http://long.example/{n}" for n in range(8)] + ["http://short.example/0", "http://short.example/1"]
+            given = []
+            async for item, answer in lane.run([Item(url, url) for url in urls]):
+                given.append((item.url, answer.reason))
+                if item.key == item.url:
+                    second = "ftp://bad.example/" if item.url.endswith("long.example/3") else item.url + "/second"
+                    lane.ask_too(Item("second", second))
+            return given, server
+
+    given, server = asyncio.run(main())
+    assert len(given) == len(set(given)) == 20
+    assert ("ftp://bad.example/", NetReason.SCHEME_NOT_ALLOWED) in given
+    assert server.times("/1/second", "short")[0] < server.times("/7", "long")[0]

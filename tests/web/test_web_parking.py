@@ -9,6 +9,10 @@ from pipeline.web.reasons import NetReason
 URL = "http://h.example/"
 
 
+def limited(seconds):
+    return Pause(seconds, NetReason.RATE_LIMITED, "")
+
+
 def answer(reason=None, **known):
     return Answer(URL, URL, reason, **{"tries": 1} | known)
 
@@ -20,10 +24,10 @@ def counted(silence, web, answers):
 @pytest.mark.parametrize(
     ("retry_after_s", "decision"),
     [
-        (5.0, Pause(5.0)),
-        (0.0, Pause(0.0)),
-        (None, Pause(0.2)),  # web.rate_limit_default_s
-        (2.0, Pause(2.0)),  # web.rate_limit_max_s
+        (5.0, limited(5.0)),
+        (0.0, limited(0.0)),
+        (None, limited(0.2)),  # web.rate_limit_default_s
+        (2.0, limited(2.0)),  # web.rate_limit_max_s
         (2.5, End(NetReason.RATE_LIMITED, "Retry-After 2.5 s (limit 2 s)")),
     ],
 )
@@ -51,7 +55,8 @@ def test_other_answers_concern_their_own_item_only(web_config, reason):
 def test_a_silent_host_is_paused_after_some_items_and_ended_after_some_pauses(web_config):
     web = web_config(connect_failures_limit=2, connect_failures_pauses=1, connect_failures_pause_s=7.0)
     decisions = counted(Silence(), web, [answer(NetReason.CONNECT_FAILED)] * 4)
-    assert decisions == [None, Pause(7.0), None, End(NetReason.CONNECT_FAILED, "no answer to 4 URLs in a row")]
+    pause = Pause(7.0, NetReason.CONNECT_FAILED, "no answer to 2 URLs in a row")
+    assert decisions == [None, pause, None, End(NetReason.CONNECT_FAILED, "no answer to 4 URLs in a row")]
 
 
 @pytest.mark.parametrize("heard", [answer(status=200), answer(NetReason.HTTP_5XX, status=500), answer()])
@@ -69,4 +74,4 @@ def test_any_answer_ends_the_silence(web_config, heard):
 def test_what_says_nothing_about_a_host_is_not_counted(web_config, aside):
     web = web_config(connect_failures_limit=2)
     lost = answer(NetReason.CONNECT_FAILED)
-    assert counted(Silence(), web, [lost, aside, lost])[-1] == Pause(web.connect_failures_pause_s)
+    assert counted(Silence(), web, [lost, aside, lost])[-1].seconds == web.connect_failures_pause_s

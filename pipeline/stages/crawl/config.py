@@ -32,6 +32,12 @@ class Config(StageConfig):
     timeout_s: Operate[float] = Field(
         60.0, gt=0, le=3600, description="deadline of one page from look-up to last byte, redirects included, seconds"
     )
+    tail_s: Operate[float] = Field(
+        0.0,
+        ge=0,
+        le=86400,
+        description="longest wait for silent hosts after all others, seconds; 0: 20, or 10% of the time so far",
+    )
     lanes: Operate[int] = Field(0, ge=0, description="tasks that crawl at a time, each some hosts; 0: one per core")
     part_pages: Operate[int] = Field(1000, ge=1, description="pages of a lane after which they are committed")
     part_seconds: Operate[float] = Field(60.0, gt=0, description="time after which they are committed anyway, seconds")

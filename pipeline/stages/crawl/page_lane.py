@@ -29,7 +29,8 @@ from pipeline.stages.crawl.reasons import CrawlReason
 from pipeline.stages.crawl.warc_writer import WarcWriter
 from pipeline.web.client import Answer, Client, Head, Want
 from pipeline.web.config import WebConfig
-from pipeline.web.lane import Item, LanePolicy, run_lane
+from pipeline.web.lane import Item, Lane, LanePolicy
+from pipeline.web.left_over import LeftOver
 from pipeline.web.reasons import NetReason
 from pipeline.web.robots import Robots
 from pipeline.web.urls import split, url_id
@@ -39,14 +40,13 @@ from schemas.fields import OK
 STAGE = "crawl"
 WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER = f"{STAGE}/warc", f"{STAGE}/frontier", f"{STAGE}/parts/rows"
 
-LANE_DDL = "parts long"
 MAX_PART_LINKS = 200_000  # bounds what a part holds in memory until it is committed
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
 @dataclass(frozen=True)
-class Lane:
-    """The task: rows of `frontier.to_ask` in, parts on disk, their number out. Sent to the workers.
+class PageLane:
+    """The task: rows of `frontier.to_ask` in, parts on disk, what was left over out. Sent to the workers.
 
     ``known`` names the parts that existed when the pages to request were chosen: what an attempt at this lane that
     died has committed since is not requested again.
@@ -70,22 +70,20 @@ class Lane:
             for page in pages
             if (page["page_id"], page["try_number"]) not in done
         ]
-        parts = asyncio.run(self._crawl(items, number)) if items else 0
-        yield pa.RecordBatch.from_pydict({"parts": pa.array([parts], pa.int64())})
+        if items:
+            yield asyncio.run(self._crawl(items, number)).batch()
 
-    async def _crawl(self, items: Iterable[Item], number: int) -> int:
-        parts, going = 0, True
-        async with (
-            Client(self.web) as client,
-            aclosing(run_lane(items, self._policy(), client, Robots(client))) as answers,
-        ):
-            while going:
-                with PagePart(self, number) as part:
-                    going = await part.fill(answers)
-                    if part.rows:
-                        await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are requested
-                        parts += 1
-        return parts
+    async def _crawl(self, items: Iterable[Item], number: int) -> LeftOver:
+        going = True
+        async with Client(self.web) as client:
+            lane = Lane(self._policy(), client, Robots(client))
+            async with aclosing(lane.run(items)) as answers:
+                while going:
+                    with PagePart(self, number) as part:
+                        going = await part.fill(answers)
+                        if part.rows:
+                            await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are requested
+        return lane.left_over
 
     def _answered(self, number: int) -> set[tuple[str, int]]:
         """(page_id, try_number) that an attempt before this one has committed."""
@@ -111,6 +109,7 @@ class Lane:
             per_host=1,
             delay_s=self.config.delay_s,
             max_hosts=self.web.max_hosts_per_lane,
+            tail_s=self.config.tail_s,
             max_address_connections=self.web.max_address_connections,
             scope=lambda url: None if split(url).host in scope else CrawlReason.OUT_OF_SCOPE,
         )
@@ -119,7 +118,7 @@ class Lane:
 class PagePart(OpenPart):
     """The part that a lane is filling: pages are written as they arrive, tables when it is closed."""
 
-    def __init__(self, lane: Lane, number: int) -> None:
+    def __init__(self, lane: PageLane, number: int) -> None:
         super().__init__(lane.storage, STAGE, lane.measure_key)
         self.rows: list[dict[str, Any]] = []
         self._lane, self._number = lane, number

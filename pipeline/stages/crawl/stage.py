@@ -32,9 +32,10 @@ from pipeline.core.tables import read_table, write_file, write_table
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.frontier import crawl_rows, next_frontier, to_ask
 from pipeline.stages.crawl.links import LinkFinder
-from pipeline.stages.crawl.page_lane import FRONTIER_FOLDER, LANE_DDL, ROWS_FOLDER, STAGE, WARC_FOLDER, Lane
+from pipeline.stages.crawl.page_lane import FRONTIER_FOLDER, ROWS_FOLDER, STAGE, WARC_FOLDER, PageLane
 from pipeline.stages.crawl.reasons import RETRYABLE, Reason
 from pipeline.web.config import require_contact
+from pipeline.web.left_over import DDL, tell
 from schemas.crawl import ADDS, FRONTIER, LINKS, PAGES
 
 ADDED_UP = ("requests", "links_out_of_scope", "links_nofollow", "links_over_limit")  # facts of the parts
@@ -134,9 +135,9 @@ class _Rounds:
         new = sum(record.rows for record in frontier)
         lanes = config.lanes or max(context.spark.sparkContext.defaultParallelism, ceil(new / MAX_LANE_URLS))
         web = context.setting("web")
-        lane = Lane(context.storage, config, web, context.measure_key, depth, frozenset(self._known))
+        lane = PageLane(context.storage, config, web, context.measure_key, depth, frozenset(self._known))
         hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("page_id")
-        hosts_together.mapInArrow(lane, LANE_DDL).collect()  # one row per lane
+        tell(STAGE, hosts_together.mapInArrow(lane, DDL).collect(), context.reporter)  # a few rows per lane
         committed_now = committed(context.storage, STAGE, skip=self._known)
         self._known |= {part.name for part in committed_now}
         self.parts += committed_now

@@ -95,6 +95,12 @@ class Config(StageConfig):
     max_hours: Operate[float] = Field(
         0.0, ge=0, description="hours after which requests stop; --retry-failed requests the rest; 0: no limit"
     )
+    tail_s: Operate[float] = Field(
+        0.0,
+        ge=0,
+        le=86400,
+        description="longest wait for silent hosts after all others, seconds; 0: 20, or 10% of the time so far",
+    )
     lanes: Operate[int] = Field(
         0,
         ge=0,

@@ -17,7 +17,8 @@ from pipeline.stages.fetch.image_rows import Examiner, image_settings, measure_a
 from pipeline.stages.fetch.store import StoredRow, asked_since, fill_parts
 from pipeline.web.client import Answer, Client
 from pipeline.web.config import WebConfig
-from pipeline.web.lane import Hosts, Item, LanePolicy, run_lane
+from pipeline.web.lane import Item, Lane, LanePolicy
+from pipeline.web.left_over import LeftOver
 from pipeline.web.robots import Robots
 
 
@@ -32,7 +33,7 @@ def run_fetch_lane(
     ends_at: float | None = None,
     blocklist: Blocklist = NO_BLOCKLIST,
 ) -> Iterator[pa.RecordBatch]:
-    """Request every image of ``batches`` (`pipeline.stages.fetch.spread`) and store what comes; yields their number.
+    """Request every image of ``batches`` (`pipeline.stages.fetch.spread`) and store what comes; yields what is left.
 
     ``known`` names the parts that existed when the todo list was made: what an attempt at this lane that died has
     committed since is not requested again.
@@ -44,8 +45,8 @@ def run_fetch_lane(
     shares = {row["host"]: row["share"] for row in rows.values()}
     policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
     examiner = Examiner(image_settings(config), blocklist)
-    images = asyncio.run(_fetch(items, policy, examiner, storage, measure_key, config, web)) if items else 0
-    yield pa.RecordBatch.from_pydict({"images": [images]})
+    if items:
+        yield asyncio.run(_fetch(items, policy, examiner, storage, measure_key, config, web)).batch()
 
 
 async def _fetch(
@@ -56,39 +57,26 @@ async def _fetch(
     measure_key: str,
     config: Config,
     web: WebConfig,
-) -> int:
+) -> LeftOver:
     with examiner:
-        async with (
-            Client(web) as client,
-            aclosing(_images(items, policy, client, examiner)) as images,
-        ):
-            return await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
+        async with Client(web) as client:
+            lane = Lane(policy, client, Robots(client))
+            async with aclosing(_images(items, lane, examiner)) as images:
+                await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
+            return lane.left_over
 
 
-async def _images(
-    items: Sequence[Item], policy: LanePolicy, client: Client, examiner: Examiner
-) -> AsyncGenerator[StoredRow, None]:
-    """Each image once: of those whose URL has failed for good, the alternate URL is asked when all others are done.
-
-    Both rounds share the hosts: pace, waits and ends hold on, and robots.txt is not asked for again.
-    """
-    robots, hosts = Robots(client), Hosts(policy)
-    failed: list[Item] = []
-    async with (
-        aclosing(run_lane(items, policy, client, robots, hosts)) as answers,
-        aclosing(_measured(answers, examiner)) as measured,
-    ):
+async def _images(items: Sequence[Item], lane: Lane, examiner: Examiner) -> AsyncGenerator[StoredRow, None]:
+    """Each image once. If its URL has failed for good, its alternate URL is asked for next at the same host."""
+    async with aclosing(lane.run(items)) as answers, aclosing(_measured(answers, examiner)) as measured:
         async for asked, columns, picture in measured:
-            if alternate := alternate_of(asked, columns):
-                failed.append(Item(asked["url_id"], alternate, asked | {"first": columns}))
+            first = asked.get("first")
+            if first is not None:
+                yield _named(asked, with_alternate(first, columns, asked["alternate_url"])), picture
+            elif alternate := alternate_of(asked, columns):
+                lane.ask_too(Item(asked["url_id"], alternate, asked | {"first": columns}))
             else:
                 yield _named(asked, columns), picture
-    async with (
-        aclosing(run_lane(failed, policy, client, robots, hosts)) as answers,
-        aclosing(_measured(answers, examiner)) as measured,
-    ):
-        async for asked, columns, picture in measured:
-            yield _named(asked, with_alternate(asked["first"], columns, asked["alternate_url"])), picture
 
 
 async def _measured(
@@ -114,4 +102,5 @@ def _policy(config: Config, web: WebConfig) -> LanePolicy:
         delay_s=config.delay_s,
         rate_per_host=config.rate_per_host,
         max_hosts=web.max_hosts_per_lane,
+        tail_s=config.tail_s,
     )

@@ -36,6 +36,7 @@ from pipeline.stages.fetch.spread import spread
 from pipeline.stages.fetch.store import FOLDER
 from pipeline.vision.reasons import ImageReason
 from pipeline.web.config import require_contact
+from pipeline.web.left_over import DDL, tell
 from schemas.fetch import ADDS, STORE
 from schemas.fields import OK
 
@@ -196,7 +197,8 @@ def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config])
         total = by_host.count()
         if total:
             with context.bar(total):
-                by_host.mapInArrow(fetch, "images long").collect()  # one row per lane
+                found = by_host.mapInArrow(fetch, DDL).collect()  # a few rows per lane
+            tell("fetch", found, context.reporter)
     finally:
         by_host.unpersist()
 

@@ -14,7 +14,7 @@ from warcio.archiveiterator import ArchiveIterator as WarcioArchive
 from pipeline.core.parts import committed, files_of
 from pipeline.core.storage import LocalStorage
 from pipeline.stages.crawl.config import Config
-from pipeline.stages.crawl.page_lane import Lane
+from pipeline.stages.crawl.page_lane import PageLane
 from pipeline.web.urls import url_id
 
 
@@ -25,7 +25,7 @@ def ask(small_web, tmp_path):
     def run(*urls, storage=None, **settings):
         config = Config(**{"seeds": ["http://site.example/"], "delay_s": 0.0, "timeout_s": 5.0, **settings})
         storage = storage or LocalStorage(str(tmp_path))
-        lane = Lane(storage, config, small_web.config(), "key", 0)
+        lane = PageLane(storage, config, small_web.config(), "key", 0)
         pages = [
             {"page_id": url_id(url), "page_url": url, "host": "site.example", "depth": 0, "try_number": 1}
             for url in urls
