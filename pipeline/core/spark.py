@@ -23,12 +23,14 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from pipeline.core import open_files
 from pipeline.core.config import Field as Setting
 from pipeline.core.config import Operate, StageConfig
 from pipeline.core.config_files import conf_folder
 from pipeline.core.errors import ErrorCode, InputError
 
 MINIMUM_JAVA = 17
+MINIMUM_FILES = 400  # open at one time: Spark's own libraries are more than 300
 TASK_TRIES = 4  # as on a cluster (spark.task.maxFailures)
 OURS = {  # always set, before the context starts
     "spark.ui.showConsoleProgress": "false",
@@ -59,6 +61,7 @@ def spark_session(config: SparkConfig) -> SparkSession:
     submitted = is_submitted()
     if not submitted and SparkSession.getActiveSession() is None:
         require_java()
+        require_files()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers use the interpreter of this environment
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     builder = SparkSession.builder
@@ -220,6 +223,17 @@ def _cause(text: str) -> str:
     """The line of a failed job's message that says what happened on the worker."""
     causes = re.findall(r"(?:Error|Exception): (.+)", text)
     return next((cause for cause in causes if "Error" not in cause and "Exception" not in cause), text[:200]).strip()
+
+
+def require_files() -> None:
+    """Raise the limit of open files for the JVM and its workers. InputError if Spark cannot start within it."""
+    open_files.raise_limit()
+    allowed = open_files.limit()
+    if allowed < MINIMUM_FILES:
+        raise InputError(
+            ErrorCode.ENVIRONMENT_INVALID,
+            f"at most {allowed} files may be open at one time; Spark needs {MINIMUM_FILES}: ulimit -n {MINIMUM_FILES}",
+        )
 
 
 def require_java() -> None:

@@ -25,7 +25,7 @@ class Attempts:
     def __init__(self, policy: LanePolicy, client: Client, robots: Robots, hosts: Hosts) -> None:
         self._policy, self._client, self._robots, self._hosts = policy, client, robots, hosts
         self._redirects = Redirects(hosts, robots, policy.scope)
-        self._addresses = Addresses(client.guard, policy.max_address_connections)
+        self._addresses = Addresses(client, policy.max_address_connections)
 
     async def ask(self, host: Host, errand: Errand) -> Answer | None:
         """Ask once; None where the host was parked before the request left. Raises NetFault, UrlError."""
@@ -51,6 +51,9 @@ class Attempts:
             answer = await self._client.get(
                 errand.item.url, self._policy.want, lambda hop: self._redirects.refusal(hop, seat)
             )
+        if answer.reason is NetReason.LOCAL_LIMIT:  # no request was made
+            errand.tries -= 1
+            host.asked -= not errand.tries
         self._heed(answer, host)
         return replace(answer, robots_fetched_at=verdict.fetched_at, tries=errand.tries)
 

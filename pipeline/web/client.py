@@ -22,7 +22,8 @@ import aiohttp
 from yarl import URL
 
 from pipeline.core.errors import ErrorCode, InputError
-from pipeline.web import optouts
+from pipeline.web import optouts, sockets
+from pipeline.web.allowance import Allowance
 from pipeline.web.codings import CodingError, Decoder
 from pipeline.web.config import WebConfig, require_contact
 from pipeline.web.netguard import GuardedConnector, NetFault, NetGuard, dialled, last_asked_at
@@ -117,11 +118,16 @@ class Client:
         self.guard = guard or NetGuard(web)
         self._tls = _tls_context(web.ca_file)
         self._session: aiohttp.ClientSession | None = None
+        most = sockets.budget()
+        self._max_idle = most // 4
+        self.requests = Allowance(
+            most - self._max_idle
+        )  # open at one time; taken by the caller, before a deadline runs
 
     async def __aenter__(self) -> Self:
-        connector = GuardedConnector(self.guard, ssl=self._tls, limit=0, keepalive_timeout=15)
+        self._connector = GuardedConnector(self.guard, self._max_idle, ssl=self._tls, limit=0, keepalive_timeout=15)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -139,6 +145,11 @@ class Client:
         if self._session is not None:
             await self._session.close()
         self.guard.close()
+
+    def close_idle(self, url: str) -> None:
+        """Close the connections to the host of ``url`` that wait for another request: there will be none soon."""
+        parts = split(url)
+        self._connector.close_idle(parts.host, parts.port)
 
     async def get(self, url: str, want: Want, allow_hop: AllowHop | None = None) -> Answer:
         """Ask for ``url``; ``allow_hop`` may refuse each redirect target, or take its time before it agrees."""

@@ -90,7 +90,9 @@ class WebConfig(StageConfig):
     connect_failures_pauses: Operate[int] = Field(
         3, ge=0, description="pauses without a connection after which a host is left to a later run"
     )
-    max_hosts_per_lane: Operate[int] = Field(64, ge=1, le=1024, description="hosts a lane talks to at one time")
+    max_hosts_per_lane: Operate[int] = Field(
+        1024, ge=1, le=65536, description="most hosts a lane talks to at one time; fewer where it cannot keep up"
+    )
     max_address_connections: Operate[int] = Field(
         2, ge=1, le=64, description="connections of a lane to one address, over all page hosts there"
     )

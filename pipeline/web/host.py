@@ -46,6 +46,7 @@ class Errand:
 class Host:
     """One origin in a lane."""
 
+    origin: str
     manners: Manners
     waiting: deque[Errand] = field(default_factory=deque)
     retries: list[tuple[float, int, Errand]] = field(default_factory=list)  # heap: due at, entry number
@@ -138,7 +139,7 @@ class Hosts:
         """The host of a URL. Raises UrlError."""
         name = origin(url)
         if name not in self._by_origin:
-            self._by_origin[name] = Host(self._manners.of(split(url).host))
+            self._by_origin[name] = Host(name, self._manners.of(split(url).host))
             if self._is_over:
                 self._by_origin[name].end(ROUND_ENDED)
         return self._by_origin[name]

@@ -22,7 +22,10 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from pipeline.web import sockets
+from pipeline.web.allowance import Allowance
 from pipeline.web.attempt import Attempts
+from pipeline.web.breadth import Breadth
 from pipeline.web.client import Answer, Client, refusal
 from pipeline.web.host import Errand, Host, Hosts, Item
 from pipeline.web.left_over import LeftOver
@@ -37,6 +40,10 @@ from pipeline.web.urls import UrlError, redact
 
 __all__ = ["Hosts", "Item", "Lane", "LanePolicy"]
 
+MAX_UNTAKEN = 256  # answers that wait to be taken; a long body counts as several
+UNTAKEN_BYTES = 1 << 18
+SLOWER_S = 1.0
+
 
 class Lane:
     """One lane, in one event loop."""
@@ -45,9 +52,11 @@ class Lane:
         self._policy, self._web = policy, client.web
         self._hosts = Hosts(policy)
         self._attempts = Attempts(policy, client, robots, self._hosts)
-        self._places = asyncio.Semaphore(policy.max_hosts)
+        self._client = client
+        self._breadth = Breadth(policy.max_hosts, self._piles_up)
+        self._places = self._breadth.places
         self._done: asyncio.Queue[tuple[Item, Answer] | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(policy.max_hosts * policy.per_host)  # answers that wait to be taken
+        self._room = Allowance(min(MAX_UNTAKEN, policy.max_hosts * policy.per_host))  # answers that wait to be taken
         self._untaken = 0  # answers given, and not yet handled by who takes them
         self._coming = True  # hosts that were not yet asked
         self._open: set[Host] = set()  # hosts that are asked or parked
@@ -65,7 +74,7 @@ class Lane:
         driver = asyncio.create_task(self._drive(items))
         try:
             while (done := await self._done.get()) is not None:
-                self._room.release()
+                self._room.release(_weight(done[1]))
                 yield done
                 self._untaken -= 1
                 self._look_around()
@@ -77,7 +86,7 @@ class Lane:
 
     async def _drive(self, items: Iterable[Item]) -> None:
         """Serve all hosts, then say that there are no more answers."""
-        ending = asyncio.create_task(self._end_in_time())
+        aside = [asyncio.create_task(self._end_in_time()), asyncio.create_task(self._breadth.adapt())]
         try:
             for item in items:
                 try:
@@ -93,7 +102,8 @@ class Lane:
                 self._look_around()
                 await self._all_done.wait()
         finally:
-            ending.cancel()
+            for task in aside:
+                task.cancel()
             if self._tail_timer is not None:
                 self._tail_timer.cancel()
             self._done.put_nowait(None)
@@ -118,7 +128,7 @@ class Lane:
             self._tasks.create_task(self._serve_again(host))
 
     async def _serve_again(self, host: Host) -> None:
-        await self._places.acquire()
+        await self._places.acquire(again=True)
         await self._serve(host)
 
     async def _serve(self, host: Host) -> None:
@@ -130,13 +140,14 @@ class Lane:
                         workers.create_task(self._work(host))
             finally:
                 self._places.release()
+                self._client.close_idle(host.origin)
             due_at = host.due_at()
             if due_at is None:
                 self._open.remove(host)
                 self._look_around()
                 return
             await self._wait(host, due_at)
-            await self._places.acquire()
+            await self._places.acquire(again=True)
 
     async def _wait(self, host: Host, due_at: float) -> None:
         """Wait until a host may be asked again, or has ended."""
@@ -176,11 +187,21 @@ class Lane:
             answer = await self._ask(host, errand)
             if answer is None:
                 host.put_back(errand)
+            elif answer.reason is NetReason.LOCAL_LIMIT:
+                host.put_back(errand)
+                await self._slow_down(answer.detail)
             elif (wait_s := self._retry_wait_s(host, errand, answer)) is not None:
                 errand.last = answer
                 host.retry(errand, now() + wait_s)
             else:
                 await self._emit(errand.item, self._last(host, errand, answer))
+
+    async def _slow_down(self, detail: str) -> None:
+        """This machine has run out of something: fewer requests at one time, and no host is blamed."""
+        requests = self._client.requests
+        requests.resize(max(sockets.LEAST, min(requests.size, requests.taken) * 3 // 4))
+        self.left_over.slowed = detail
+        await asyncio.sleep(SLOWER_S)
 
     async def _ask(self, host: Host, errand: Errand) -> Answer | None:
         """Ask once; None where the item has to wait. What goes wrong is an answer, whatever it is."""
@@ -204,6 +225,14 @@ class Lane:
         return answer if answer.tries == errand.tries else replace(answer, tries=errand.tries)
 
     async def _emit(self, item: Item, answer: Answer) -> None:
-        await self._room.acquire()
+        await self._room.acquire(_weight(answer))
         self._untaken += 1
         self._done.put_nowait((item, answer))
+
+    def _piles_up(self) -> bool:
+        return self._room.taken > self._room.size // 2
+
+
+def _weight(answer: Answer) -> int:
+    """Of an answer that waits to be taken."""
+    return 1 + len(answer.body) // UNTAKEN_BYTES

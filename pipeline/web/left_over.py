@@ -18,6 +18,7 @@ class LeftOver:
 
     def __init__(self) -> None:
         self.urls, self.hosts = Counter[str](), Counter[str]()
+        self.slowed = ""  # what this machine ran out of
 
     def add(self, reason: str, urls: int, hosts: int = 1) -> None:
         """Count a host that is given up."""
@@ -25,18 +26,26 @@ class LeftOver:
         self.hosts[reason] += hosts
 
     def batch(self) -> pa.RecordBatch:
-        """The counts as rows of DDL."""
+        """The counts as rows of DDL; one without URLs says why the lane was slowed down."""
         rows = [{"reason": reason, "urls": urls, "hosts": self.hosts[reason]} for reason, urls in self.urls.items()]
+        if self.slowed:
+            rows.append({"reason": self.slowed, "urls": 0, "hosts": 0})
         return pa.RecordBatch.from_pylist(
             rows, pa.schema([("reason", pa.string()), ("urls", pa.int64()), ("hosts", pa.int64())])
         )
 
 
 def tell(stage: str, found: Iterable[tuple[Any, ...]], reporter: Reporter) -> None:
-    """Say in one line what the lanes of a stage have left over, as rows of DDL; nothing if all was asked."""
+    """Say what the lanes of a stage have left over, as rows of DDL; nothing if all was asked at full speed."""
     total = LeftOver()
     for reason, urls, hosts in found:
-        total.add(reason, urls, hosts)
+        if urls:
+            total.add(reason, urls, hosts)
+        else:
+            total.slowed = reason
+    if total.slowed:
+        text = f"{stage}: asked fewer hosts at one time, because this machine has a limit: {total.slowed}"
+        reporter.line(text, event="slowed", stage=stage)
     if not total.urls:
         return
     urls, hosts = total.urls.total(), total.hosts.total()

@@ -23,6 +23,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp.abc import ResolveResult
 
+from pipeline.web import sockets
 from pipeline.web.config import Address, WebConfig, dial_target
 from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import Parts, literal_address
@@ -157,6 +158,8 @@ class NetGuard:
             if isinstance(error, UnicodeError) or error.errno in _NOT_FOUND:
                 raise NetFault(NetReason.DNS_NOT_FOUND, name) from None
             self._cache.pop(name, None)
+            if sockets.is_ours(error, ipv4_only=False):
+                raise NetFault(NetReason.LOCAL_LIMIT, sockets.told(error)) from None
             raise NetFault(NetReason.DNS_FAILED, f"{name}: {error.strerror or error}") from None
         if not addresses:
             raise NetFault(NetReason.DNS_NOT_FOUND, name)
@@ -173,11 +176,14 @@ class NetGuard:
 
 
 class GuardedConnector(aiohttp.TCPConnector):
-    """aiohttp's connector with our resolver for every host, literal addresses too, and a strict reader of heads."""
+    """aiohttp's connector with our resolver for every host, literal addresses too, and a strict reader of heads.
 
-    def __init__(self, guard: NetGuard, **options: Any) -> None:
+    At most ``max_idle`` connections are kept open without a request.
+    """
+
+    def __init__(self, guard: NetGuard, max_idle: int, **options: Any) -> None:
         super().__init__(use_dns_cache=False, socket_factory=guard.open_socket, **options)
-        self._guard = guard
+        self._guard, self._max_idle = guard, max_idle
         self._factory = cast(Any, partial(GuardedProtocol, loop=self._loop))
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
@@ -200,6 +206,25 @@ class GuardedConnector(aiohttp.TCPConnector):
         connection = await super().connect(*args, **options)
         dialled.set(cast(GuardedProtocol, connection.protocol))
         return connection
+
+    async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super()._wrap_create_connection(*args, **options)
+        except OSError as error:
+            ipv4_only = all(family == socket.AF_INET for family, *_ in options["addr_infos"])
+            if sockets.is_ours(error, ipv4_only):
+                raise NetFault(NetReason.LOCAL_LIMIT, sockets.told(error)) from None
+            raise
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        full = sum(map(len, self._conns.values())) >= self._max_idle
+        super()._release(key, protocol, should_close=should_close or full)
+
+    def close_idle(self, host: str, port: int) -> None:
+        """Close the connections to a host that wait for another request."""
+        for key in [key for key in self._conns if (key.host, key.port) == (host, port)]:
+            for protocol, _ in self._conns.pop(key):
+                protocol.close()
 
 
 def _is_localhost(host: str) -> bool:

@@ -17,7 +17,7 @@ class LanePolicy:
     per_host: int = 1  # requests open at one time
     delay_s: float = 1.0  # least gap between request starts, seconds
     rate_per_host: float = 0.0  # most requests per second, lowered under strain; 0: the gap alone counts
-    max_hosts: int = 64  # asked at one time
+    max_hosts: int = 1024  # asked at one time, at most
     host_budget: int = 0  # items asked of one host; 0: no limit
     max_address_connections: int = 0  # requests open to one address over all its hosts; 0: no limit
     scope: Callable[[str], WebReason | None] | None = None  # may refuse where a redirect leads

@@ -73,5 +73,7 @@ class NetReason(WebReason):
     OPTOUT_UNREACHABLE = "optout_unreachable", RETRY
     OPTOUT_AI_BOT_RULE = "optout_ai_bot_rule", FINAL
 
+    LOCAL_LIMIT = "local_limit", RETRY  # this machine ran out of sockets or memory; never a row's last word
+
     # A fault of ours met while asking: the row is kept and can be asked for again once the fault is repaired.
     INTERNAL_ERROR = "internal_error", RETRY

@@ -21,6 +21,7 @@ from protego import Protego
 
 from pipeline.web.client import Answer, Client, Want
 from pipeline.web.config import PRODUCT_TOKEN
+from pipeline.web.netguard import NetFault
 from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import origin
 
@@ -132,6 +133,8 @@ class Robots:
         return self._judge(site, url, loop.time())
 
     def _learn(self, site: _Site, answer: Answer) -> None:
+        if answer.reason is NetReason.LOCAL_LIMIT:
+            raise NetFault(answer.reason, answer.detail)
         now = asyncio.get_running_loop().time()
         site.asked_at = answer.asked_at
         site.rules = _rules_of(answer)

@@ -7,17 +7,26 @@ waits for the next one, so two hosts that redirect to each other cannot block ea
 from __future__ import annotations
 
 import asyncio
+from typing import Any, Protocol
 
+from pipeline.web.client import Client
 from pipeline.web.host import Host
-from pipeline.web.netguard import NetFault, NetGuard
+from pipeline.web.netguard import NetFault
 from pipeline.web.urls import UrlError, split
 
 
-class Addresses:
-    """At most ``limit`` requests open to one address; 0: no limit."""
+class Seats(Protocol):
+    """So many may sit down at one time."""
 
-    def __init__(self, guard: NetGuard, limit: int) -> None:
-        self._guard = guard
+    async def acquire(self) -> Any: ...
+    def release(self) -> None: ...
+
+
+class Addresses:
+    """At most ``limit`` requests open to one address; 0: no limit. Also the seats of the whole process."""
+
+    def __init__(self, client: Client, limit: int) -> None:
+        self._guard, self.of_all = client.guard, client.requests
         self._limit = limit
         self._by_address: dict[str, asyncio.Semaphore] = {}
 
@@ -38,7 +47,7 @@ class Seat:
 
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
-        self._held: list[asyncio.Semaphore] = []
+        self._held: list[Seats] = []
         self._host: Host | None = None
 
     def __enter__(self) -> Seat:
@@ -52,7 +61,7 @@ class Seat:
         if host is self._host:
             return
         self.leave()
-        for seats in (host.manners.seats, await self._addresses.seats(url)):
+        for seats in (host.manners.seats, await self._addresses.seats(url), self._addresses.of_all):
             if seats is not None:
                 await seats.acquire()
                 self._held.append(seats)

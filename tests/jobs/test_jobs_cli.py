@@ -167,6 +167,14 @@ def test_a_machine_without_java_is_told_so_r20(tmp_path: Path) -> None:
     assert "environment_invalid: no Java found" in done.stderr
 
 
+def test_a_limit_of_open_files_that_is_too_low_for_spark_is_told_with_the_number_needed() -> None:
+    """R20"""
+    script = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))\n"
+    script += "from pipeline.core.spark import SparkConfig, spark_session; spark_session(SparkConfig())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "environment_invalid: at most 256 files may be open at one time; Spark needs 400: ulimit -n" in done.stderr
+
+
 def test_an_audit_of_no_run_says_so_a7(tmp_path: Path) -> None:
     """A7: no empty report is written."""
     done = pairmill("audit", str(tmp_path))

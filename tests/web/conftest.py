@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -124,6 +125,25 @@ def web_config_fixture():
 @pytest.fixture(name="want")
 def want_fixture():
     return want
+
+
+@pytest.fixture
+def beside_server(loop_server):
+    """``beside_server(answer, script, *arguments)``: what ``script`` prints, run as a process of its own beside a server
+    whose port is its first argument."""
+
+    def run(answer, script, *arguments):
+        async def main():
+            async with loop_server(answer, keep=True) as server:
+                command = [sys.executable, "-c", script, str(server.port), *map(str, arguments)]
+                process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1)
+                out, err = await process.communicate()
+                assert process.returncode == 0, err.decode()
+                return out.decode(), server
+
+        return asyncio.run(main())
+
+    return run
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def errand(name):
 @pytest.fixture
 def host():
     """A host where the items a, b and c wait."""
-    made = Host(Manners(Pace(0.0, 0.0), asyncio.Semaphore(1)))
+    made = Host("http://h.example:80", Manners(Pace(0.0, 0.0), asyncio.Semaphore(1)))
     made.waiting.extend(errand(name) for name in "abc")
     return made
 

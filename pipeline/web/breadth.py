@@ -1,0 +1,43 @@
+"""How many hosts a lane asks at one time: enough that slow ones do not keep it waiting, no more than it can serve.
+
+The number adapts as in congestion control. It grows while hosts wait for a place and the lane keeps up. It shrinks if
+answers pile up, because decoding and storing are slower, or if the event loop is late: then deadlines would blame hosts
+for a delay of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from pipeline.web.allowance import Allowance
+from pipeline.web.pace import now
+
+FIRST = 64
+LEAST = 8
+TICK_S = 0.1
+LATE_S, VERY_LATE_S = 0.05, 0.25  # of a tick
+GROWTH, SHRINKAGE = 1.25, 0.75
+
+
+class Breadth:
+    """``places`` for hosts, up to ``most``. ``piles_up`` says whether there are answers enough."""
+
+    def __init__(self, most: int, piles_up: Callable[[], bool]) -> None:
+        self.places = Allowance(min(FIRST, most))
+        self._most, self._piles_up = most, piles_up
+
+    async def adapt(self) -> None:
+        """Change the number of places from time to time, until cancelled."""
+        while True:
+            due_at = now() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self.places.resize(self._next(late_s=now() - due_at))
+
+    def _next(self, late_s: float) -> int:
+        size, least = self.places.size, min(LEAST, self._most)
+        if self._piles_up() or late_s > VERY_LATE_S:
+            return max(least, int(size * SHRINKAGE))
+        if self.places.is_short and late_s < LATE_S:
+            return min(self._most, int(size * GROWTH) + 1)
+        return size
