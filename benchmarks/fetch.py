@@ -85,6 +85,7 @@ def ours(urls: list[str], folder: Path) -> None:
     web = WebConfig(contact="mailto:bench@pairmill.example", allow_networks=["127.0.0.0/8"], allow_ports=[port])
     rows = [
         {"url_id": f"{n:032x}", "request_url": url, "try_number": 1, "host": "127.0.0.1", "share": 1, "boxes": None}
+        | {"origin": f"{urls[0].rpartition('/')[0]}", "alternate_url": None}
         for n, url in enumerate(urls)
     ]
     list(run_fetch_lane(iter([pa.RecordBatch.from_pylist(rows)]), storage, frozenset(), "key", config, web))

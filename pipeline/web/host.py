@@ -9,7 +9,7 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,10 @@ from pipeline.web.pace import Pace
 from pipeline.web.parking import End, Pause, Silence
 from pipeline.web.policy import LanePolicy
 from pipeline.web.reasons import NetReason
-from pipeline.web.urls import origin, split
+from pipeline.web.urls import UrlError, origin, split
 
+MAX_RETRIES = 1000  # of one host that wait: beyond, they come before items not read yet
+MAX_IDLE = 10_000  # hosts that nothing waits for: they are remembered for redirects
 ROUND_ENDED = End(NetReason.ROUND_ENDED, "not asked before the round's time was over")
 
 
@@ -31,6 +33,32 @@ class Item:
     key: str
     url: str
     payload: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The items of one origin, read as they are asked for. Without an origin none of them can be asked for."""
+
+    origin: str
+    count: int
+    items: Iterator[Item]
+
+
+def in_groups(items: Iterable[Item]) -> list[Group]:
+    """Items in memory, those of the origin with most of them first."""
+    by_origin: dict[str, list[Item]] = {}
+    for item in items:
+        by_origin.setdefault(origin_of(item.url), []).append(item)
+    groups = [Group(name, len(found), iter(found)) for name, found in by_origin.items()]
+    return sorted(groups, key=lambda group: -group.count)
+
+
+def origin_of(url: str) -> str:
+    """The origin of a URL, empty where it has none and cannot be asked for."""
+    try:
+        return origin(url)
+    except UrlError:
+        return ""
 
 
 @dataclass(slots=True)
@@ -48,7 +76,9 @@ class Host:
 
     origin: str
     manners: Manners
-    waiting: deque[Errand] = field(default_factory=deque)
+    waiting: deque[Errand] = field(default_factory=deque)  # before those not read yet
+    unread: int = 0
+    items: Iterator[Item] = field(default_factory=lambda: iter(()))
     retries: list[tuple[float, int, Errand]] = field(default_factory=list)  # heap: due at, entry number
     parked_until: float = 0.0
     parked_for: Pause | None = None
@@ -66,7 +96,7 @@ class Host:
     @property
     def left(self) -> int:
         """How many items wait to be asked for."""
-        return len(self.waiting) + len(self.retries)
+        return len(self.waiting) + self.unread + len(self.retries)
 
     def next(self, now: float) -> Errand | None:
         """What may be asked now, retries first; None where there is nothing, or nothing yet."""
@@ -74,7 +104,12 @@ class Host:
             return None
         if self.retries and (self.retries[0][0] <= now or self.ended):
             return heapq.heappop(self.retries)[-1]
-        return self.waiting.popleft() if self.waiting else None
+        if self.waiting:
+            return self.waiting.popleft()
+        if not self.unread or (len(self.retries) >= MAX_RETRIES and not self.ended):
+            return None
+        self.unread -= 1
+        return Errand(next(self.items))
 
     def due_at(self) -> float | None:
         """When there is something to ask; None where all is done."""
@@ -82,7 +117,8 @@ class Host:
             return None
         if self.ended:
             return 0.0  # at once: what is left only has to be refused
-        return max(self.parked_until, 0.0 if self.waiting else self.retries[0][0])
+        may_read = self.unread and len(self.retries) < MAX_RETRIES
+        return max(self.parked_until, 0.0 if self.waiting or may_read else self.retries[0][0])
 
     def put_back(self, errand: Errand) -> None:
         """It could not be asked for after all: it is the next."""
@@ -123,30 +159,48 @@ class Host:
 
 
 class Hosts:
-    """Every host a lane meets, those of redirects included."""
+    """Every host a lane meets, those of redirects included. ``own``: the sites whose items are this lane's."""
 
-    def __init__(self, policy: LanePolicy) -> None:
+    def __init__(self, policy: LanePolicy, own: Container[str] = ()) -> None:
         self._by_origin: dict[str, Host] = {}
-        self._manners = MannersByName(policy)
+        self._idle: dict[Host, None] = {}  # those used last at the end
+        self._manners = MannersByName(policy, own)
         self._is_over = False
 
-    def add(self, item: Item) -> None:
-        """Let an item of this lane wait at its host. Raises UrlError."""
-        self._manners.own(split(item.url).host)
-        self.of(item.url).waiting.append(Errand(item))
+    def open(self, group: Group) -> Host:
+        """The host where these items wait now."""
+        host = self.of(group.origin)
+        host.items, host.unread = group.items, group.count
+        self._idle.pop(host, None)
+        return host
+
+    def add(self, item: Item) -> Host:
+        """The host where this item waits too. Raises UrlError."""
+        host = self.of(item.url)
+        host.waiting.append(Errand(item))
+        self._idle.pop(host, None)
+        return host
 
     def of(self, url: str) -> Host:
         """The host of a URL. Raises UrlError."""
         name = origin(url)
-        if name not in self._by_origin:
-            self._by_origin[name] = Host(name, self._manners.of(split(url).host))
+        host = self._by_origin.get(name)
+        if host is None:
+            host = self._by_origin[name] = Host(name, self._manners.of(split(url).host))
             if self._is_over:
-                self._by_origin[name].end(ROUND_ENDED)
-        return self._by_origin[name]
+                host.end(ROUND_ENDED)
+            self.rest(host)
+        elif host in self._idle:
+            self.rest(host)
+        return host
 
-    def longest_first(self) -> list[Host]:
-        """Those with most items first: they take longest."""
-        return sorted(self._by_origin.values(), key=lambda host: -len(host.waiting))
+    def rest(self, host: Host) -> None:
+        """Nothing waits at this host now. Of such hosts the MAX_IDLE met last are remembered."""
+        self._idle.pop(host, None)
+        self._idle[host] = None
+        while len(self._idle) > MAX_IDLE:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest], self._by_origin[oldest.origin]
 
     def end(self) -> None:
         """The round is over: no host is asked any more, those met later included."""

@@ -1,6 +1,6 @@
 """A lane: many hosts asked at once, each with its own manners, so that a slow host never idles the others.
 
-    items ──by origin──▶ hosts ──max_hosts at a time──▶ workers (per_host each) ──▶ (item, answer)
+    groups of items, one per origin ──▶ hosts ──as many as it can serve──▶ workers (per_host each) ──▶ (item, answer)
 
 Here hosts take turns. A host that has to wait (robots.txt unreachable, Retry-After, refused connections, retries not
 yet due) gives its place to another one and queues for a place when its time comes. When all that is left has to wait,
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Container, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from pipeline.web.allowance import Allowance
 from pipeline.web.attempt import Attempts
 from pipeline.web.breadth import Breadth
 from pipeline.web.client import Answer, Client, refusal
-from pipeline.web.host import Errand, Host, Hosts, Item
+from pipeline.web.host import Errand, Group, Host, Hosts, Item, in_groups
 from pipeline.web.left_over import LeftOver
 from pipeline.web.netguard import NetFault
 from pipeline.web.pace import now
@@ -36,9 +36,9 @@ from pipeline.web.reasons import NetReason
 from pipeline.web.retry import retry_wait_s
 from pipeline.web.robots import Robots
 from pipeline.web.tail import Tail
-from pipeline.web.urls import UrlError, redact
+from pipeline.web.urls import UrlError, redact, split
 
-__all__ = ["Hosts", "Item", "Lane", "LanePolicy"]
+__all__ = ["Group", "Item", "Lane", "LanePolicy", "in_groups"]
 
 MAX_UNTAKEN = 256  # answers that wait to be taken; a long body counts as several
 UNTAKEN_BYTES = 1 << 18
@@ -46,11 +46,11 @@ SLOWER_S = 1.0
 
 
 class Lane:
-    """One lane, in one event loop."""
+    """One lane, in one event loop. ``own``: the sites whose items are this lane's."""
 
-    def __init__(self, policy: LanePolicy, client: Client, robots: Robots) -> None:
+    def __init__(self, policy: LanePolicy, client: Client, robots: Robots, own: Container[str] = ()) -> None:
         self._policy, self._web = policy, client.web
-        self._hosts = Hosts(policy)
+        self._hosts = Hosts(policy, own)
         self._attempts = Attempts(policy, client, robots, self._hosts)
         self._client = client
         self._breadth = Breadth(policy.max_hosts, self._piles_up)
@@ -66,12 +66,12 @@ class Lane:
         self._tail_timer: asyncio.TimerHandle | None = None
         self.left_over = LeftOver()
 
-    async def run(self, items: Iterable[Item]) -> AsyncGenerator[tuple[Item, Answer], None]:
+    async def run(self, groups: Iterable[Group]) -> AsyncGenerator[tuple[Item, Answer], None]:
         """Answers as they come, one for each item. Closing the iterator early leaves no task behind.
 
         An answer waits until it is taken: a slow consumer slows the lane and fills no memory.
         """
-        driver = asyncio.create_task(self._drive(items))
+        driver = asyncio.create_task(self._drive(groups))
         try:
             while (done := await self._done.get()) is not None:
                 self._room.release(_weight(done[1]))
@@ -84,20 +84,14 @@ class Lane:
             with suppress(asyncio.CancelledError, Exception):
                 await driver
 
-    async def _drive(self, items: Iterable[Item]) -> None:
+    async def _drive(self, groups: Iterable[Group]) -> None:
         """Serve all hosts, then say that there are no more answers."""
         aside = [asyncio.create_task(self._end_in_time()), asyncio.create_task(self._breadth.adapt())]
         try:
-            for item in items:
-                try:
-                    self._hosts.add(item)
-                except UrlError as error:
-                    await self._emit(item, refusal(item.url, error.reason, error.detail))
             async with self._tasks:
-                for host in self._hosts.longest_first():
+                for group in groups:
                     await self._places.acquire()
-                    self._open.add(host)
-                    self._tasks.create_task(self._serve(host))
+                    await self._begin(group)
                 self._coming = False
                 self._look_around()
                 await self._all_done.wait()
@@ -115,14 +109,27 @@ class Lane:
         await asyncio.sleep(self._policy.ends_at - time.time())
         self._hosts.end()
 
+    async def _begin(self, group: Group) -> None:
+        """Begin with a host, in a place taken for it; or refuse what cannot be asked for."""
+        if group.origin:
+            host = self._hosts.open(group)
+            self._open.add(host)
+            self._tasks.create_task(self._serve(host))
+            return
+        self._places.release()
+        for item in group.items:
+            try:
+                split(item.url)
+            except UrlError as error:
+                await self._emit(item, refusal(item.url, error.reason, error.detail))
+
     def ask_too(self, item: Item) -> None:
         """Ask for one more item, while the item that led to it is being handled."""
         try:
-            self._hosts.add(item)
+            host = self._hosts.add(item)
         except UrlError as error:
             self._tasks.create_task(self._emit(item, refusal(item.url, error.reason, error.detail)))
             return
-        host = self._hosts.of(item.url)
         if host not in self._open:
             self._open.add(host)
             self._tasks.create_task(self._serve_again(host))
@@ -144,6 +151,7 @@ class Lane:
             due_at = host.due_at()
             if due_at is None:
                 self._open.remove(host)
+                self._hosts.rest(host)
                 self._look_around()
                 return
             await self._wait(host, due_at)

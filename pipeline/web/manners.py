@@ -7,13 +7,15 @@ rate and connections. A name met by redirect alone may be met by every lane ther
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from pipeline.web.pace import Pace
 from pipeline.web.policy import LanePolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Manners:
     """What all origins of one host name share."""
 
@@ -22,39 +24,37 @@ class Manners:
 
 
 class MannersByName:
-    """The manners of every host name a lane meets."""
+    """The manners of every host name a lane meets. ``own``: the sites whose items are this lane's."""
 
-    def __init__(self, policy: LanePolicy) -> None:
+    def __init__(self, policy: LanePolicy, own: Container[str] = ()) -> None:
         self._policy = policy
-        self._by_name: dict[str, Manners] = {}
-        self._own: set[str] = set()  # sites whose items are this lane's
+        self._by_name: WeakValueDictionary[str, Manners] = WeakValueDictionary()
+        self._own = own
         self._is_over = False
 
-    def own(self, name: str) -> None:
-        """Items of this host are in this lane."""
-        self._own.add(_site(name))
-
     def of(self, name: str) -> Manners:
-        """The manners of a host name, made when it is first met."""
-        if name not in self._by_name:
+        """The manners of a host name, made when it is met, and kept while one of its origins is."""
+        known = self._by_name.get(name)
+        if known is None:
             share = self.share(name)
             pace = Pace(self._policy.delay_s, self._policy.rate_per_host, share)
             if self._is_over:
                 pace.end()
-            self._by_name[name] = Manners(pace, asyncio.Semaphore(max(1, self._policy.per_host // share)))
-        return self._by_name[name]
+            known = Manners(pace, asyncio.Semaphore(max(1, self._policy.per_host // share)))
+            self._by_name[name] = known
+        return known
 
     def share(self, name: str) -> int:
         """How many lanes may ask this host at one time."""
-        return self._policy.shares.get(name, 1) if _site(name) in self._own else self._policy.lanes
+        return self._policy.shares.get(name, 1) if site_of(name) in self._own else self._policy.lanes
 
     def end(self) -> None:
         """Give no more turns at any host, those met later included."""
         self._is_over = True
-        for manners in self._by_name.values():
+        for manners in list(self._by_name.values()):
             manners.pace.end()
 
 
-def _site(name: str) -> str:
+def site_of(name: str) -> str:
     """A name with and without www is one site: its items are in one lane, and they redirect to each other."""
     return name.removeprefix("www.")

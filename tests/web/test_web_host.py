@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.web.host import ROUND_ENDED, Errand, Host, Hosts, Item
+from pipeline.web.host import MAX_RETRIES, ROUND_ENDED, Errand, Host, Hosts, Item, in_groups
 from pipeline.web.manners import Manners, MannersByName
 from pipeline.web.pace import Pace
 from pipeline.web.parking import End, Pause
@@ -115,17 +115,54 @@ def test_no_decision_changes_nothing(host):
     assert (host.ended, host.parked_until) == (None, 0.0)
 
 
-def test_origins_of_one_name_share_its_pace_and_not_their_items(policy):
+def test_items_go_by_origin_and_origins_of_one_name_share_its_pace(policy):
+    urls = ["http://h.example/", "https://h.example/", "http://h.example:80/2", "http://g.example/", "ftp://h.example/"]
+    groups = in_groups(Item(str(number), url) for number, url in enumerate(urls))
+    assert [(group.origin, group.count) for group in groups] == [
+        ("http://h.example:80", 2),
+        ("https://h.example:443", 1),
+        ("http://g.example:80", 1),
+        ("", 1),
+    ]
     hosts = Hosts(policy())
-    for number, url in enumerate(
-        ["http://h.example/", "https://h.example/", "http://h.example/2", "http://g.example/"]
-    ):
-        hosts.add(Item(str(number), url))
-    plain, tls, other = (hosts.of(f"{origin}.example/x") for origin in ("http://h", "https://h", "http://g"))
-    assert [one.left for one in hosts.longest_first()] == [2, 1, 1]
+    plain, tls, other = (hosts.open(group) for group in groups[:3])
+    assert names(plain, now=0.0) == ["0", "2"]
     assert plain is not tls
     assert plain.pace is tls.pace
     assert plain.pace is not other.pace
+
+
+def test_items_are_read_when_they_are_asked_for(host):
+    read = []
+    host.waiting.clear()
+    host.items, host.unread = (read.append(name) or errand(name).item for name in "xyz"), 3
+    assert (host.left, host.due_at()) == (3, 0.0)
+    host.put_back(host.next(0.0))
+    assert read == ["x"]
+    assert names(host, now=0.0) == ["x", "y", "z"]
+    assert host.due_at() is None
+
+
+def test_a_host_with_many_retries_reads_no_more_items(host):
+    host.waiting.clear()
+    host.items, host.unread = iter(Item(str(n), "http://h.example/") for n in range(5000)), 5000
+    for _ in range(MAX_RETRIES):
+        host.retry(host.next(0.0), 7.0)
+    assert host.next(1.0) is None
+    assert (host.due_at(), host.unread) == (7.0, 5000 - MAX_RETRIES)
+    assert host.next(7.0).item.key == "0"
+
+
+def test_only_so_many_idle_hosts_are_remembered_and_none_that_is_asked(policy, monkeypatch):
+    monkeypatch.setattr("pipeline.web.host.MAX_IDLE", 3)
+    hosts = Hosts(policy())
+    asked = hosts.open(in_groups([Item("a", "http://asked.example/")])[0])
+    met = [hosts.of(f"http://h{n}.example/") for n in range(5)]
+    assert hosts.of("http://asked.example/") is asked
+    assert [hosts.of(host.origin) is host for host in met[2:]] == [True] * 3
+    pace = met[0].pace
+    assert hosts.of("http://h0.example/") is not met[0]
+    assert hosts.of("http://h0.example/").pace is pace  # of who still holds it
 
 
 def test_an_item_without_a_host_is_refused_by_its_reason(policy):
@@ -149,8 +186,7 @@ def test_after_the_round_no_host_is_asked_not_even_one_met_later(policy):
     [("split.example", 4), ("whole.example", 1), ("www.whole.example", 1), ("met.example", 8), ("www.met.example", 8)],
 )
 def test_a_host_met_by_redirect_alone_is_shared_with_all_lanes(policy, name, share):
-    manners = MannersByName(policy(delay_s=1.0, per_host=6, shares={"split.example": 4}, lanes=8))
-    manners.own("split.example")
-    manners.own("whole.example")
+    settings = policy(delay_s=1.0, per_host=6, shares={"split.example": 4}, lanes=8)
+    manners = MannersByName(settings, own={"split.example", "whole.example"})
     assert manners.share(name) == share
     assert manners.of(name).pace.gap_s == share * 1.0

@@ -6,11 +6,13 @@ import itertools
 import socket
 import time
 from collections import Counter
+from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.web.client import Client
-from pipeline.web.lane import Item, Lane, LanePolicy
+from pipeline.web.lane import Item, Lane, LanePolicy, in_groups
+from pipeline.web.manners import site_of
 from pipeline.web.netguard import NetGuard
 from pipeline.web.pace import Pace
 from pipeline.web.reasons import NetReason
@@ -33,8 +35,9 @@ def lane(loop_server, web_config, want):
                 async with Client(config, NetGuard(config, lookup) if lookup else None) as client:
                     items = [Item(f"key{n}", url, n) for n, url in enumerate(urls)]
                     answers, given = {}, []
-                    lane = Lane(LanePolicy(**settings), client, Robots(client))
-                    async for item, found in lane.run(items):
+                    own = {site_of(urlsplit(url).hostname or "") for url in urls}
+                    lane = Lane(LanePolicy(**settings), client, Robots(client), own)
+                    async for item, found in lane.run(in_groups(items)):
                         answers[item.url] = found
                         given.append(item)
                     assert sorted(item.payload for item in given) == list(range(len(urls)))
@@ -382,7 +385,7 @@ def test_leaving_early_leaves_no_task_behind(loop_server, web_config, want, http
             items = [Item(str(n), f"http://h{n % 3}.example/{n}") for n in range(9)]
             before = asyncio.all_tasks()
             async with contextlib.aclosing(
-                Lane(LanePolicy(want(), delay_s=0.0), client, Robots(client)).run(items)
+                Lane(LanePolicy(want(), delay_s=0.0), client, Robots(client)).run(in_groups(items))
             ) as answers:
                 async for _item, answer in answers:
                     assert answer.reason is None
@@ -399,7 +402,7 @@ def test_a_slow_consumer_slows_the_lane(loop_server, web_config, want, http):
             items = [Item(str(n), f"http://h{n % 4}.example/{n}") for n in range(80)]
             taken = 0
             lane = Lane(LanePolicy(want(), delay_s=0.0, max_hosts=2), client, Robots(client))
-            async for _ in lane.run(items):
+            async for _ in lane.run(in_groups(items)):
                 if taken == 0:
                     await asyncio.sleep(0.3)
                     assert len(server.paths) < 16
@@ -534,7 +537,7 @@ def test_what_is_left_over_is_counted(loop_server, web_config, want, http):
         async with loop_server(handler, keep=True) as server, Client(web_config(server.port, **PATIENT)) as client:
             lane = Lane(LanePolicy(want(), delay_s=0.0), client, Robots(client))
             urls = [f"http://{name}.example/{n}" for name in ("gone", "well") for n in range(4)]
-            async for _ in lane.run([Item(url, url) for url in urls]):
+            async for _ in lane.run(in_groups([Item(url, url) for url in urls])):
                 pass
             return lane.left_over
 
@@ -550,7 +553,7 @@ def test_an_item_may_be_followed_by_another_at_once(loop_server, web_config, wan
             lane = Lane(LanePolicy(want(), delay_s=0.1), client, Robots(client))
             urls = [f"http://long.example/{n}" for n in range(8)] + ["http://short.example/0", "http://short.example/1"]
             given = []
-            async for item, answer in lane.run([Item(url, url) for url in urls]):
+            async for item, answer in lane.run(in_groups([Item(url, url) for url in urls])):
                 given.append((item.url, answer.reason))
                 if item.key == item.url:
                     second = "ftp://bad.example/" if item.url.endswith("long.example/3") else item.url + "/second"

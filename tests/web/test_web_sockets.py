@@ -16,7 +16,7 @@ LANE = """
 import asyncio, collections, json, os, resource, sys
 from pipeline.web.client import Client, Want
 from pipeline.web.config import WebConfig
-from pipeline.web.lane import Item, Lane, LanePolicy
+from pipeline.web.lane import Item, Lane, LanePolicy, in_groups
 from pipeline.web.robots import Robots
 
 port, limit, later = map(int, sys.argv[1:])
@@ -30,7 +30,7 @@ async def main():
             resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + later, limit))
         lane = Lane(LanePolicy(Want("*/*", 20.0, 9999), delay_s=0.0), client, Robots(client))
         found, most = collections.Counter(), 0
-        async for item, answer in lane.run(Item(str(n), f"http://h{n}.example/") for n in range(120)):
+        async for item, answer in lane.run(in_groups(Item(str(n), f"http://h{n}.example/") for n in range(120))):
             found[answer.reason or "ok"] += 1
             if not later:
                 most = max(most, len(os.listdir("/dev/fd")))

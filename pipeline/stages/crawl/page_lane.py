@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Set
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,9 +30,9 @@ from pipeline.stages.crawl.warc_writer import WarcWriter
 from pipeline.web.client import Answer, Client, Head, Want
 from pipeline.web.config import WebConfig
 from pipeline.web.lane import Item, Lane, LanePolicy
-from pipeline.web.left_over import LeftOver
 from pipeline.web.reasons import NetReason
 from pipeline.web.robots import Robots
+from pipeline.web.spool import Spool
 from pipeline.web.urls import split, url_id
 from schemas.crawl import LINKS, PAGES
 from schemas.fields import OK
@@ -64,26 +64,21 @@ class PageLane:
         context = TaskContext.get()
         number = context.partitionId() if context else 0
         done = self._answered(number)
-        pages = (page for batch in batches for page in batch.to_pylist())
-        items = [
-            Item(page["page_id"], page["page_url"], page)
-            for page in pages
-            if (page["page_id"], page["try_number"]) not in done
-        ]
-        if items:
-            yield asyncio.run(self._crawl(items, number)).batch()
+        with Spool(_left_of(batches, done), lambda page: Item(page["page_id"], page["page_url"], page)) as spool:
+            if len(spool):
+                yield asyncio.run(self._crawl(spool, number))
 
-    async def _crawl(self, items: Iterable[Item], number: int) -> LeftOver:
+    async def _crawl(self, spool: Spool, number: int) -> pa.RecordBatch:
         going = True
         async with Client(self.web) as client:
-            lane = Lane(self._policy(), client, Robots(client))
-            async with aclosing(lane.run(items)) as answers:
+            lane = Lane(self._policy(), client, Robots(client), own=spool)
+            async with aclosing(lane.run(spool.groups())) as answers:
                 while going:
                     with PagePart(self, number) as part:
                         going = await part.fill(answers)
                         if part.rows:
                             await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are requested
-        return lane.left_over
+        return lane.left_over.batch()
 
     def _answered(self, number: int) -> set[tuple[str, int]]:
         """(page_id, try_number) that an attempt before this one has committed."""
@@ -113,6 +108,13 @@ class PageLane:
             max_address_connections=self.web.max_address_connections,
             scope=lambda url: None if split(url).host in scope else CrawlReason.OUT_OF_SCOPE,
         )
+
+
+def _left_of(batches: Iterable[pa.RecordBatch], done: Set[tuple[str, int]]) -> Iterator[pa.RecordBatch]:
+    """The pages that are not done."""
+    for batch in batches:
+        tries = zip(batch["page_id"].to_pylist(), batch["try_number"].to_pylist(), strict=True)
+        yield batch.filter(pa.array([each not in done for each in tries], pa.bool_())) if done else batch
 
 
 class PagePart(OpenPart):

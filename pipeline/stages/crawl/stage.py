@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from math import ceil
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipeline.core.context import Context, LooksAt
 from pipeline.core.parts import Part, committed, files_of, swept
@@ -39,7 +39,6 @@ from pipeline.web.left_over import DDL, tell
 from schemas.crawl import ADDS, FRONTIER, LINKS, PAGES
 
 ADDED_UP = ("requests", "links_out_of_scope", "links_nofollow", "links_over_limit")  # facts of the parts
-MAX_LANE_URLS = 100_000  # a lane holds its URLs in memory
 
 
 class Crawl(Stage[Config]):
@@ -132,11 +131,12 @@ class _Rounds:
     def _ask(self, frontier: list[FileRecord], depth: int) -> None:
         context, config = self._context, self._config
         urls = to_ask(self._table(frontier, FRONTIER), self._answers(), context.retry_failed)
-        new = sum(record.rows for record in frontier)
-        lanes = config.lanes or max(context.spark.sparkContext.defaultParallelism, ceil(new / MAX_LANE_URLS))
+        lanes = config.lanes or context.spark.sparkContext.defaultParallelism
         web = context.setting("web")
         lane = PageLane(context.storage, config, web, context.measure_key, depth, frozenset(self._known))
-        hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("page_id")
+        origin = F.regexp_extract("page_url", "^[^/]*//[^/?#]*", 0)  # of a clean URL
+        hosts_together = urls.repartition(lanes, "host").withColumn("origin", origin)
+        hosts_together = hosts_together.sortWithinPartitions("origin", "page_id")
         tell(STAGE, hosts_together.mapInArrow(lane, DDL).collect(), context.reporter)  # a few rows per lane
         committed_now = committed(context.storage, STAGE, skip=self._known)
         self._known |= {part.name for part in committed_now}

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import TaskContext
 
 from pipeline.core.storage import Storage
 from pipeline.stages.fetch.alternates import Row, alternate_of, with_alternate
 from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings, measure_answer, want
-from pipeline.stages.fetch.store import StoredRow, asked_since, fill_parts
+from pipeline.stages.fetch.store import AskedSince, ImagePart, StoredRow, fill_parts
 from pipeline.web.client import Answer, Client
 from pipeline.web.config import WebConfig
-from pipeline.web.lane import Item, Lane, LanePolicy
-from pipeline.web.left_over import LeftOver
+from pipeline.web.lane import Group, Item, Lane, LanePolicy
 from pipeline.web.robots import Robots
+from pipeline.web.spool import Spool
 
 
 def run_fetch_lane(
@@ -38,37 +41,43 @@ def run_fetch_lane(
     ``known`` names the parts that existed when the todo list was made: what an attempt at this lane that died has
     committed since is not requested again.
     """
-    rows = {(row["url_id"], row["try_number"]): row for batch in batches for row in batch.to_pylist()}
-    for done in asked_since(storage, known, measure_key, rows):
-        del rows[done]
-    items = [Item(row["url_id"], row["request_url"], row) for row in rows.values()]
-    shares = {row["host"]: row["share"] for row in rows.values()}
-    policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
-    examiner = Examiner(image_settings(config), blocklist)
-    if items:
-        yield asyncio.run(_fetch(items, policy, examiner, storage, measure_key, config, web)).batch()
+    context = TaskContext.get()
+    lane = context.partitionId() if context else 0
+    new_part = partial(ImagePart, storage, measure_key, lane)
+    done, shares = AskedSince(storage, known, measure_key, lane), dict[str, int]()
+    with Spool(_to_ask(batches, done, shares), lambda row: Item(row["url_id"], row["request_url"], row)) as spool:
+        policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
+        if len(spool):
+            yield asyncio.run(_fetch(spool, policy, Examiner(image_settings(config), blocklist), new_part, config, web))
+
+
+def _to_ask(batches: Iterable[pa.RecordBatch], done: AskedSince, shares: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    """What is not done; the hosts that are split over several lanes are noted in ``shares``."""
+    for batch in batches:
+        split_up = batch.filter(pc.greater(batch["share"], 1))
+        shares.update(zip(split_up["host"].to_pylist(), split_up["share"].to_pylist(), strict=True))
+        yield done.left_of(batch)
 
 
 async def _fetch(
-    items: Sequence[Item],
+    spool: Spool,
     policy: LanePolicy,
     examiner: Examiner,
-    storage: Storage,
-    measure_key: str,
+    new_part: Callable[[], ImagePart],
     config: Config,
     web: WebConfig,
-) -> LeftOver:
+) -> pa.RecordBatch:
     with examiner:
         async with Client(web) as client:
-            lane = Lane(policy, client, Robots(client))
-            async with aclosing(_images(items, lane, examiner)) as images:
-                await fill_parts(images, storage, measure_key, config.part_images, config.part_seconds)
-            return lane.left_over
+            lane = Lane(policy, client, Robots(client), own=spool)
+            async with aclosing(_images(spool.groups(), lane, examiner)) as images:
+                await fill_parts(images, new_part, config.part_images, config.part_seconds)
+            return lane.left_over.batch()
 
 
-async def _images(items: Sequence[Item], lane: Lane, examiner: Examiner) -> AsyncGenerator[StoredRow, None]:
+async def _images(groups: Iterable[Group], lane: Lane, examiner: Examiner) -> AsyncGenerator[StoredRow, None]:
     """Each image once. If its URL has failed for good, its alternate URL is asked for next at the same host."""
-    async with aclosing(lane.run(items)) as answers, aclosing(_measured(answers, examiner)) as measured:
+    async with aclosing(lane.run(groups)) as answers, aclosing(_measured(answers, examiner)) as measured:
         async for asked, columns, picture in measured:
             first = asked.get("first")
             if first is not None:

@@ -28,7 +28,7 @@ from pipeline.core.storage import Storage, read_pictures
 from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings
-from pipeline.stages.fetch.store import ImagePart, StoredRow, asked_since
+from pipeline.stages.fetch.store import AskedSince, ImagePart, StoredRow
 from pipeline.web.reasons import NetReason
 from schemas.fields import OK
 
@@ -91,14 +91,14 @@ def measure_in_place(
     """One task: rows in, parts committed, the number of images out."""
     rows = (row for batch in batches for row in batch.to_pylist())
     images = 0
+    # else each of thousands of tasks would read all earlier parts
+    done = AskedSince(storage, known, measure_key) if is_repeated() else ()
     with Examiner(replace(image_settings(config), mode="no"), blocklist) as examiner:
-        while todo := {(row["url_id"], row["try_number"]): row for row in islice(rows, config.part_images)}:
-            if is_repeated():  # else each of thousands of tasks would read all earlier parts
-                for done in asked_since(storage, known, measure_key, todo):
-                    del todo[done]
+        while some := list(islice(rows, config.part_images)):
+            todo = [row for row in some if row not in done]
             if todo:
                 with ImagePart(storage, measure_key) as part:
-                    for row, picture in _measured(list(todo.values()), storage, examiner, config.max_bytes):
+                    for row, picture in _measured(todo, storage, examiner, config.max_bytes):
                         part.add(row, picture)
                     part.close()
             images += len(todo)

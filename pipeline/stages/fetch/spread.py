@@ -17,7 +17,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.stages.fetch.config import Config
-from pipeline.web.urls import UrlError, split
+from pipeline.web.host import origin_of
+from pipeline.web.urls import split
 
 TO_ASK = "url_id string, request_url string, try_number int, boxes array<double>, alternate_url string"
 LANE_IMAGES_PER_S = 50  # what a lane fetches and decodes on one core, at least
@@ -25,18 +26,20 @@ LANE_IMAGES = 10_000  # of one host: fewer do not need another lane
 
 
 def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
-    """``todo`` (columns TO_ASK) in one partition per lane, with ``host`` and ``share`` (the host's number of lanes)."""
-    by_host = todo.mapInArrow(_with_host, f"{TO_ASK}, host string")
+    """``todo`` (columns TO_ASK) in one partition per lane, sorted by ``origin``; with ``host``, ``origin`` and the
+    host's number of lanes, ``share``."""
+    by_host = todo.mapInArrow(_with_host, f"{TO_ASK}, host string, origin string")
     share = F.lit(1)
     most = _most_lanes(lanes, config)
     if most > 1:
         large = by_host.groupBy("host").agg(F.floor(F.count(F.lit(1)) / LANE_IMAGES).alias("loads")).where("loads > 1")
         by_host = by_host.join(F.broadcast(large), "host", "left")
         share = F.least(F.lit(most), F.coalesce("loads", F.lit(1)))
-    names = ("url_id", "request_url", "try_number", "boxes", "alternate_url", "host")
+    names = ("url_id", "request_url", "try_number", "boxes", "alternate_url", "host", "origin")
     asked = by_host.select(*names, share.cast("int").alias("share"))
     name = F.regexp_replace("host", r"^www\.", "")
-    return asked.repartition(lanes, name, F.pmod(F.xxhash64("url_id"), "share"))
+    in_lanes = asked.repartition(lanes, name, F.pmod(F.xxhash64("url_id"), "share"))
+    return in_lanes.sortWithinPartitions("origin", "url_id")
 
 
 def _most_lanes(lanes: int, config: Config) -> int:
@@ -46,14 +49,9 @@ def _most_lanes(lanes: int, config: Config) -> int:
 
 
 def _with_host(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Add the host of request_url; empty for URLs that are never requested."""
+    """Add host and origin of request_url; both are empty for URLs that are never requested."""
     for batch in batches:
-        hosts = pa.array([_host(url) for url in batch["request_url"].to_pylist()], pa.string())
-        yield pa.RecordBatch.from_arrays([*batch.columns, hosts], names=[*batch.schema.names, "host"])
-
-
-def _host(url: str) -> str:
-    try:
-        return split(url).host
-    except UrlError:
-        return ""
+        origins = [origin_of(url) for url in batch["request_url"].to_pylist()]
+        hosts = [split(origin).host if origin else "" for origin in origins]
+        added = [pa.array(values, pa.string()) for values in (hosts, origins)]
+        yield pa.RecordBatch.from_arrays([*batch.columns, *added], names=[*batch.schema.names, "host", "origin"])

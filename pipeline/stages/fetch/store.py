@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
 from pipeline.core.ids import key_of
-from pipeline.core.parts import OpenPart, committed, files_of, part_name
+from pipeline.core.parts import OpenPart, committed, part_name
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
 from schemas.fetch import STORE
@@ -29,33 +29,44 @@ STAGE = "fetch"
 FOLDER = f"{STAGE}/store"
 
 
-Try = tuple[str, int]
-"""url_id and try_number: each is requested once."""
+class AskedSince:
+    """What attempts that died have committed after ``known`` parts were listed. ``lane``: of this one only."""
 
+    def __init__(self, storage: Storage, known: Collection[str], measure_key: str, lane: int | None = None) -> None:
+        self._failed: set[tuple[str, int]] = set()
+        self._stored: set[tuple[str, int, tuple[float, ...]]] = set()
+        for part in committed(storage, STAGE, skip=known):
+            if part.measure_key == measure_key and lane in (None, part.stats.get("lane", lane)):
+                names = ["url_id", "try_number", "outcome", "blurred_boxes"]
+                for row in read_file(storage, part.files["rows"], names).to_pylist():
+                    self._note(row)
 
-def asked_since(
-    storage: Storage, known: Collection[str], measure_key: str, todo: Mapping[Try, Mapping[str, Any]]
-) -> set[Try]:
-    """What of ``todo`` an attempt at a task that died has committed after ``known`` parts were listed.
+    def __contains__(self, asked: Mapping[str, Any]) -> bool:
+        """Whether a row of the todo list is done. An image with other boxes blurred belongs to another build."""
+        key = (asked["url_id"], asked["try_number"])
+        return key in self._failed or (*key, tuple(asked["boxes"] or ())) in self._stored
 
-    An image with other boxes blurred belongs to the task of another build and does not count.
-    """
-    found: set[Try] = set()
-    since = [part for part in committed(storage, STAGE, skip=known) if part.measure_key == measure_key]
-    for record in files_of(since, "rows"):
-        for row in read_file(storage, record, ["url_id", "try_number", "outcome", "blurred_boxes"]).to_pylist():
-            asked = todo.get((row["url_id"], row["try_number"]))
-            if asked is not None and (row["outcome"] != OK or row["blurred_boxes"] == asked["boxes"]):
-                found.add((row["url_id"], row["try_number"]))
-    return found
+    def left_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a todo list that are not done."""
+        if not self._failed and not self._stored:
+            return batch
+        return batch.filter(pa.array([row not in self for row in batch.to_pylist()], pa.bool_()))
+
+    def _note(self, row: Mapping[str, Any]) -> None:
+        key = (row["url_id"], row["try_number"])
+        if row["outcome"] == OK:
+            self._stored.add((*key, tuple(row["blurred_boxes"] or ())))
+        else:
+            self._failed.add(key)
 
 
 class ImagePart(OpenPart):
-    """The part that a lane is filling: images go to disk as they come, rows when it is closed."""
+    """The part that a task is filling: images go to disk as they come, rows when it is closed."""
 
-    def __init__(self, storage: Storage, measure_key: str) -> None:
+    def __init__(self, storage: Storage, measure_key: str, lane: int | None = None) -> None:
         super().__init__(storage, STAGE, measure_key)
         self.rows: list[dict[str, Any]] = []
+        self._stats = {} if lane is None else {"lane": lane}
 
     def add(self, row: dict[str, Any], picture: bytes | None) -> None:
         """Append one image: its columns, and the stored image if there is one."""
@@ -71,7 +82,7 @@ class ImagePart(OpenPart):
         of_part = {"measure_key": self.measure_key, "part": part_name(self.measure_key, measured)}
         rows = [row | of_part for row in self.rows]
         self.add_file("rows", write_file(self.storage, FOLDER, STORE, [pa.Table.from_pylist(rows, schema=STORE)]))
-        stats = {
+        stats = self._stats | {
             "rows": len(rows),
             "good": sum(row["outcome"] == OK for row in rows),
             "requests": sum(row["tries"] for row in rows),
@@ -119,14 +130,14 @@ class Arrivals(Generic[T]):
 
 
 async def fill_parts(
-    images: AsyncIterator[StoredRow], storage: Storage, measure_key: str, part_images: int, part_seconds: float
+    images: AsyncIterator[StoredRow], new_part: Callable[[], ImagePart], part_images: int, part_seconds: float
 ) -> int:
     """Store images as they come, closing a part when it is full or old; returns the number of images."""
     stored = 0
     arrivals = Arrivals(images)
     try:
         while await arrivals.another():
-            with ImagePart(storage, measure_key) as part:
+            with new_part() as part:
                 closes_s = time.monotonic() + part_seconds
                 while len(part.rows) < part_images and await arrivals.another(closes_s - time.monotonic()):
                     part.add(*arrivals.take())

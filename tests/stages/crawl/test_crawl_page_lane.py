@@ -15,6 +15,7 @@ from pipeline.core.parts import committed, files_of
 from pipeline.core.storage import LocalStorage
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.page_lane import PageLane
+from pipeline.web.host import origin_of
 from pipeline.web.urls import url_id
 
 
@@ -28,7 +29,8 @@ def ask(small_web, tmp_path):
         lane = PageLane(storage, config, small_web.config(), "key", 0)
         pages = [
             {"page_id": url_id(url), "page_url": url, "host": "site.example", "depth": 0, "try_number": 1}
-            for url in urls
+            | {"origin": origin_of(url)}
+            for url in sorted(urls, key=origin_of)
         ]
         list(lane(iter(pa.Table.from_pylist(pages).to_batches())))
         return answers(storage), storage

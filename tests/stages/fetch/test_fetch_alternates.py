@@ -20,7 +20,7 @@ from schemas.fetch import STORE
 
 ASKED = pa.schema(
     [
-        *((name, pa.string()) for name in ("url_id", "request_url", "host", "alternate_url")),
+        *((name, pa.string()) for name in ("url_id", "request_url", "host", "origin", "alternate_url")),
         *((name, pa.int32()) for name in ("try_number", "share")),
         ("boxes", pa.list_(pa.float64())),
     ]
@@ -61,6 +61,7 @@ def asked(paths: dict[str, str | None]) -> Iterator[pa.RecordBatch]:
             "request_url": host + first,
             "alternate_url": alternate and host + alternate,
             "host": "img.example",
+            "origin": host,
             "try_number": 1,
             "share": 1,
             "boxes": None,

@@ -511,7 +511,7 @@ from pipeline.stages.fetch.image_lane import run_fetch_lane
 from pipeline.web.config import WebConfig
 
 root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
-batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32()), ("boxes", pa.list_(pa.float64()))]))
+batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32()), ("origin", pa.string()), ("boxes", pa.list_(pa.float64()))]))
 config = Config(part_images=2, per_host=1, rate_per_host=0.0)
 list(run_fetch_lane(iter([batch]), open_storage(root), frozenset(), key, config, WebConfig(**web)))
 """
@@ -527,6 +527,7 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
         key = make_plan(run.stages["fetch"], run).measure_key
     rows = [
         {"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1, "boxes": None}
+        | {"origin": "http://img0.example"}
         for url in urls
     ]
     arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), rows)]

@@ -6,16 +6,19 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.ids import key_of
 from pipeline.core.parts import committed, swept
 from pipeline.core.storage import Storage, open_storage
-from pipeline.stages.fetch.store import FOLDER, STAGE, ImagePart, asked_since, fill_parts
+from pipeline.stages.fetch.store import FOLDER, STAGE, AskedSince, ImagePart, fill_parts
 from schemas.fetch import STORE
+from schemas.fields import FLOATS
 
 
 def image(number: int, try_number: int = 1) -> tuple[dict, bytes | None]:
@@ -41,7 +44,7 @@ async def arriving(
 
 
 def fill(storage: Storage, images: AsyncIterator, part_images: int = 4, part_seconds: float = 60.0) -> int:
-    return asyncio.run(fill_parts(images, storage, "key", part_images, part_seconds))
+    return asyncio.run(fill_parts(images, partial(ImagePart, storage, "key", 3), part_images, part_seconds))
 
 
 def rows_of(storage: Storage) -> list[dict]:
@@ -114,13 +117,20 @@ def test_what_fails_costs_the_open_part_only_r9(storage) -> None:
     parts = committed(storage, STAGE)
     assert [part.stats["rows"] for part in parts] == [4]
     assert len(storage.names(FOLDER)) == 2
-    tries = {(key_of(str(number)), 1): {"boxes": None} for number in range(6)}
-    (measure_key,) = {part.measure_key for part in parts}
-    assert asked_since(storage, (), measure_key, tries) == {(key_of(str(number)), 1) for number in range(4)}
-    assert asked_since(storage, {part.name for part in parts}, measure_key, tries) == set()
-    assert asked_since(storage, (), "another key", tries) == set()
-    other = {each: {"boxes": [0.0, 0.0, 1.0, 1.0]} for each in tries}  # only failures, which have no picture, will do
-    assert asked_since(storage, (), measure_key, other) == {(key_of("2"), 1)}
+    assert left_over(storage, ()) == [4, 5]
+    assert left_over(storage, {part.name for part in parts}) == left_over(storage, (), "another key") == [*range(6)]
+    assert left_over(storage, (), lane=3) == [4, 5]
+    assert left_over(storage, (), lane=1) == [*range(6)]
+    # with other boxes only failures, which have no picture, will do
+    assert left_over(storage, (), boxes=[0.0, 0.0, 1.0, 1.0]) == [0, 1, 3, 4, 5]
+
+
+def left_over(storage: Storage, known, key: str = "key", lane: int | None = None, boxes=None) -> list[int]:
+    """Of a todo list of six, what an attempt after one that died has to ask for."""
+    todo = [{"url_id": key_of(str(number)), "try_number": 1, "boxes": boxes, "n": number} for number in range(6)]
+    schema = pa.schema([("url_id", pa.string()), ("try_number", pa.int32()), ("boxes", FLOATS), ("n", pa.int32())])
+    batch = pa.RecordBatch.from_pylist(todo, schema=schema)
+    return AskedSince(storage, known, key, lane).left_of(batch)["n"].to_pylist()
 
 
 def test_a_source_that_is_given_up_is_closed(storage) -> None:
@@ -135,7 +145,7 @@ def test_a_source_that_is_given_up_is_closed(storage) -> None:
 
     async def stopped() -> None:
         async with asyncio.timeout(0.2):
-            await fill_parts(endless(), storage, "key", 4, 60.0)
+            await fill_parts(endless(), partial(ImagePart, storage, "key"), 4, 60.0)
 
     with pytest.raises(TimeoutError):
         asyncio.run(stopped())
