@@ -217,13 +217,20 @@ def serving_images(
     command = [*prefix, sys.executable, "-m", "pipeline.smallweb.image_web", f"--faults={faults}", f"--wait={wait_s}"]
     command += [f"--log={log}"] if log else []
     command += ["--tls", *map(str, tls)] if tls else []
-    command += map(str, tars)
+    with served([*command, *map(str, tars)]) as line:
+        yield int(line)
+
+
+@contextlib.contextmanager
+def served(command: Sequence[str]) -> Iterator[str]:
+    """A server's process while the context is open; yields the line that it prints when it is ready. It ends when its
+    standard input does."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         try:
-            yield int(server.stdout.readline())
+            yield server.stdout.readline()
         finally:
             server.stdin.close()
 

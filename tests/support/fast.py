@@ -26,6 +26,7 @@ SLOW = (
     "pipeline.evaluation",
     "pipeline.smallweb.image_web",
     "pipeline.smallweb.server",
+    "pipeline.smallweb.trouble",
     "pipeline.training",
     "pipeline.vision.clip_model",
     "pyspark",
