@@ -30,7 +30,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -188,8 +188,8 @@ def enlarged(data: bytes) -> bytes:
     return stream.getvalue()
 
 
-def certificates(folder: Path, kind: str) -> tuple[Path, Path, Path]:
-    """A certificate for 127.0.0.1, its key, and the bundle that clients trust."""
+def certificates(folder: Path, kind: str, addresses: Sequence[str] = ("127.0.0.1",)) -> tuple[Path, Path, Path]:
+    """A certificate for some addresses, its key, and the bundle that clients trust."""
     import certifi
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -198,7 +198,7 @@ def certificates(folder: Path, kind: str) -> tuple[Path, Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(each)) for each in addresses])
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -207,7 +207,7 @@ def certificates(folder: Path, kind: str) -> tuple[Path, Path, Path]:
         .serial_number(1)
         .not_valid_before(now - day)
         .not_valid_after(now + day)
-        .add_extension(address, False)
+        .add_extension(names, False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
     )
