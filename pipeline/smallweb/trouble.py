@@ -1,6 +1,6 @@
 """Hosts with the troubles of a real list, on loopback: every address in 127.0.0.0/8 is a host of its own.
 
-    python -m pipeline.smallweb.trouble [--latency S] [--log FILE] [--ports HTTP TLS REFUSED] [--tls CERT KEY] TAR...
+    python -m pipeline.smallweb.trouble [--latency S] [--log FILE] [--tls CERT KEY] TAR...
 
 The second number of an address says what is wrong with the host (`Trouble`), so the server needs no list of hosts.
 ``/N.jpg`` is image N of the tars (N modulo their number), after the latency. Some troubles are not the server's: a port
@@ -36,8 +36,7 @@ from pipeline.smallweb.image_web import TYPES, answer, images_of, served
 BACKLOG = 4096
 FIRST_NETWORK = 16  # of 127.0.0.0/8, whose addresses are of the first kind of host
 HOSTS_PER_RANGE, RANGES = 250, 250
-HANDSHAKE_S = 3.0
-LIMITED_S = 5.0
+HANDSHAKE_S, LIMITED_S = 3.0, 5.0
 PAGE = b"<!doctype html><title>This domain may be for sale</title><p>Accept all cookies to go on."
 
 
@@ -47,8 +46,8 @@ class Trouble(StrEnum):
     FINE = "fine"
     CLOSING = "closing"  # closes the connection after each answer
     OLD = "old"  # HTTP/1.0: no length, the end of the connection is the end of the image
-    SLOW_TLS = "slow-tls"  # begins the handshake after HANDSHAKE_S
-    LIMITED = "limited"  # 429 with Retry-After to a whole range of addresses, for LIMITED_S from its first request
+    SLOW_TLS = "slow-tls"  # begins the handshake late
+    LIMITED = "limited"  # 429 with Retry-After to a whole range of addresses, from its first request on, for a while
     FORBIDDEN = "forbidden"  # 403 to an agent that is no browser
     PARKED = "parked"  # 200 and a page, whatever is asked for
     CONSENT = "consent"  # 302 to a page on another host
@@ -145,8 +144,8 @@ def nowhere() -> str:
 class Answers:
     """What the hosts say, and the log of it."""
 
-    def __init__(self, images: list[bytes], latency_s: float, http_port: int, log: IO[str] | None) -> None:
-        self.latency_s = latency_s
+    def __init__(self, images: list[bytes], options: argparse.Namespace, http_port: int, log: IO[str] | None) -> None:
+        self.latency_s, self.handshake_s = options.latency, options.handshake
         self.connections = 0
         self.open: Counter[str] = Counter()  # requests, by host
         self._log = log
@@ -157,6 +156,7 @@ class Answers:
         self._moved = answer("302 Found", b"", f"Location: http://{parked}:{http_port}/consent?back=1".encode())
         self._missing, self._forbidden = answer("404 Not Found"), answer("403 Forbidden")
         self._unavailable = answer("503 Service Unavailable")
+        self._limit_s = options.limited
         self._limited_until: dict[str, float] = {}
 
     def of(self, address: str, kind: Trouble, path: str, head: bytes) -> bytes:
@@ -186,7 +186,7 @@ class Answers:
     def _limited_s(self, address: str) -> int:
         """Whole seconds for which the range of an address is still limited."""
         now = time.monotonic()
-        until = self._limited_until.setdefault(address.rpartition(".")[0], now + LIMITED_S)
+        until = self._limited_until.setdefault(address.rpartition(".")[0], now + self._limit_s)
         return max(math.ceil(until - now), 0)
 
 
@@ -195,6 +195,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
+        self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._pending: deque[tuple[float, str, str, int, bytes]] = deque()  # what `Request` names, and the head
 
@@ -204,6 +205,7 @@ class Connection(asyncio.Protocol):
         self._kind = kind_of(self._address)
         self._loop = asyncio.get_running_loop()
         self._answers.connections += 1
+        self.data_received(b"")
 
     def connection_lost(self, error: Exception | None) -> None:
         while self._pending:
@@ -212,6 +214,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self._transport is None:  # behind a handshake, data may come first
+            return
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
             path = head.split(b" ", 2)[1].decode("latin-1")
@@ -223,7 +227,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self) -> None:
         """Answer the oldest request."""
-        if not self._pending:  # the client has left
+        if not self._pending or self._transport is None:  # the client has left
             return
         asked_at, _, path, _, head = self._pending[0]
         sent = self._answers.of(self._address, self._kind, path, head)
@@ -249,7 +253,7 @@ class SlowHandshake(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
         self._loop.call_soon(self._transport.pause_reading)  # soon: asyncio begins to read after this method
-        self._loop.call_later(HANDSHAKE_S, self._begin)
+        self._loop.call_later(self._answers.handshake_s, self._begin)
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._shake())
@@ -277,7 +281,7 @@ async def main(options: argparse.Namespace) -> None:
     web = TroubleWeb(*(each.getsockname()[1] for each in (plain, secure, refused)))
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(Path(options.log).open("a", buffering=1)) if options.log else None
-        answers = Answers(images_of(options.tars), options.latency, web.http, log)
+        answers = Answers(images_of(options.tars), options, web.http, log)
         await loop.create_server(lambda: Connection(answers), sock=plain, backlog=BACKLOG)
         if options.tls:
             tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -294,9 +298,11 @@ def serving_trouble(
     log: Path | None = None,
     tls: tuple[Path, Path] | None = None,
     ports: TroubleWeb | None = None,
+    handshake_s: float = HANDSHAKE_S,
+    limited_s: float = LIMITED_S,
 ) -> Iterator[TroubleWeb]:
     """A server in its own process while the context is open. ``ports``: those of an earlier one, to have them again."""
-    arguments = [f"--latency={latency_s}"]
+    arguments = [f"--latency={latency_s}", f"--handshake={handshake_s}", f"--limited={limited_s}"]
     arguments += [f"--log={log}"] if log else []
     arguments += ["--tls", *map(str, tls)] if tls else []
     arguments += ["--ports", *(str(port) for port in asdict(ports).values())] if ports else []
@@ -308,6 +314,8 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("tars", nargs="+")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--handshake", type=float, default=HANDSHAKE_S, metavar="SECONDS", help="until it begins")
+    parser.add_argument("--limited", type=float, default=LIMITED_S, metavar="SECONDS", help="of a range of addresses")
     parser.add_argument("--log")
     parser.add_argument("--ports", nargs=3, type=int, default=[0, 0, 0], metavar=("HTTP", "TLS", "REFUSED"))
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
