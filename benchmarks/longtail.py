@@ -17,7 +17,7 @@ From the server's log: seconds from the first request until 99% of the reachable
 (``reachable_s``), until the last was (``big_host_s``: of the host with 1,000, whose end is set by the rate that we
 allow ourselves, so that it is not in the 99%), the most connections, and what a host saw. ``end_s``: until fetch
 committed its last part, or the peer ended. ``wall_s``, CPU, sockets and memory (PSS) are those of the whole command and
-its children. A command that is not done after ``--timeout`` is killed, and ``timed_out``; then its CPU is not known.
+its children. A command that is not done after ``--timeout`` is killed, and ``timed_out``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import tarfile
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -170,7 +170,7 @@ def plan(listed: List, web: Any, folder: Path) -> Plan:
     return made
 
 
-def ours(plan: Plan, run: Path, bundle: Path, settings: Sequence[str]) -> list[str]:
+def ours(plan: Plan, run: Path, bundle: Path, options: argparse.Namespace) -> list[str]:
     """The command of a build."""
     web = plan.web
     config = {
@@ -186,7 +186,8 @@ def ours(plan: Plan, run: Path, bundle: Path, settings: Sequence[str]) -> list[s
     (plan.folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
     command = [str(Path(sys.executable).with_name("pairmill")), "build", f"--run={run}", "-c"]
     command += [str(plan.folder / "config.yaml")]
-    return command + [f"--set={setting}" for setting in settings]
+    command += [f"--until={options.until}"] if options.until else []
+    return command + [f"--set={setting}" for setting in options.set]
 
 
 def peer(plan: Plan, out: Path) -> list[str]:
@@ -202,7 +203,7 @@ class Taken:
 
     ended_at: float = 0.0
     wall_s: float = 0.0
-    cpu_s: float | None = None
+    cpu_s: float = 0.0
     sockets: int = 0
     pss_mb: int = 0
     timed_out: bool = False
@@ -230,19 +231,21 @@ def watched(command: list[str], output: Path, files: int | None, timeout_s: floa
             end_session(child.pid)
     child.returncode = os.waitstatus_to_exitcode(status)
     taken.ended_at, taken.wall_s = time.time(), time.time() - begun
-    taken.cpu_s = None if taken.timed_out else usage.ru_utime + usage.ru_stime
-    if child.returncode and not taken.timed_out:
+    if not taken.timed_out:  # else the last look has to do: of what is killed with its parent, nobody is told
+        taken.cpu_s = usage.ru_utime + usage.ru_stime
+    if child.returncode:
         print(output.read_text()[-2000:], file=sys.stderr)
     return taken
 
 
-def session(leader: int) -> list[int]:
-    """The processes of a session."""
-    found = []
+def session(leader: int) -> dict[int, list[str]]:
+    """The processes of a session, each with the fields of its ``stat`` from the state on."""
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
-            if int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[3]) == leader:
-                found.append(int(name))
+            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                found[int(name)] = fields
     return found
 
 
@@ -253,9 +256,10 @@ def end_session(leader: int) -> None:
 
 
 def look(leader: int, taken: Taken, memory: bool) -> None:
-    """Count the sockets of a session now, and its memory."""
-    sockets, pss_kb = 0, 0
-    for pid in session(leader):
+    """Count the sockets of a session now, and its CPU and memory."""
+    sockets, pss_kb, ticks = 0, 0, 0
+    for pid, fields in session(leader).items():
+        ticks += sum(map(int, fields[11:15]))  # its own, and of children that it has waited for
         with suppress(OSError):
             sockets += sum(link.startswith("socket:") for link in descriptors(pid))
             if memory:
@@ -263,6 +267,7 @@ def look(leader: int, taken: Taken, memory: bool) -> None:
                 pss_kb += int(text.partition("\nPss:")[2].split(None, 1)[0])
     taken.sockets = max(taken.sockets, sockets)
     taken.pss_mb = max(taken.pss_mb, pss_kb // 1024)
+    taken.cpu_s = max(taken.cpu_s, ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def descriptors(pid: int) -> Iterator[str]:
@@ -348,6 +353,7 @@ class Setting:
     case: str
     folder: Path
     images: Path
+    certificates: tuple[Path, Path, Path]  # certificate, key, and the bundle that clients trust
     options: argparse.Namespace
     listed: List
     ports: Any = None  # of the first server; the URLs of all runs are the same
@@ -363,17 +369,13 @@ def run_side(side: str, setting: Setting, files: int | None) -> tuple[dict[str, 
 
     with tempfile.TemporaryDirectory(dir=setting.folder) as name:
         folder = Path(name)
-        log = folder / "requests.tsv"
+        log, out = folder / "requests.tsv", folder / "out"
         log.touch()
-        cert, key, bundle = setting.folder / "cert.pem", setting.folder / "key.pem", setting.folder / "bundle.pem"
+        cert, key, bundle = setting.certificates
         with serving_trouble([setting.images], LATENCY_S, log, (cert, key), setting.ports) as web:
             setting.ports = web
             made = plan(setting.listed, web, folder)
-            command = (
-                ours(made, folder / "out", bundle, setting.options.set)
-                if side == "ours"
-                else peer(made, folder / "out")
-            )
+            command = ours(made, out, bundle, setting.options) if side == "ours" else peer(made, out)
             env = os.environ | {
                 "NO_ALBUMENTATIONS_UPDATE": "1",
                 "SSL_CERT_FILE": str(bundle),
@@ -381,25 +383,26 @@ def run_side(side: str, setting: Setting, files: int | None) -> tuple[dict[str, 
                 "PYTHONPATH": str(Path(__file__).parents[1]),
             }
             taken = watched(command, folder / "output.txt", files, setting.options.timeout, env)
-        figures, by_url = seen(log, made), {}
-        begun_at, ended_at = figures.pop("begun_at"), taken.ended_at
-        if side == "ours":
-            by_url, ended_at = outcomes_of(folder / "out")
-            outcomes = Counter(by_url.values())
-        else:
-            outcomes = peer_outcomes(folder / "out")
-        got = outcomes["ok"] + outcomes["success"]
-        figures |= {
-            "end_s": round(ended_at - begun_at, 1) if begun_at and ended_at and not taken.timed_out else None,
-            "wall_s": round(taken.wall_s, 1),
-            "images": got,
-            "cpu_ms_an_image": round(1000 * taken.cpu_s / got, 1) if taken.cpu_s and got else None,
-            "sockets": taken.sockets,
-            "pss_mb": taken.pss_mb,
-            "timed_out": taken.timed_out,
-            "outcomes": dict(outcomes.most_common(20)),
-        }
-    return figures, by_url
+        by_url, ended_at = outcomes_of(out) if side == "ours" else ({}, taken.ended_at)
+        if taken.timed_out and len(by_url) < len(made.urls):
+            ended_at = None
+        outcomes = Counter(by_url.values()) if side == "ours" else peer_outcomes(out)
+        return figures_of(seen(log, made), taken, outcomes, ended_at), by_url
+
+
+def figures_of(seen: dict[str, Any], taken: Taken, outcomes: Counter[str], ended_at: float | None) -> dict[str, Any]:
+    """What is printed of one run."""
+    begun_at, images = seen.pop("begun_at"), outcomes["ok"] + outcomes["success"]
+    return seen | {
+        "end_s": round(ended_at - begun_at, 1) if begun_at and ended_at else None,
+        "wall_s": round(taken.wall_s, 1),
+        "timed_out": taken.timed_out,
+        "images": images,
+        "cpu_ms_an_image": round(1000 * taken.cpu_s / images, 1) if images else None,
+        "sockets": taken.sockets,
+        "pss_mb": taken.pss_mb,
+        "outcomes": dict(outcomes.most_common(20)),
+    }
 
 
 def middle(values: list[Any]) -> Any:
@@ -438,6 +441,7 @@ def compare(setting: Setting) -> dict[str, Any]:
         "rounds": options.rounds,
         "latency_s": LATENCY_S,
         "settings": options.set,
+        "until": options.until,
         **{name if name == "ours" else "peer": figures for name, figures in sides.items()},
         "goals": goals,
         "goal_met": all(goals.values()),
@@ -472,7 +476,7 @@ def goals_of(setting: Setting, sides: dict[str, dict[str, Any]]) -> dict[str, bo
 
 
 @contextmanager
-def prepared() -> Iterator[tuple[Path, Path]]:
+def prepared() -> Iterator[tuple[Path, Path, tuple[Path, Path, Path]]]:
     """A folder with certificates, and a tar of thumbnails: Flickr8k's, or noise where these are missing."""
     from fetch import certificates  # the benchmark beside this one
 
@@ -480,12 +484,14 @@ def prepared() -> Iterator[tuple[Path, Path]]:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        certificates(folder, "bundle", [address_of(Trouble.SLOW_TLS, number) for number in range(HOSTS_PER_RANGE)])
+        trusted = certificates(
+            folder, "bundle", [address_of(Trouble.SLOW_TLS, number) for number in range(HOSTS_PER_RANGE)]
+        )
         images = SHARED / "flickr8k-images.tar"
         if not images.exists():
             images = folder / "noise.tar"
             write_noise(images)
-        yield folder, images
+        yield folder, images, trusted
 
 
 def write_noise(path: Path) -> None:
@@ -511,14 +517,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one command")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of our build")
+    parser.add_argument("--until", metavar="STAGE", help="end our build after this stage")
     parser.add_argument("--peer", nargs=2, type=Path, metavar=("LIST", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
         run_peer(*options.peer)
         return 0
-    with prepared() as (folder, images):
+    with prepared() as shared:
         for case in options.case or CASES:
-            setting = Setting(case, folder, images, options, list_of(case, options.scale))
+            setting = Setting(case, *shared, options, list_of(case, options.scale))
             print(json.dumps(compare(setting)), flush=True)
     return 0
 
