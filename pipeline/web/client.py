@@ -26,8 +26,8 @@ from pipeline.web import optouts, sockets
 from pipeline.web.allowance import Allowance
 from pipeline.web.codings import CodingError, Decoder
 from pipeline.web.config import WebConfig, require_contact
-from pipeline.web.netguard import GuardedConnector, NetFault, NetGuard, dialled, last_asked_at
-from pipeline.web.reasons import NetReason, WebReason
+from pipeline.web.netguard import GuardedConnector, NetGuard, dialled, last_asked_at
+from pipeline.web.reasons import NetFault, NetReason, WebReason
 from pipeline.web.urls import MAX_URL_BYTES, Parts, UrlError, join, redact, split
 from pipeline.web.wire import MAX_HEAD_BYTES, MAX_HEAD_LINES
 

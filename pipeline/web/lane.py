@@ -29,10 +29,9 @@ from pipeline.web.breadth import Breadth
 from pipeline.web.client import Answer, Client, refusal
 from pipeline.web.host import Errand, Group, Host, Hosts, Item, in_groups
 from pipeline.web.left_over import LeftOver
-from pipeline.web.netguard import NetFault
 from pipeline.web.pace import now
 from pipeline.web.policy import LanePolicy
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetFault, NetReason
 from pipeline.web.retry import retry_wait_s
 from pipeline.web.robots import Robots
 from pipeline.web.tail import Tail
@@ -98,6 +97,7 @@ class Lane:
         finally:
             for task in aside:
                 task.cancel()
+            self.left_over.slowed = self.left_over.slowed or self._client.guard.lookups.sick
             if self._tail_timer is not None:
                 self._tail_timer.cancel()
             self._done.put_nowait(None)

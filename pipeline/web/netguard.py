@@ -10,10 +10,7 @@ once a hop; of what a resolver answers only the checked addresses reach the conn
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -25,20 +22,15 @@ from aiohttp.abc import ResolveResult
 
 from pipeline.web import sockets
 from pipeline.web.config import Address, WebConfig, dial_target
-from pipeline.web.reasons import NetReason, WebReason
+from pipeline.web.lookups import Lookup, Lookups, system_lookup
+from pipeline.web.reasons import NetFault, NetReason
 from pipeline.web.urls import Parts, literal_address
 from pipeline.web.wire import GuardedProtocol
 
-MAX_LOOKUPS = 64  # in flight; a local resolver asked for more answers "temporary failure" (img2dataset#360)
-LOOKUP_AGE_S = 300.0  # the system's resolver tells no TTL; at most 600 s are allowed
-MAX_CACHED_NAMES = 100_000
 MAX_ADDRESSES = 4  # dialled of one name
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that IANA has ever given out; the rest is local, reserved or mapped
 _SPECIAL = (IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))  # 6to4 relays, documentation: unknown to ipaddress
-_NOT_FOUND = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-
-Lookup = Callable[[str], list[str]]
 dialled: ContextVar[GuardedProtocol | None] = ContextVar("dialled", default=None)  # connection of the request under way
 
 
@@ -46,15 +38,6 @@ def last_asked_at() -> float:
     """When the last request of this task left, on the event loop's clock; 0.0 where none did."""
     connection = dialled.get()
     return 0.0 if connection is None else connection.asked_at
-
-
-class NetFault(Exception):
-    """A request that ends before its answer: ``reason`` and what exactly happened."""
-
-    def __init__(self, reason: WebReason, detail: str = "") -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +72,6 @@ def is_public(address: Address) -> bool:
     return inner.is_global and not inner.is_multicast and not any(inner in network for network in _SPECIAL)
 
 
-def system_lookup(name: str) -> list[str]:
-    """Addresses of a name by the system's resolver, in its order. Blocks; raises socket.gaierror."""
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
-
-
 class NetGuard:
     """Judges what is dialled, and remembers look-ups. One per client; used in one event loop."""
 
@@ -102,14 +79,11 @@ class NetGuard:
         self._ports = web.ports()
         self._networks = web.networks()
         self._resolve = {name: dial_target(target) for name, target in web.resolve.items()}
-        self._lookup = lookup
-        self._lookup_timeout_s = web.connect_timeout_s
-        self._threads = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="lookup")
-        self._cache: dict[str, tuple[float, asyncio.Future[list[str]]]] = {}
+        self.lookups = Lookups(lookup, web.connect_timeout_s)
 
     def close(self) -> None:
         """Give the threads back; look-ups that still run are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.lookups.close()
 
     def allows(self, address: Address) -> bool:
         """Whether an address may be dialled under this config."""
@@ -129,7 +103,7 @@ class NetGuard:
                 address, port = self._resolve[name]
                 return self._checked([address], host, port)
         literal = IPv4Address("127.0.0.1") if _is_localhost(host) else literal_address(host)
-        found = [literal] if literal else [ip_address(text) for text in await self._addresses(host)]
+        found = [literal] if literal else [ip_address(text) for text in await self.lookups.addresses(host)]
         return self._checked(found, host, port)
 
     def _checked(self, found: list[Address], host: str, port: int) -> Target:
@@ -137,33 +111,6 @@ class NetGuard:
         if not allowed:
             raise NetFault(NetReason.ADDRESS_BLOCKED, f"{host} is {', '.join(map(str, found[:MAX_ADDRESSES]))}")
         return Target(tuple(allowed[:MAX_ADDRESSES]), port)
-
-    async def _addresses(self, name: str) -> list[str]:
-        """Look a name up, or share the look-up that is cached or in flight. A sick resolver is not remembered."""
-        loop = asyncio.get_running_loop()
-        expires, future = self._cache.get(name, (0.0, None))
-        if future is None or loop.time() >= expires:
-            if len(self._cache) >= MAX_CACHED_NAMES:
-                self._cache.clear()
-            future = loop.run_in_executor(self._threads, self._lookup, name)
-            future.add_done_callback(_observe)
-            self._cache[name] = loop.time() + LOOKUP_AGE_S, future
-        try:
-            # the wait for one of the 64 threads counts: a resolver that does not keep up is a sick resolver
-            addresses = await asyncio.wait_for(asyncio.shield(future), self._lookup_timeout_s)
-        except TimeoutError:
-            self._cache.pop(name, None)
-            raise NetFault(NetReason.DNS_FAILED, f"{name}: no answer in {self._lookup_timeout_s:g} s") from None
-        except (OSError, UnicodeError) as error:
-            if isinstance(error, UnicodeError) or error.errno in _NOT_FOUND:
-                raise NetFault(NetReason.DNS_NOT_FOUND, name) from None
-            self._cache.pop(name, None)
-            if sockets.is_ours(error, ipv4_only=False):
-                raise NetFault(NetReason.LOCAL_LIMIT, sockets.told(error)) from None
-            raise NetFault(NetReason.DNS_FAILED, f"{name}: {error.strerror or error}") from None
-        if not addresses:
-            raise NetFault(NetReason.DNS_NOT_FOUND, name)
-        return addresses
 
     def open_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """The second bolt: a socket for an address that is judged once more, as it is dialled."""
@@ -230,9 +177,3 @@ class GuardedConnector(aiohttp.TCPConnector):
 def _is_localhost(host: str) -> bool:
     """RFC 6761, 6.3: these names are loopback and no resolver is asked."""
     return f".{host.removesuffix('.')}".endswith(".localhost")
-
-
-def _observe(future: asyncio.Future[list[str]]) -> None:
-    """A failed look-up that nobody waits for any more is not an event-loop error."""
-    if not future.cancelled():
-        future.exception()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pipeline.web.netguard import NetFault
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetFault, NetReason
 
 RAISE = 1.05
 SLOWEST = 1 / 32  # of the limit

@@ -77,3 +77,12 @@ class NetReason(WebReason):
 
     # A fault of ours met while asking: the row is kept and can be asked for again once the fault is repaired.
     INTERNAL_ERROR = "internal_error", RETRY
+
+
+class NetFault(Exception):
+    """A request that ends before its answer: ``reason`` and what exactly happened."""
+
+    def __init__(self, reason: WebReason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail

@@ -21,8 +21,7 @@ from protego import Protego
 
 from pipeline.web.client import Answer, Client, Want
 from pipeline.web.config import PRODUCT_TOKEN
-from pipeline.web.netguard import NetFault
-from pipeline.web.reasons import NetReason, WebReason
+from pipeline.web.reasons import NetFault, NetReason, WebReason
 from pipeline.web.urls import origin
 
 MAX_BYTES = 512_000  # 500 KiB, the least that RFC 9309 (2.5) asks a crawler to read

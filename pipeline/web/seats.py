@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pipeline.web.client import Client
 from pipeline.web.host import Host
-from pipeline.web.netguard import NetFault
+from pipeline.web.reasons import NetFault
 from pipeline.web.urls import UrlError, split
 
 
@@ -31,13 +31,16 @@ class Addresses:
         self._by_address: dict[str, asyncio.Semaphore] = {}
 
     async def seats(self, url: str) -> asyncio.Semaphore | None:
-        """Seats at the address behind a URL; None without a limit, or where the request will end without one."""
-        if not self._limit:
-            return None
+        """Seats at the address behind a URL; None without a limit, or where the request will end without one.
+
+        The name is looked up here, before the deadline of the request runs.
+        """
         parts = split(url)
         try:
             address = (await self._guard.target(parts.host, parts.port)).addresses[0]
         except (NetFault, UrlError):
+            return None
+        if not self._limit:
             return None
         return self._by_address.setdefault(address, asyncio.Semaphore(self._limit))
 

@@ -5,16 +5,17 @@ import itertools
 import socket
 import threading
 import time
+from collections import deque
 from ipaddress import ip_address
 
 import pytest
 from pydantic import ValidationError
 
-from pipeline.web import netguard
+from pipeline.web import lookups
 from pipeline.web.client import Client
 from pipeline.web.config import WebConfig
-from pipeline.web.netguard import NetFault, NetGuard, is_public
-from pipeline.web.reasons import NetReason
+from pipeline.web.netguard import NetGuard, is_public
+from pipeline.web.reasons import NetFault, NetReason
 
 PRIVATE = [
     "127.0.0.1",
@@ -148,7 +149,7 @@ def test_a_name_that_changes_between_check_and_connect_is_looked_up_once(loop_se
 
 def test_a_name_that_turns_private_is_blocked_when_looked_up_again(web_config, want, monkeypatch):
     """C21, F13"""
-    monkeypatch.setattr(netguard, "LOOKUP_AGE_S", 0.0)
+    monkeypatch.setattr(lookups, "AGE_S", 0.0)
     config = web_config(resolve={})
 
     async def main():
@@ -278,11 +279,70 @@ def test_no_more_than_64_lookups_are_in_flight():
 
     async def main():
         guard = NetGuard(WebConfig(), lookup)
-        await asyncio.gather(*(guard.target(f"h{n % 200}.example", 80) for n in range(400)))
+        await asyncio.gather(*(guard.target(f"h{n % 200}.site{n % 40}.example", 80) for n in range(400)))
         guard.close()
 
     asyncio.run(main())
     assert 32 < most <= 64
+
+
+def test_names_of_one_domain_that_are_slow_hold_up_no_others(web_config):
+    """F57: 64 of them are waiting, and a name of another domain is looked up at once"""
+    release, asked = threading.Event(), []
+
+    def lookup(name):
+        asked.append(name)
+        if "slow" in name:
+            release.wait(20)
+        return ["8.8.8.8"]
+
+    async def main():
+        guard = NetGuard(web_config(resolve={}, connect_timeout_s=0.3), lookup)
+        slow = [asyncio.create_task(guard.target(f"h{n}.slow.example", 80)) for n in range(64)]
+        await asyncio.sleep(0.05)
+        begun = time.monotonic()
+        await guard.target("well.example", 80)
+        took_s = time.monotonic() - begun
+        given_up = (await asyncio.gather(*slow[:8], return_exceptions=True))[0]
+        waiting = len([name for name in asked if "slow" in name])
+        for task in slow[8:]:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        release.set()
+        await guard.target("h63.slow.example", 80)
+        guard.close()
+        return took_s, given_up.detail, waiting, len(asked)
+
+    took_s, given_up, waiting, asked_in_all = asyncio.run(main())
+    assert took_s < 0.3
+    assert given_up == "h0.slow.example: no answer in 0.3 s"
+    assert waiting == 8  # the clock of the others has not begun
+    assert asked_in_all == 10  # who was given up while it waited is never asked for
+
+
+def test_a_sick_resolver_is_asked_more_slowly_and_that_is_said(monkeypatch):
+    """F17"""
+    monkeypatch.setattr(lookups, "WINDOW", 50)
+
+    def lookup(name):
+        if name < "h15":
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return ["8.8.8.8"]
+
+    async def main():
+        found = lookups.Lookups(lookup, 5.0)
+        found._failed = deque(maxlen=50)
+        names = [f"h{n}.site{n}.example" for n in range(10, 60)]
+        await asyncio.gather(*map(found.addresses, names), return_exceptions=True)
+        few = found.sick
+        await asyncio.gather(*(found.addresses(f"h1{n}.site.example") for n in range(50)), return_exceptions=True)
+        found.close()
+        return few, found.sick, found._under_way.size
+
+    few, sick, size = asyncio.run(main())
+    assert few == ""
+    assert sick.endswith("of the last 50 look-ups of names failed: [Errno -3] Temporary failure in name resolution")
+    assert size == 32
 
 
 def test_allowed_ports_are_those_of_the_web_and_of_the_config():
