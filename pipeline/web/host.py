@@ -42,6 +42,7 @@ class Group:
     origin: str
     count: int
     items: Iterator[Item]
+    robots: tuple[bytes, str] | None = None  # its robots.txt, and when it was fetched (UTC, ISO 8601)
 
 
 def in_groups(items: Iterable[Item]) -> list[Group]:

@@ -51,7 +51,7 @@ class Lane:
         self._policy, self._web = policy, client.web
         self._hosts = Hosts(policy, own)
         self._attempts = Attempts(policy, client, robots, self._hosts)
-        self._client = client
+        self._client, self._robots = client, robots
         self._breadth = Breadth(policy.max_hosts, self._piles_up)
         self._places = self._breadth.places
         self._done: asyncio.Queue[tuple[Item, Answer] | None] = asyncio.Queue()
@@ -113,6 +113,8 @@ class Lane:
         """Begin with a host, in a place taken for it; or refuse what cannot be asked for."""
         if group.origin:
             host = self._hosts.open(group)
+            if group.robots:
+                self._robots.remember(host.origin, *group.robots)
             self._open.add(host)
             self._tasks.create_task(self._serve(host))
             return

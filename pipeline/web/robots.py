@@ -16,6 +16,8 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from protego import Protego
 
@@ -27,6 +29,7 @@ from pipeline.web.urls import origin
 MAX_BYTES = 512_000  # 500 KiB, the least that RFC 9309 (2.5) asks a crawler to read
 SHORTEST_LINE = len("Allow:")  # nothing shorter says anything; a file of 100,000 empty lines costs nothing
 MAX_SITES = 10_000  # whose rules are remembered at one time
+MAX_KEPT_BYTES = 32 << 20  # fetched since they were drained; beyond, they are not kept for others
 
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -116,6 +119,8 @@ class Robots:
         self._web = client.web
         self._sites: dict[str, _Site] = {}
         self._with_rules: dict[str, None] = {}
+        self._fetched: list[dict[str, Any]] = []
+        self._fetched_bytes = 0
         self._want = Want("text/plain, */*;q=0.1", self._web.robots_timeout_s, MAX_BYTES, cut_body=True)
 
     async def verdict(self, url: str, turn: Turn | None = None) -> Verdict:
@@ -127,9 +132,32 @@ class Robots:
             if loop.time() >= max(site.expires_at, site.ask_at):
                 if turn is not None:
                     await turn()
-                self._learn(site, await self._client.get(f"{name}/robots.txt", self._want))
+                answer = await self._client.get(f"{name}/robots.txt", self._want)
+                self._learn(site, answer)
+                self._keep(name, site, answer)
                 self._forget_oldest(name)
         return self._judge(site, url, loop.time())
+
+    def remember(self, name: str, body: bytes, fetched_at: str) -> None:
+        """Use the robots.txt of an origin that was fetched a short time ago (UTC, ISO 8601), as long as it is valid."""
+        site = self._sites.setdefault(name, _Site())
+        age_s = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(fetched_at)).total_seconds())
+        if site.rules is None and age_s < self._web.robots_max_age_s:
+            site.rules = parse(body, fetched_at)
+            site.expires_at = asyncio.get_running_loop().time() + self._web.robots_max_age_s - age_s
+            self._forget_oldest(name)
+
+    def drained(self) -> list[dict[str, Any]]:
+        """Those fetched since the last call, as rows of schemas/robots.py."""
+        fetched, self._fetched, self._fetched_bytes = self._fetched, [], 0
+        return fetched
+
+    def _keep(self, name: str, site: _Site, answer: Answer) -> None:
+        if site.rules is not None and site.rules.fetched_at == answer.fetched_at:
+            body = answer.body if answer.reason is None else b""
+            if self._fetched_bytes + len(body) <= MAX_KEPT_BYTES:
+                self._fetched_bytes += len(body)
+                self._fetched.append({"origin": name, "robots_fetched_at": answer.fetched_at, "robots": body})
 
     def _learn(self, site: _Site, answer: Answer) -> None:
         if answer.reason is NetReason.LOCAL_LIMIT:

@@ -1,7 +1,8 @@
 """What a lane is to ask for, on disk: rows that come sorted by origin, read again host by host.
 
 A lane may have millions of URLs. They go to an unnamed file on this machine as they come; in memory are a few numbers
-per origin. The rows of a host are read when its turn comes, READ_ROWS at a time.
+per origin. The rows of a host are read when its turn comes, READ_ROWS at a time. Its robots.txt may come ahead of them,
+if it was fetched a short time ago (`pipeline.web.known_robots`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Spool:
     def __init__(self, batches: Iterable[pa.RecordBatch], item_of: Callable[[Row], Item]) -> None:
         self._item_of = item_of
         self._file = tempfile.TemporaryFile(dir=_scratch_folder())  # noqa: SIM115  # closed as this context is left
-        self._begins, self._tried = array("q"), array("b")  # per origin: its first row; whether an earlier run failed
+        # Per origin: its first row; how many rows of robots.txt it begins with; whether an earlier run failed.
+        self._begins, self._robots, self._tried = array("q"), array("q"), array("b")
         self._sites = array("q")  # hashes
         self._batch_begins = array("q", [0])
         self._rows = 0
@@ -57,9 +59,15 @@ class Spool:
     def groups(self) -> Iterator[Group]:
         """One per origin: first what an earlier run did not get, then those with most rows, which take longest."""
         begins = np.asarray(self._begins)
-        counts = np.diff(np.append(begins, self._rows))
+        counts = np.diff(np.append(begins, self._rows)) - np.asarray(self._robots)
         for n in np.lexsort((-counts, -np.asarray(self._tried))):
-            yield Group(self._origin(int(begins[n])), int(counts[n]), self._items(int(begins[n]), int(counts[n])))
+            if counts[n]:
+                yield self._group(int(begins[n]), self._robots[n], int(counts[n]))
+
+    def _group(self, begin: int, robots: int, count: int) -> Group:
+        first = self._slice(begin, 1).to_pylist()[0]
+        known = (first["robots"], first["robots_fetched_at"]) if robots else None
+        return Group(first["origin"], count, self._items(begin + robots, count), known)
 
     def _write(self, batches: Iterable[pa.RecordBatch]) -> None:
         last, writer = None, None
@@ -81,19 +89,19 @@ class Spool:
         runs = pc.run_end_encode(batch["origin"])
         begin = 0
         for origin, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            tried = pc.max(batch["try_number"].slice(begin, end - begin)).as_py() > 1
+            some = batch.slice(begin, end - begin)
+            robots = some["try_number"].null_count  # rows of robots.txt are no tries
+            tried = (pc.max(some["try_number"]).as_py() or 0) > 1
             if origin != last:
                 self._begins.append(self._rows + begin)
+                self._robots.append(robots)
                 self._tried.append(tried)
                 self._sites.append(hash(site_of(split(origin).host) if origin else ""))
             else:
+                self._robots[-1] += robots
                 self._tried[-1] |= tried
             last, begin = origin, end
         return last
-
-    def _origin(self, row: int) -> str:
-        found: str = self._slice(row, 1)["origin"][0].as_py()
-        return found
 
     def _items(self, begin: int, rows: int) -> Iterator[Item]:
         at, end = begin, begin + rows

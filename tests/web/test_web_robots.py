@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -279,6 +280,32 @@ def test_an_origin_that_can_never_be_reached_is_refused_at_once(verdicts, http):
     assert found[0].retry_in_s is None
     assert paths == []
     assert verdicts(http(), url="http://h.example:22/")[0][0].reason is NetReason.PORT_NOT_ALLOWED
+
+
+def test_what_was_fetched_a_short_time_ago_is_not_asked_for_again(loop_server, web_config, http):
+    """C11: by another lane or round, up to its age; what one has fetched it hands on once."""
+    now = datetime.now(UTC)
+
+    async def main():
+        rules = http(b"User-agent: *\nDisallow: /b")
+        async with loop_server(rules) as server, Client(web_config(server.port)) as client:
+            robots = Robots(client)
+            robots.remember("http://young.example:80", b"User-agent: *\nDisallow: /a", now.isoformat())
+            robots.remember("http://old.example:80", b"", (now - timedelta(days=2)).isoformat())
+            names = ("young", "young", "old")
+            found = [
+                await robots.verdict(f"http://{name}.example/{path}") for name, path in zip(names, "abb", strict=True)
+            ]
+            return found, server.paths, robots.drained(), robots.drained()
+
+    found, paths, handed_on, again = asyncio.run(main())
+    assert [verdict.reason for verdict in found] == [NetReason.ROBOTS_DISALLOW, None, NetReason.ROBOTS_DISALLOW]
+    assert found[0].fetched_at == now.isoformat()
+    assert paths == ["/robots.txt"]
+    assert [(row["origin"], row["robots"]) for row in handed_on] == [
+        ("http://old.example:80", b"User-agent: *\nDisallow: /b")
+    ]
+    assert again == []
 
 
 def test_one_question_serves_all_who_wait(loop_server, web_config, http):

@@ -56,6 +56,26 @@ def test_it_knows_the_sites_of_its_rows() -> None:
         ]
 
 
+def test_a_robots_txt_comes_with_the_rows_of_its_origin() -> None:
+    """However the batches fall; one of an origin without rows is left out."""
+    schema = pa.schema([*SCHEMA, ("robots", pa.binary()), ("robots_fetched_at", pa.string())])
+    rows = rows_of({"http://a.example:80": 2, "http://b.example:80": 1})
+    known = [
+        {"origin": f"http://{name}.example:80", "robots": name.encode(), "robots_fetched_at": f"2026-01-0{day}"}
+        for name, day in (("a", 1), ("a", 2), ("c", 3))
+    ]
+    ordered = [*known[:2], *rows, known[2]]
+    for size in (1, 2, 3, 9):
+        some = [pa.RecordBatch.from_pylist(ordered[n : n + size], schema=schema) for n in range(0, len(ordered), size)]
+        with Spool(some, item_of) as spool:
+            groups = list(spool.groups())
+            assert [(group.origin, group.count, group.robots) for group in groups] == [
+                ("http://a.example:80", 2, (b"a", "2026-01-01")),
+                ("http://b.example:80", 1, None),
+            ]
+            assert [item.url for item in groups[0].items] == ["http://a.example:80/0", "http://a.example:80/1"]
+
+
 def test_nothing_to_ask_for() -> None:
     with Spool(iter([]), item_of) as spool:
         assert (len(spool), list(spool.groups()), "a.example" in spool) == (0, [], False)

@@ -23,6 +23,7 @@ from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, files_of
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
+from pipeline.stages import robots_files
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.links import LinkFinder, looks_like_html
 from pipeline.stages.crawl.reasons import CrawlReason
@@ -39,6 +40,7 @@ from schemas.fields import OK
 
 STAGE = "crawl"
 WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER = f"{STAGE}/warc", f"{STAGE}/frontier", f"{STAGE}/parts/rows"
+FOLDERS = (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER, robots_files.folder_of(STAGE))
 
 MAX_PART_LINKS = 200_000  # bounds what a part holds in memory until it is committed
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
@@ -65,16 +67,17 @@ class PageLane:
         number = context.partitionId() if context else 0
         done = self._answered(number)
         with Spool(_left_of(batches, done), lambda page: Item(page["page_id"], page["page_url"], page)) as spool:
-            if len(spool):
+            if spool:
                 yield asyncio.run(self._crawl(spool, number))
 
     async def _crawl(self, spool: Spool, number: int) -> pa.RecordBatch:
         going = True
         async with Client(self.web) as client:
-            lane = Lane(self._policy(), client, Robots(client), own=spool)
+            robots = Robots(client)
+            lane = Lane(self._policy(), client, robots, own=spool)
             async with aclosing(lane.run(spool.groups())) as answers:
                 while going:
-                    with PagePart(self, number) as part:
+                    with PagePart(self, number, robots) as part:
                         going = await part.fill(answers)
                         if part.rows:
                             await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are requested
@@ -120,10 +123,10 @@ def _left_of(batches: Iterable[pa.RecordBatch], done: Set[tuple[str, int]]) -> I
 class PagePart(OpenPart):
     """The part that a lane is filling: pages are written as they arrive, tables when it is closed."""
 
-    def __init__(self, lane: PageLane, number: int) -> None:
+    def __init__(self, lane: PageLane, number: int, robots: Robots) -> None:
         super().__init__(lane.storage, STAGE, lane.measure_key)
         self.rows: list[dict[str, Any]] = []
-        self._lane, self._number = lane, number
+        self._lane, self._number, self._robots = lane, number, robots
         self._finder = LinkFinder(lane.config)
         self._links: list[dict[str, Any]] = []
         self._left_out: Counter[str] = Counter()
@@ -166,7 +169,7 @@ class PagePart(OpenPart):
         self.add_file("rows", write_file(self.storage, ROWS_FOLDER, PAGES, [rows]))
         self.add_file("links", write_file(self.storage, FRONTIER_FOLDER, LINKS, [links]))
         good = sum(row["outcome"] == OK for row in self.rows)
-        stats = {
+        stats = robots_files.add_to(self, STAGE, self._robots) | {
             "rows": len(self.rows),
             "good": good,
             "requests": sum(row["tries"] for row in self.rows),

@@ -29,10 +29,11 @@ from pipeline.core.rules import Rule, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.core.tables import read_table, write_file, write_table
+from pipeline.stages import robots_files
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.frontier import crawl_rows, next_frontier, to_ask
 from pipeline.stages.crawl.links import LinkFinder
-from pipeline.stages.crawl.page_lane import FRONTIER_FOLDER, ROWS_FOLDER, STAGE, WARC_FOLDER, PageLane
+from pipeline.stages.crawl.page_lane import FOLDERS, FRONTIER_FOLDER, STAGE, PageLane
 from pipeline.stages.crawl.reasons import RETRYABLE, Reason
 from pipeline.web.config import require_contact
 from pipeline.web.left_over import DDL, tell
@@ -66,7 +67,7 @@ class Crawl(Stage[Config]):
 
     def measure(self, context: Context[Config]) -> Measured:
         """Crawl round by round until one finds nothing new."""
-        stored = swept(context.storage, STAGE, (WARC_FOLDER, FRONTIER_FOLDER, ROWS_FOLDER))
+        stored = swept(context.storage, STAGE, FOLDERS)
         before = {part.name for part in stored}
         rounds = _Rounds(context, stored)
         with context.bar():
@@ -134,9 +135,12 @@ class _Rounds:
         lanes = config.lanes or context.spark.sparkContext.defaultParallelism
         web = context.setting("web")
         lane = PageLane(context.storage, config, web, context.measure_key, depth, frozenset(self._known))
-        origin = F.regexp_extract("page_url", "^[^/]*//[^/?#]*", 0)  # of a clean URL
-        hosts_together = urls.repartition(lanes, "host").withColumn("origin", origin)
-        hosts_together = hosts_together.sortWithinPartitions("origin", "page_id")
+        urls = urls.withColumn("origin", F.regexp_extract("page_url", "^[^/]*//[^/?#]*", 0))
+        robots = robots_files.usable(context.spark, context.storage, web.robots_max_age_s)
+        if robots is not None:  # a clean URL does not name the standard port
+            plain = F.regexp_replace("origin", "^(http:.*):80$|^(https:.*):443$", "$1$2")
+            urls = urls.unionByName(robots.withColumn("origin", plain), allowMissingColumns=True)
+        hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("origin", "page_id")
         tell(STAGE, hosts_together.mapInArrow(lane, DDL).collect(), context.reporter)  # a few rows per lane
         committed_now = committed(context.storage, STAGE, skip=self._known)
         self._known |= {part.name for part in committed_now}

@@ -47,7 +47,7 @@ def run_fetch_lane(
     done, shares = AskedSince(storage, known, measure_key, lane), dict[str, int]()
     with Spool(_to_ask(batches, done, shares), lambda row: Item(row["url_id"], row["request_url"], row)) as spool:
         policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
-        if len(spool):
+        if spool:
             yield asyncio.run(_fetch(spool, policy, Examiner(image_settings(config), blocklist), new_part, config, web))
 
 
@@ -63,15 +63,16 @@ async def _fetch(
     spool: Spool,
     policy: LanePolicy,
     examiner: Examiner,
-    new_part: Callable[[], ImagePart],
+    new_part: Callable[[Robots], ImagePart],
     config: Config,
     web: WebConfig,
 ) -> pa.RecordBatch:
     with examiner:
         async with Client(web) as client:
-            lane = Lane(policy, client, Robots(client), own=spool)
+            robots = Robots(client)
+            lane = Lane(policy, client, robots, own=spool)
             async with aclosing(_images(spool.groups(), lane, examiner)) as images:
-                await fill_parts(images, new_part, config.part_images, config.part_seconds)
+                await fill_parts(images, partial(new_part, robots), config.part_images, config.part_seconds)
             return lane.left_over.batch()
 
 

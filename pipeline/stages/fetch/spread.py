@@ -25,9 +25,9 @@ LANE_IMAGES_PER_S = 50  # what a lane fetches and decodes on one core, at least
 LANE_IMAGES = 10_000  # of one host: fewer do not need another lane
 
 
-def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
+def spread(todo: DataFrame, lanes: int, config: Config, robots: DataFrame | None = None) -> DataFrame:
     """``todo`` (columns TO_ASK) in one partition per lane, sorted by ``origin``; with ``host``, ``origin`` and the
-    host's number of lanes, ``share``."""
+    host's number of lanes, ``share``. ``robots`` (`pipeline.stages.robots_files`) come ahead of their rows."""
     by_host = todo.mapInArrow(_with_host, f"{TO_ASK}, host string, origin string")
     share = F.lit(1)
     most = _most_lanes(lanes, config)
@@ -37,6 +37,8 @@ def spread(todo: DataFrame, lanes: int, config: Config) -> DataFrame:
         share = F.least(F.lit(most), F.coalesce("loads", F.lit(1)))
     names = ("url_id", "request_url", "try_number", "boxes", "alternate_url", "host", "origin")
     asked = by_host.select(*names, share.cast("int").alias("share"))
+    if robots is not None:
+        asked = asked.unionByName(robots.withColumn("share", F.lit(1)), allowMissingColumns=True)
     name = F.regexp_replace("host", r"^www\.", "")
     in_lanes = asked.repartition(lanes, name, F.pmod(F.xxhash64("url_id"), "share"))
     return in_lanes.sortWithinPartitions("origin", "url_id")

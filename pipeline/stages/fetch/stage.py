@@ -27,13 +27,14 @@ from pipeline.core.parts import Part, committed, files_of, swept
 from pipeline.core.rules import CoreReason, Rule, col, outcome_rules
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.tables import read_table
+from pipeline.stages import robots_files
 from pipeline.stages.fetch import shards
 from pipeline.stages.fetch.blocklist import Blocklist, read_blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_lane import run_fetch_lane
 from pipeline.stages.fetch.reasons import OUTCOMES, RETRYABLE, Reason
 from pipeline.stages.fetch.spread import spread
-from pipeline.stages.fetch.store import FOLDER
+from pipeline.stages.fetch.store import FOLDERS
 from pipeline.vision.reasons import ImageReason
 from pipeline.web.config import require_contact
 from pipeline.web.left_over import DDL, tell
@@ -73,7 +74,7 @@ class Fetch(Stage[Config]):
     def measure(self, context: Context[Config]) -> Measured:
         """Request what the store does not have, then read this input's images from the store."""
         config, measure_key = context.config, context.measure_key
-        before, blocklist = swept(context.storage, self.name, [FOLDER]), _blocklist(config)
+        before, blocklist = swept(context.storage, self.name, FOLDERS), _blocklist(config)
         pairs = context.kept("text")
         # All are equal for all rows of a url_id.
         names = {
@@ -181,20 +182,22 @@ def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config])
     config = context.config
     lanes = config.lanes or context.spark.sparkContext.defaultParallelism
     ends_at = time.time() + 3600 * config.max_hours if config.max_hours else None
-    by_host = spread(todo, lanes, config).persist()
+    web = context.setting("web")
+    robots = robots_files.usable(context.spark, context.storage, web.robots_max_age_s)
+    by_host = spread(todo, lanes, config, robots).persist()
     fetch = partial(
         run_fetch_lane,
         storage=context.storage,
         known=frozenset(part.name for part in before),
         measure_key=context.measure_key,
         config=config,
-        web=context.setting("web"),
+        web=web,
         lanes=lanes,
         ends_at=ends_at,
         blocklist=_blocklist(config),
     )
     try:
-        total = by_host.count()
+        total = by_host.where("url_id is not null").count()
         if total:
             with context.bar(total):
                 found = by_host.mapInArrow(fetch, DDL).collect()  # a few rows per lane

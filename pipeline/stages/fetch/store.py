@@ -18,6 +18,8 @@ from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, part_name
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
+from pipeline.stages import robots_files
+from pipeline.web.robots import Robots
 from schemas.fetch import STORE
 from schemas.fields import OK
 
@@ -27,6 +29,7 @@ StoredRow = tuple[dict[str, Any], bytes | None]
 
 STAGE = "fetch"
 FOLDER = f"{STAGE}/store"
+FOLDERS = (FOLDER, robots_files.folder_of(STAGE))
 
 
 class AskedSince:
@@ -63,10 +66,13 @@ class AskedSince:
 class ImagePart(OpenPart):
     """The part that a task is filling: images go to disk as they come, rows when it is closed."""
 
-    def __init__(self, storage: Storage, measure_key: str, lane: int | None = None) -> None:
+    def __init__(
+        self, storage: Storage, measure_key: str, lane: int | None = None, robots: Robots | None = None
+    ) -> None:
         super().__init__(storage, STAGE, measure_key)
         self.rows: list[dict[str, Any]] = []
         self._stats = {} if lane is None else {"lane": lane}
+        self._robots = robots
 
     def add(self, row: dict[str, Any], picture: bytes | None) -> None:
         """Append one image: its columns, and the stored image if there is one."""
@@ -82,6 +88,8 @@ class ImagePart(OpenPart):
         of_part = {"measure_key": self.measure_key, "part": part_name(self.measure_key, measured)}
         rows = [row | of_part for row in self.rows]
         self.add_file("rows", write_file(self.storage, FOLDER, STORE, [pa.Table.from_pylist(rows, schema=STORE)]))
+        if self._robots is not None:
+            self._stats |= robots_files.add_to(self, STAGE, self._robots)
         stats = self._stats | {
             "rows": len(rows),
             "good": sum(row["outcome"] == OK for row in rows),

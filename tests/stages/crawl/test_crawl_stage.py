@@ -1,6 +1,7 @@
 """The stage on a real loopback web, through Spark: rounds, scope, budgets, resume, and the books."""
 
 import subprocess
+from collections import Counter
 from itertools import pairwise
 
 import pyarrow.parquet as pq
@@ -52,6 +53,13 @@ def test_every_page_in_scope_is_asked_for_once(whole):
     kept = {f"{SITE}/", f"{SITE}/a", f"{SITE}/b", f"{SITE}/c", f"{TWIN}/", f"{TWIN}/only"}
     assert {url for url, outcome in result.outcomes.items() if outcome == "ok"} == kept
     assert web.asked() == dict.fromkeys([*kept, f"{SITE}/missing"], 1)
+
+
+def test_robots_txt_is_asked_for_once_in_all_rounds(whole):
+    """C11: three rounds, each with lanes of its own."""
+    _, web = whole
+    asked = Counter(request.host for request in web.requests if request.path == "/robots.txt")
+    assert asked == {"site.example": 1, "twin.example": 1}
 
 
 def test_the_books_add_up_to_the_spellings_met(whole):

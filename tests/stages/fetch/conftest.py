@@ -33,6 +33,7 @@ class ImageHosts:
         self.robots: dict[str, str] = {}
         self.wait_s: dict[str, float] = {}
         self.log: list[str] = []
+        self.asked_robots: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -47,7 +48,7 @@ class ImageHosts:
         self._loop.close()
 
     def clear(self) -> None:
-        for kept in (self.pages, self.robots, self.wait_s, self.log):
+        for kept in (self.pages, self.robots, self.wait_s, self.log, self.asked_robots):
             kept.clear()
 
     @property
@@ -66,6 +67,7 @@ class ImageHosts:
 
     async def _answer(self, request: web.Request) -> web.Response:
         if request.path == "/robots.txt":
+            self.asked_robots.append(request.host)
             rules = self.robots.get(request.host)
             return web.Response(text=rules) if rules is not None else web.Response(status=404)
         self.log.append(f"{request.host} {request.path}")

@@ -202,10 +202,14 @@ def test_a_second_build_asks_nobody(build: Build, hosts) -> None:
 
 
 def test_a_loosened_input_fetches_only_the_new_images_and_a_tightened_one_none(build: Build, hosts) -> None:
+    hosts.robots["img1.example"] = "User-agent: *\nDisallow: /7"
     build(urls_of(10), first=6)
+    assert sorted(hosts.asked_robots) == [f"img{number}.example" for number in range(3)]
     hosts.log.clear()
-    _, loosened = build(urls_of(10))
-    assert set(hosts.asked) == {f"/{number}.jpg" for number in range(6, 10)}
+    run, loosened = build(urls_of(10))
+    assert len(hosts.asked_robots) == 3  # those of the first build still count
+    assert rows_of(run)["/7.jpg"]["outcome"] == "robots_disallow"
+    assert set(hosts.asked) == {f"/{number}.jpg" for number in (6, 8, 9)}
     assert (loosened.rows_in, loosened.measured) == (10, 4)
     hosts.log.clear()
     _, tightened = build(urls_of(10), first=3)
