@@ -7,12 +7,14 @@ a `Context`, which raises `UndeclaredRead` for everything that is neither in ``S
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
+from pipeline.core.lanes import LaneWatch
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
@@ -103,6 +105,14 @@ class Context(Generic[C]):
     def bar(self, total: int | None = None, parts: int | None = None) -> AbstractContextManager[None]:
         """A progress bar over the rows of the stage's parts that are committed from now on."""
         return self.reporter.bar(self._stage, self._whole.parts_probe(self._stage, total, parts))
+
+    @contextmanager
+    def lanes_at_work(self, total: int | None = None) -> Iterator[None]:
+        """Around the Spark job of lanes: a progress bar with their news; StageError if they all stand still."""
+        watch = LaneWatch(self.storage, self._stage, self.spark.sparkContext.cancelAllJobs)
+        probe = self._whole.parts_probe(self._stage, total)
+        with watch.watching() as news, self.reporter.bar(self._stage, lambda: replace(probe(), news=news())):
+            yield
 
     def kept(self, stage: str) -> DataFrame:
         """The rows that a stage hands on."""

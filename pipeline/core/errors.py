@@ -55,6 +55,8 @@ class ErrorCode(StrEnum):
     DEVICE_OUT_OF_MEMORY = "device_out_of_memory"  # a training step does not fit into GPU memory
     EMBEDDING_NONFINITE = "embedding_nonfinite"  # a model returned NaN or infinite embeddings
     EVAL_OVERLAP = "eval_overlap"  # test images are in the training data
+    STAGE_STALLED = "stage_stalled"  # no progress on any row, and no planned wait, for ten minutes
+    NETWORK_DOWN = "network_down"  # most hosts cannot be connected to: the fault is on our side
     STAGE_FAILED = "stage_failed"  # an error without a code of its own; --debug shows the traceback
 
     # Ended by a signal: exit codes 130 and 143.

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 POLL_S = 0.5
+NEWS_S = 60.0  # between two lines of news without a terminal
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Done:
     good: int | None
     total: int | None = None
     unit: str = ""  # of the count, if it is not the stage's rows
+    news: str = ""  # what is going on, where it is not just more of the same
 
 
 class Reporter:
@@ -50,12 +52,16 @@ class Reporter:
 
     @contextlib.contextmanager
     def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:
-        """Show ``probe()`` every half second while the block runs. Quiet when stderr is not a terminal.
+        """Show ``probe()`` every half second while the block runs; without a terminal its news, once a minute.
 
         A bar inside the block has better numbers: it replaces this one until it ends.
         """
-        if self.quiet or self.json or not self.console.is_terminal:
+        if self.quiet:
             yield
+            return
+        if self.json or not self.console.is_terminal:
+            with _repeated(NEWS_S, lambda: self._tell_news(name, probe())):
+                yield
             return
         columns = (
             TextColumn("{task.description:>8}"),
@@ -67,28 +73,29 @@ class Reporter:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
         )
-        stop = threading.Event()
         shown = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
         with self._innermost(shown) as progress:
-            task = progress.add_task(name, total=None, unit="", rate="", share="")
+            task = progress.add_task(name, total=None, unit="", rate="", share="", news="")
 
             def poll() -> None:
-                while not stop.wait(POLL_S):
-                    with contextlib.suppress(Exception):  # a bar must never stop the work it shows
-                        done = probe()
-                        share = f"{done.good / done.rows:.0%} ok" if done.rows and done.good is not None else ""
-                        progress.update(task, completed=done.rows, total=done.total, unit=done.unit, share=share)
-                        speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
-                        progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
+                done = probe()
+                share = f"{done.good / done.rows:.0%} ok" if done.rows and done.good is not None else ""
+                progress.update(
+                    task, completed=done.rows, total=done.total, unit=done.unit, share=share, news=done.news
+                )
+                speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+                progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
 
-            thread = threading.Thread(target=poll, daemon=True)
-            thread.start()
-            try:
+            with _repeated(POLL_S, poll):
                 yield
-            finally:
-                stop.set()
-                thread.join()
+
+    def _tell_news(self, name: str, done: Done) -> None:
+        if done.news:
+            total = "" if done.total is None else f" of {done.total:,}"
+            facts = {"stage": name, "rows": done.rows, "total": done.total}
+            self.line(f"{name:>8}: {done.rows:,}{total} done; {done.news}", event="progress", **facts)
 
     @contextlib.contextmanager
     def _innermost(self, progress: Progress) -> Iterator[Progress]:
@@ -104,3 +111,22 @@ class Reporter:
             self._bars.pop()
             if around is not None:
                 around.start()
+
+
+@contextlib.contextmanager
+def _repeated(pause_s: float, act: Callable[[], None]) -> Iterator[None]:
+    """Do it again and again in a thread while the block runs. What it raises never stops the work it shows."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(pause_s):
+            with contextlib.suppress(Exception):
+                act()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

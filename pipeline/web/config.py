@@ -97,6 +97,13 @@ class WebConfig(StageConfig):
         2, ge=1, le=64, description="connections of a lane to one address, over all page hosts there"
     )
 
+    unreachable_share_max: Operate[float] = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the first hosts without a connection above which the network is down; 1: never",
+    )
+
     @field_validator("allow_networks")
     @classmethod
     def _networks(cls, networks: list[str]) -> list[str]:

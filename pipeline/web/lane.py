@@ -22,6 +22,8 @@ from collections.abc import AsyncGenerator, Container, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from pipeline.core.errors import PairmillError
+from pipeline.core.lanes import LaneState
 from pipeline.web import sockets
 from pipeline.web.allowance import Allowance
 from pipeline.web.attempt import Attempts
@@ -56,6 +58,7 @@ class Lane:
         self._places = self._breadth.places
         self._done: asyncio.Queue[tuple[Item, Answer] | None] = asyncio.Queue()
         self._room = Allowance(min(MAX_UNTAKEN, policy.max_hosts * policy.per_host))  # answers that wait to be taken
+        self._handled = 0  # answers
         self._untaken = 0  # answers given, and not yet handled by who takes them
         self._coming = True  # hosts that were not yet asked
         self._open: set[Host] = set()  # hosts that are asked or parked
@@ -76,8 +79,12 @@ class Lane:
                 self._room.release(_weight(done[1]))
                 yield done
                 self._untaken -= 1
+                self._handled += 1
                 self._look_around()
-            await driver
+            try:
+                await driver
+            except BaseExceptionGroup as group:
+                raise first_of(group) from group
         finally:
             driver.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -170,6 +177,19 @@ class Lane:
         finally:
             del self._parked[host]
 
+    def state(self) -> LaneState:
+        """What the lane does now."""
+        at = time.time() - now()
+        parked = {host: due_at for host, due_at in self._parked.items() if host.left}
+        waits = len(self._parked) == len(self._open) and not self._untaken
+        return LaneState(
+            done=self._handled,
+            asked=len(self._open) - len(self._parked),
+            parked=len(parked),
+            next_at=at + min(parked.values()) if parked else None,
+            ends_at=at + self._tail.ends_at(now()) if parked and waits and not self._coming else None,
+        )
+
     def _look_around(self) -> None:
         """Whether nothing is left; or, where all that is left is parked, give up what is not due within the tail."""
         if self._coming or self._untaken or len(self._parked) < len(self._open):
@@ -214,11 +234,13 @@ class Lane:
         await asyncio.sleep(SLOWER_S)
 
     async def _ask(self, host: Host, errand: Errand) -> Answer | None:
-        """Ask once; None where the item has to wait. What goes wrong is an answer, whatever it is."""
+        """Ask once; None where the item has to wait. What goes wrong with it is an answer, whatever it is."""
         try:
             return await self._attempts.ask(host, errand)
         except NetFault as fault:
             return refusal(errand.item.url, fault.reason, fault.detail, errand.tries)
+        except PairmillError:
+            raise
         except Exception as error:
             detail = redact(f"{type(error).__name__}: {error}")[:256]
             return refusal(errand.item.url, NetReason.INTERNAL_ERROR, detail, errand.tries)
@@ -241,6 +263,14 @@ class Lane:
 
     def _piles_up(self) -> bool:
         return self._room.taken > self._room.size // 2
+
+
+def first_of(group: BaseExceptionGroup) -> BaseException:
+    """The first of the errors of concurrent tasks: the others are mostly the same."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def _weight(answer: Answer) -> int:

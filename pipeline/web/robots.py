@@ -23,6 +23,7 @@ from protego import Protego
 
 from pipeline.web.client import Answer, Client, Want
 from pipeline.web.config import PRODUCT_TOKEN
+from pipeline.web.outage import Outage
 from pipeline.web.reasons import NetFault, NetReason, WebReason
 from pipeline.web.urls import origin
 
@@ -119,12 +120,16 @@ class Robots:
         self._web = client.web
         self._sites: dict[str, _Site] = {}
         self._with_rules: dict[str, None] = {}
+        self._outage = Outage(self._web.unreachable_share_max)
         self._fetched: list[dict[str, Any]] = []
         self._fetched_bytes = 0
         self._want = Want("text/plain, */*;q=0.1", self._web.robots_timeout_s, MAX_BYTES, cut_body=True)
 
     async def verdict(self, url: str, turn: Turn | None = None) -> Verdict:
-        """What robots.txt says of a clean URL; asks for it first where it is not known, after ``turn``."""
+        """What robots.txt says of a clean URL; asks for it first where it is not known, after ``turn``.
+
+        Raises StageError `network_down` if most hosts cannot be connected to.
+        """
         name = origin(url)
         site = self._sites.setdefault(name, _Site())
         loop = asyncio.get_running_loop()
@@ -132,7 +137,10 @@ class Robots:
             if loop.time() >= max(site.expires_at, site.ask_at):
                 if turn is not None:
                     await turn()
+                is_first = not site.asked_at and not site.failures
                 answer = await self._client.get(f"{name}/robots.txt", self._want)
+                if is_first and answer.reason is not NetReason.LOCAL_LIMIT:
+                    self._outage.count(answer)
                 self._learn(site, answer)
                 self._keep(name, site, answer)
                 self._forget_oldest(name)

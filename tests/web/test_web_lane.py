@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pipeline.core.errors import StageError
 from pipeline.web.client import Client
 from pipeline.web.lane import Item, Lane, LanePolicy, in_groups
 from pipeline.web.manners import site_of
@@ -564,3 +565,33 @@ def test_an_item_may_be_followed_by_another_at_once(loop_server, web_config, wan
     assert len(given) == len(set(given)) == 20
     assert ("ftp://bad.example/", NetReason.SCHEME_NOT_ALLOWED) in given
     assert server.times("/1/second", "short")[0] < server.times("/7", "long")[0]
+
+
+def hosts_of(dead: int, well: int) -> list[str]:
+    return [f"http://dead{n}.example/" for n in range(dead)] + [f"http://well{n}.example/" for n in range(well)]
+
+
+@pytest.fixture
+def with_dead_hosts(lane, http):
+    """``with_dead_hosts(dead, well)``: a lane of one URL per host, so many of which refuse all connections."""
+
+    def run(dead, well, **web):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            nowhere = f"127.0.0.1:{unused.getsockname()[1]}"
+            targets = {f"dead{n}.example": nowhere for n in range(dead)}
+            return lane(http(b"x"), hosts_of(dead, well), targets=targets, web={"robots_waits_s": [], **web})[0]
+
+    return run
+
+
+def test_a_network_that_is_down_ends_the_round_before_anything_is_written_off(with_dead_hosts):
+    """R18"""
+    with pytest.raises(StageError, match="network_down: no connection to 200 of the first 200 hosts, the last one"):
+        with_dead_hosts(200, 60)
+    assert reasons(with_dead_hosts(200, 60, unreachable_share_max=1.0)) == {
+        NetReason.ROBOTS_UNREACHABLE: 200,
+        None: 60,
+    }
+    assert reasons(with_dead_hosts(90, 130)) == {NetReason.ROBOTS_UNREACHABLE: 90, None: 130}
+    assert reasons(with_dead_hosts(190, 0)) == {NetReason.ROBOTS_UNREACHABLE: 190}  # too few to tell

@@ -31,6 +31,7 @@ from pipeline.stages.crawl.warc_writer import WarcWriter
 from pipeline.web.client import Answer, Client, Head, Want
 from pipeline.web.config import WebConfig
 from pipeline.web.lane import Item, Lane, LanePolicy
+from pipeline.web.lane_news import saying
 from pipeline.web.reasons import NetReason
 from pipeline.web.robots import Robots
 from pipeline.web.spool import Spool
@@ -75,7 +76,10 @@ class PageLane:
         async with Client(self.web) as client:
             robots = Robots(client)
             lane = Lane(self._policy(), client, robots, own=spool)
-            async with aclosing(lane.run(spool.groups())) as answers:
+            async with (
+                saying(lane, self.storage, STAGE, number),
+                aclosing(lane.run(spool.groups())) as answers,
+            ):
                 while going:
                     with PagePart(self, number, robots) as part:
                         going = await part.fill(answers)

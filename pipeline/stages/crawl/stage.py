@@ -70,8 +70,7 @@ class Crawl(Stage[Config]):
         stored = swept(context.storage, STAGE, FOLDERS)
         before = {part.name for part in stored}
         rounds = _Rounds(context, stored)
-        with context.bar():
-            rounds.run_all()
+        rounds.run_all()
         totals = Counter[str]()
         for part in rounds.parts:
             totals.update({name: number for name, number in part.stats.items() if name in ADDED_UP})
@@ -141,7 +140,9 @@ class _Rounds:
             plain = F.regexp_replace("origin", "^(http:.*):80$|^(https:.*):443$", "$1$2")
             urls = urls.unionByName(robots.withColumn("origin", plain), allowMissingColumns=True)
         hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("origin", "page_id")
-        tell(STAGE, hosts_together.mapInArrow(lane, DDL).collect(), context.reporter)  # a few rows per lane
+        with context.lanes_at_work():
+            found = hosts_together.mapInArrow(lane, DDL).collect()  # a few rows per lane
+        tell(STAGE, found, context.reporter)
         committed_now = committed(context.storage, STAGE, skip=self._known)
         self._known |= {part.name for part in committed_now}
         self.parts += committed_now

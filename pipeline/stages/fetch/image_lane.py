@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -17,10 +17,11 @@ from pipeline.stages.fetch.alternates import Row, alternate_of, with_alternate
 from pipeline.stages.fetch.blocklist import NO_BLOCKLIST, Blocklist
 from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_rows import Examiner, image_settings, measure_answer, want
-from pipeline.stages.fetch.store import AskedSince, ImagePart, StoredRow, fill_parts
+from pipeline.stages.fetch.store import STAGE, AskedSince, ImagePart, StoredRow, fill_parts
 from pipeline.web.client import Answer, Client
 from pipeline.web.config import WebConfig
 from pipeline.web.lane import Group, Item, Lane, LanePolicy
+from pipeline.web.lane_news import saying
 from pipeline.web.robots import Robots
 from pipeline.web.spool import Spool
 
@@ -42,13 +43,24 @@ def run_fetch_lane(
     committed since is not requested again.
     """
     context = TaskContext.get()
-    lane = context.partitionId() if context else 0
-    new_part = partial(ImagePart, storage, measure_key, lane)
-    done, shares = AskedSince(storage, known, measure_key, lane), dict[str, int]()
+    output = _Output(storage, measure_key, context.partitionId() if context else 0)
+    done, shares = AskedSince(storage, known, measure_key, output.lane), dict[str, int]()
     with Spool(_to_ask(batches, done, shares), lambda row: Item(row["url_id"], row["request_url"], row)) as spool:
         policy = replace(_policy(config, web), shares=shares, lanes=lanes, ends_at=ends_at)
         if spool:
-            yield asyncio.run(_fetch(spool, policy, Examiner(image_settings(config), blocklist), new_part, config, web))
+            yield asyncio.run(_fetch(spool, policy, Examiner(image_settings(config), blocklist), output, config, web))
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where a lane stores its images."""
+
+    storage: Storage
+    measure_key: str
+    lane: int
+
+    def part(self, robots: Robots) -> ImagePart:
+        return ImagePart(self.storage, self.measure_key, self.lane, robots)
 
 
 def _to_ask(batches: Iterable[pa.RecordBatch], done: AskedSince, shares: dict[str, int]) -> Iterator[pa.RecordBatch]:
@@ -63,7 +75,7 @@ async def _fetch(
     spool: Spool,
     policy: LanePolicy,
     examiner: Examiner,
-    new_part: Callable[[Robots], ImagePart],
+    output: _Output,
     config: Config,
     web: WebConfig,
 ) -> pa.RecordBatch:
@@ -71,8 +83,11 @@ async def _fetch(
         async with Client(web) as client:
             robots = Robots(client)
             lane = Lane(policy, client, robots, own=spool)
-            async with aclosing(_images(spool.groups(), lane, examiner)) as images:
-                await fill_parts(images, partial(new_part, robots), config.part_images, config.part_seconds)
+            async with (
+                saying(lane, output.storage, STAGE, output.lane),
+                aclosing(_images(spool.groups(), lane, examiner)) as images,
+            ):
+                await fill_parts(images, partial(output.part, robots), config.part_images, config.part_seconds)
             return lane.left_over.batch()
 
 

@@ -199,7 +199,7 @@ def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config])
     try:
         total = by_host.where("url_id is not null").count()
         if total:
-            with context.bar(total):
+            with context.lanes_at_work(total):
                 found = by_host.mapInArrow(fetch, DDL).collect()  # a few rows per lane
             tell("fetch", found, context.reporter)
     finally:
