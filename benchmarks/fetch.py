@@ -5,7 +5,7 @@ Spark runs it (`pipeline.stages.fetch.image_lane`): robots.txt, opt-outs, vettin
 hashes and the decoding child included, then what it stored is packed into a tar (`pipeline.stages.export.shard`). The
 peer is img2dataset's own Downloader on img2dataset's own shards, called without its process pool so that its CPU can be
 read, and imagehash.phash of every image in its tars: it hashes nothing by itself. ``ratio_without_hashes`` leaves
-imagehash out, though ours hashes.
+imagehash out, though ours hashes; so do images per second.
 
 Each side runs in a fresh process, for FEW and for MANY images; what is printed is the slope between the two: the
 start of a process, of imports and of the child cancel out (they are printed as ``start_cpu_s``). CPU is user and

@@ -471,7 +471,7 @@ def goals_of(setting: Setting, sides: dict[str, dict[str, Any]]) -> dict[str, bo
         goals["end"] = no_later(mine["end_s"], theirs["end_s"] and 1.2 * theirs["end_s"])
     if setting.listed.big:
         images = max(images for *_, images in setting.listed.hosts)
-        goals["big_host"] = no_later(mine["big_host_s"], 1.2 * images / limits.rate_per_host)
+        goals["big_host"] = no_later(mine["big_host_s"], 1.2 * images / limits.rate_per_host + 2 * LATENCY_S)
     return goals
 
 
