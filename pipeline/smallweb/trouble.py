@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import json
 import math
 import resource
@@ -132,12 +131,11 @@ def nowhere() -> str:
     Without a way to IPv6: the prefix for what is to be discarded (RFC 6666). Else: link-local addresses, which name no
     link here, so that the system refuses them.
     """
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.connect(("100::1", 9))  # of a datagram socket: looks for a way, and sends nothing
-        except OSError as error:
-            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
-                return "100::"
+    except OSError:
+        return "100::"
     return "fe80::"
 
 
