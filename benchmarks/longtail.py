@@ -523,6 +523,7 @@ def main() -> int:
     if options.peer:
         run_peer(*options.peer)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no command outlives this one
     with prepared() as shared:
         for case in options.case or CASES:
             setting = Setting(case, *shared, options, list_of(case, options.scale))
