@@ -419,7 +419,8 @@ def compare(setting: Setting) -> dict[str, Any]:
     """Both sides of a case in turn."""
     options, rounds = setting.options, {side: [] for side in ("ours", "img2dataset")}
     unlimited = run_side("ours", setting, None)[1] if setting.case == "limited" else None
-    equal = True
+    urls = sum(images for *_, images in setting.listed.hosts)
+    equal = unlimited is not None and len(unlimited) == urls  # two that did nothing are not the same
     for _ in range(options.rounds):
         for side in rounds:
             figures, by_url = run_side(side, setting, setting.files)
@@ -437,7 +438,7 @@ def compare(setting: Setting) -> dict[str, Any]:
         "case": setting.case,
         "scale": options.scale,
         "hosts": len(hosts),
-        "urls": sum(images for *_, images in hosts),
+        "urls": urls,
         "rounds": options.rounds,
         "latency_s": LATENCY_S,
         "settings": options.set,
