@@ -22,6 +22,7 @@ ADDS = table(
         column("warc_file", STRING, "WARC file of the record, relative to the run"),
         column("warc_offset", INT64, "offset of the record's gzip member", "bytes"),
         column("warc_length", INT64, "length of the record's gzip member", "bytes"),
+        column("tried", STRINGS, "tries before the last one, waits of its host: when (UTC), reason, detail; else null"),
     ],
 )
 

@@ -39,6 +39,7 @@ ADDS = table(
         column("image_file", STRING, "file of the stored bytes, relative to the run; full path of a tar read in place"),
         column("image_offset", INT64, "where the stored bytes begin in it", "bytes"),
         column("image_bytes", INT64, "how many bytes are stored", "bytes"),
+        column("tried", STRINGS, "tries before the last one, waits of its host: when (UTC), reason, detail; else null"),
         column("fetched_url", STRING, "the alternate URL that gave the image after request_url had failed; else null"),
     ],
 )

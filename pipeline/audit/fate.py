@@ -29,7 +29,7 @@ from schemas.export import CORPUS
 from schemas.ledger import LEDGER
 
 ID_COLUMNS = ("page_id", "candidate_id", "pair_id", "url_id", "sha256")
-TIME_COLUMN = "fetched_at"
+TIME_COLUMN, TRIED_COLUMN = "fetched_at", "tried"
 MAX_ROWS = 1_000  # rows followed per stage: for a page or image with more, the answer covers these
 
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
@@ -47,6 +47,7 @@ class Station:
     threshold: str | None = None
     detail: str | None = None
     at: str | None = None  # when it was fetched (UTC, ISO 8601), if the stage fetches
+    tried: tuple[str, ...] = ()  # what came of tries before, if it fetches: when, reason, detail
 
     @property
     def full_name(self) -> str:
@@ -143,11 +144,8 @@ def _stations(run: Run, name: str, manifest: Manifest, kin: Mapping[str, set[str
     """What one stage decided about the related rows."""
     stage, schema = run.stages[name], run.schema(name)
     keys = kin.get(stage.key, set())
-    columns = [stage.key, *[TIME_COLUMN for _ in range(TIME_COLUMN in schema.names)]]
-    seen = {
-        row[stage.key]: row.get(TIME_COLUMN)
-        for row in _rows(run, manifest.files["rows"], schema, columns, {stage.key: keys})
-    }
+    columns = [stage.key, *(name for name in (TIME_COLUMN, TRIED_COLUMN) if name in schema.names)]
+    seen = {row[stage.key]: row for row in _rows(run, manifest.files["rows"], schema, columns, {stage.key: keys})}
     dropped = {
         row["key"]: row for row in _rows(run, manifest.files["ledger"], LEDGER, LEDGER.names, {"key": set(seen)})
     }
@@ -161,7 +159,8 @@ def _stations(run: Run, name: str, manifest: Manifest, kin: Mapping[str, set[str
             verdict.get("value"),
             verdict.get("threshold"),
             verdict.get("detail"),
-            seen[key],
+            seen[key].get(TIME_COLUMN),
+            tuple(seen[key].get(TRIED_COLUMN) or ()),
         )
 
 

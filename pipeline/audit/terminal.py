@@ -44,6 +44,8 @@ def print_why(why: Why, console: Console) -> None:
     table.add_column(overflow="fold")
     for station in why.stations:
         table.add_row(station.stage, Text(station.key), Text(shown(_fate(station)), "red" if station.reason else ""))
+        for tried in station.tried:
+            table.add_row("", "", Text(shown(f"before: {tried}"), "dim"))
     for stage in why.not_run if why.stations else ():
         table.add_row(stage, Text("has not run", "dim"))
     if why.stations:

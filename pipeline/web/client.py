@@ -90,6 +90,7 @@ class Answer:
     seconds: float = 0.0  # from look-up to last byte
     asked_at: float = 0.0  # when the last request left, on the event loop's clock; 0.0: none did
     tries: int = 0  # requests made for this URL, retries included, redirects not
+    tried: tuple[str, ...] = ()  # what came of tries before, or why its host was parked: when (UTC), reason, detail
     robots_fetched_at: str = ""  # of the robots.txt that allowed it: UTC, ISO 8601
 
     def header(self, name: str) -> str | None:

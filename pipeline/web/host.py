@@ -11,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.web.client import Answer
@@ -18,11 +19,13 @@ from pipeline.web.manners import Manners, MannersByName
 from pipeline.web.pace import Pace
 from pipeline.web.parking import End, Pause, Silence
 from pipeline.web.policy import LanePolicy
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetReason, WebReason
 from pipeline.web.urls import UrlError, origin, split
 
 MAX_RETRIES = 1000  # of one host that wait: beyond, they come before items not read yet
 MAX_IDLE = 10_000  # hosts that nothing waits for: they are remembered for redirects
+MAX_WAITS, SAME_WAIT_S = 10, 0.1  # of a host that are told; one that several workers meet is told once
+MAX_TRIED_CHARS = 256
 ROUND_ENDED = End(NetReason.ROUND_ENDED, "not asked before the round's time was over")
 
 
@@ -69,6 +72,17 @@ class Errand:
     item: Item
     tries: int = 0
     last: Answer | None = None  # to the newest try
+    tried: list[str] = field(default_factory=list)  # what came of the others
+
+    def note(self, answer: Answer) -> None:
+        """A try that is not the last one."""
+        self.last = answer
+        self.tried.append(told(answer.fetched_at, answer.reason, answer.detail))
+
+
+def told(at: str, reason: WebReason | None, detail: str) -> str:
+    """One try, or one wait of a host, as a person reads it."""
+    return f"{at} {reason}: {detail}"[:MAX_TRIED_CHARS]
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +97,7 @@ class Host:
     retries: list[tuple[float, int, Errand]] = field(default_factory=list)  # heap: due at, entry number
     parked_until: float = 0.0
     parked_for: Pause | None = None
+    waits: list[str] = field(default_factory=list)  # why it was parked, each time
     ended: End | None = None
     woken: asyncio.Event = field(default_factory=asyncio.Event)  # it has ended: nothing more is waited for
     asked: int = 0  # items that a request was made for
@@ -131,8 +146,11 @@ class Host:
 
     def park(self, pause: Pause, now: float) -> None:
         """Ask for nothing for so long; of several waits the longest counts."""
-        if now + pause.seconds >= self.parked_until:
-            self.parked_until, self.parked_for = now + pause.seconds, pause
+        until = now + pause.seconds
+        if until > self.parked_until + SAME_WAIT_S and len(self.waits) < MAX_WAITS:
+            self.waits.append(told(datetime.now(UTC).isoformat(timespec="seconds"), pause.reason, pause.detail))
+        if until >= self.parked_until:
+            self.parked_until, self.parked_for = until, pause
 
     def is_parked(self, now: float) -> bool:
         """Whether nothing may be asked now."""

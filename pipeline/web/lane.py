@@ -221,7 +221,7 @@ class Lane:
                 host.put_back(errand)
                 await self._slow_down(answer.detail)
             elif (wait_s := self._retry_wait_s(host, errand, answer)) is not None:
-                errand.last = answer
+                errand.note(answer)
                 host.retry(errand, now() + wait_s)
             else:
                 await self._emit(errand.item, self._last(host, errand, answer))
@@ -250,11 +250,16 @@ class Lane:
 
     def _last(self, host: Host, errand: Errand, answer: Answer) -> Answer:
         """The answer that ends an errand, with all its tries. A refusal has none of its own and is no silence."""
+        tried = errand.tried[:-1] if answer is errand.last else errand.tried
+        if answer.reason and answer.reason.retryable:
+            tried = [*tried, *host.waits]
         if not host.ended:
             host.obey(host.silence.count(answer, self._web), now())
             if answer.status is not None and not (answer.reason and answer.reason.retryable):
                 self._tail.answered()
-        return answer if answer.tries == errand.tries else replace(answer, tries=errand.tries)
+        if answer.tries == errand.tries and not tried:
+            return answer
+        return replace(answer, tries=errand.tries, tried=tuple(sorted(tried)))
 
     async def _emit(self, item: Item, answer: Answer) -> None:
         await self._room.acquire(_weight(answer))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from pipeline.audit.fate import Why, why
+from pipeline.audit.fate import Station, Why, why
 from pipeline.audit.terminal import print_why
 from pipeline.core.run import Run
 
@@ -96,3 +96,14 @@ def test_every_row_that_entered_has_an_answer(half_toy: Run) -> None:
     """A10."""
     for row in rows(half_toy, "extract"):
         assert why(half_toy, row["candidate_id"]).stations
+
+
+def test_tries_before_the_last_one_are_told_with_their_times() -> None:
+    tried = ("2026-01-02T03:04:05+00:00 robots_unreachable: robots.txt: http_5xx: 500 \x1b[31m", "2026-01-02T03:05:05")
+    station = Station("fetch", "image", "ab", "robots_unreachable", detail="not asked", at="03:05", tried=tried)
+    console = Console(file=io.StringIO(), width=160)
+    print_why(Why("x", (station,), (), ()), console)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert lines[1].startswith("before: 2026-01-02T03:04:05+00:00 robots_unreachable: robots.txt: http_5xx: 500 ")
+    assert "\x1b" not in lines[1]
+    assert lines[2] == "before: 2026-01-02T03:05:05"

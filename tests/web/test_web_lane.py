@@ -210,6 +210,8 @@ def test_what_may_succeed_is_tried_three_times_and_what_cannot_once(lane, http):
         "d": (NetReason.EMPTY_BODY, 1),
     }
     assert Counter(server.paths) == {"/robots.txt": 1, "/a": 3, "/b": 2, "/c": 1, "/d": 1}
+    assert [line.partition(" ")[2] for line in answers["http://h.example/a"].tried] == ["http_5xx: 500"] * 2
+    assert [line.partition(" ")[2] for line in answers["http://h.example/b"].tried] == ["http_5xx: 502"]
     gaps = [after - before for before, after in itertools.pairwise(server.times("/a"))]
     assert gaps[0] >= 0.015
     assert gaps[1] >= 0.03
@@ -505,6 +507,9 @@ def test_hosts_that_are_parked_for_long_do_not_hold_up_the_end(lane, http):
     assert (silent.detail, silent.tries) == ("not asked: robots.txt: http_5xx: 500", 0)
     assert limiting.detail == "not asked: 429, Retry-After: 50"
     assert (failing.detail, failing.status, failing.tries) == ("502", 502, 1)
+    assert [line.partition(" ")[2] for line in silent.tried] == ["robots_unreachable: robots.txt: http_5xx: 500"]
+    assert [line.partition(" ")[2] for line in limiting.tried] == ["rate_limited: 429, Retry-After: 50"]
+    assert (failing.tried, answers["http://well.example/1"].tried) == ((), ())
     assert len(server.times("/robots.txt", "silent")) == 1
 
 

@@ -210,6 +210,7 @@ def _row(item: Item, answer: Answer) -> dict[str, Any]:
         "tries": answer.tries,
         "fetched_at": answer.fetched_at,
         "robots_fetched_at": answer.robots_fetched_at or None,
+        "tried": list(answer.tried) or None,
         "body_bytes": len(answer.body) if answer.reason is None else None,
         "optouts": list(answer.optouts),
         "try_number": item.payload["try_number"],

@@ -40,6 +40,7 @@ def with_alternate(first: Row, second: Row, alternate_url: str) -> Row:
     both = {
         "tries": first["tries"] + second["tries"],
         "optouts": sorted({*first["optouts"], *second["optouts"]}),
+        "tried": [*(first.get("tried") or ()), *(second.get("tried") or ())] or None,
     }
     if second["outcome"] == OK:
         return second | both | {"fetched_url": alternate_url}

@@ -80,6 +80,7 @@ def measure_answer(
         "http_status": answer.status,
         "content_type": content_type and content_type[:MAX_HEADER_CHARS],
         "final_url": answer.final_url,
+        "tried": list(answer.tried) or None,
     }
     if answer.reason is not None:
         return row | facts | {"outcome": answer.reason.value, "detail": answer.detail or None}, None
