@@ -197,22 +197,9 @@ def test_a_users_rule_has_reason_and_ledger_like_ours(tmp_path, quiet) -> None:
     } == {"low", "user:big"}
 
 
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        ("nosuch < 1", "nosuch"),
-        ("number <", "rules: mine"),
-        ("number + 1", "rules: mine"),
-        ("count(*) > 1", "rules: mine"),
-        ("row_number() over (order by number) > 1", "rules: mine"),
-        ("explode(array(true))", "rules: mine"),
-        ("rand() < 0.5", "is not deterministic"),
-        ("current_date() > '2020-01-01'", "is not deterministic"),
-    ],
-)
-def test_a_users_rule_is_parsed_before_anything_runs(tmp_path, quiet, sql: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        build(tmp_path / "new", quiet, rules=[{"stage": "score", "name": "mine", "drop_when": sql}])
+def test_a_users_rule_is_parsed_before_anything_runs(tmp_path, quiet) -> None:
+    with pytest.raises(InputError, match="nosuch"):
+        build(tmp_path / "new", quiet, rules=[{"stage": "score", "name": "mine", "drop_when": "nosuch < 1"}])
     assert Source.calls == []
 
 
