@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, version
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from pydantic import field_validator
 
 from pipeline.core.config import Field, Operate, StageConfig
 from pipeline.core.errors import ErrorCode, InputError
+from pipeline.web.addresses import Address, Network
 
 PRODUCT_TOKEN = "pairmill"  # noqa: S105  # no secret: our name in robots.txt, X-Robots-Tag and <meta name=...>
 STANDARD_PORTS = frozenset({80, 443, 8080, 8443})
 
-Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -33,7 +32,11 @@ class WebConfig(StageConfig):
         "", max_length=200, description="mail address or URL where a site's owner reaches you; no contact, no request"
     )
     allow_networks: Operate[list[str]] = Field(
-        [], description="networks (CIDR) that may be connected to although they are not globally routable"
+        [],
+        description="networks (CIDR) that may be connected to although not globally routable, or of this machine",
+    )
+    deny_networks: Operate[list[str]] = Field(
+        [], description="networks (CIDR) that are never connected to, though public or in web.allow_networks"
     )
     resolve: Operate[dict[str, str]] = Field(
         {}, description="name, name:port or * → address:port dialled instead; for tests, the demo and private mirrors"
@@ -104,7 +107,7 @@ class WebConfig(StageConfig):
         description="share of the first hosts without a connection above which the network is down; 1: never",
     )
 
-    @field_validator("allow_networks")
+    @field_validator("allow_networks", "deny_networks")
     @classmethod
     def _networks(cls, networks: list[str]) -> list[str]:
         for text in networks:
@@ -123,6 +126,10 @@ class WebConfig(StageConfig):
     def networks(self) -> tuple[Network, ...]:
         """``allow_networks``, parsed."""
         return tuple(ip_network(text) for text in self.allow_networks)
+
+    def denied_networks(self) -> tuple[Network, ...]:
+        """``deny_networks``, parsed."""
+        return tuple(ip_network(text) for text in self.deny_networks)
 
     def ports(self) -> frozenset[int]:
         """Ports that a URL may name."""

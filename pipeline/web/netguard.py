@@ -2,10 +2,11 @@
 
     URL ── port rule ──▶ web.resolve or one look-up ──▶ address rule ──▶ socket to a checked address, TLS to the name
 
-An address must be globally routable (IANA special-purpose registries, RFC 6890), judged by the IPv4 address
-inside it where it is an IPv4-mapped, NAT64 or 6to4 form, or lie in ``web.allow_networks``. Names are looked up
-once a hop; of what a resolver answers only the checked addresses reach the connector, so a second answer
-(rebinding) is never asked for. A second bolt, the socket factory, judges the address again as it is dialled.
+An address must be globally routable (`pipeline.web.addresses`), judged by the IPv4 address inside it where it is an
+IPv4-mapped, NAT64 or 6to4 form, and not one of this machine's own, or lie in ``web.allow_networks``. What lies in
+``web.deny_networks`` is never dialled. Names are looked up once a hop; of what a resolver answers only the checked
+addresses reach the connector, so a second answer (rebinding) is never asked for. A second bolt, the socket factory,
+judges the address again as it is dialled.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import socket
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any, cast
 
 import aiohttp
 from aiohttp.abc import ResolveResult
 
 from pipeline.web import sockets
-from pipeline.web.config import Address, WebConfig, dial_target
+from pipeline.web.addresses import Address, is_our_own, is_public, within
+from pipeline.web.config import WebConfig, dial_target
 from pipeline.web.lookups import Lookup, Lookups, system_lookup
 from pipeline.web.reasons import NetFault, NetReason
 from pipeline.web.urls import Parts, literal_address
@@ -29,8 +31,6 @@ from pipeline.web.wire import GuardedProtocol
 
 MAX_ADDRESSES = 4  # dialled of one name
 
-_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that IANA has ever given out; the rest is local, reserved or mapped
-_SPECIAL = (IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))  # 6to4 relays, documentation: unknown to ipaddress
 dialled: ContextVar[GuardedProtocol | None] = ContextVar("dialled", default=None)  # connection of the request under way
 
 
@@ -48,36 +48,13 @@ class Target:
     port: int
 
 
-def inner_address(address: Address) -> Address:
-    """The IPv4 address that an IPv6 form stands for, else the address itself.
-
-    IPv4-mapped ``::ffff:a.b.c.d``, IPv4-compatible ``::a.b.c.d``, NAT64 ``64:ff9b::/96`` (RFC 6052), 6to4
-    ``2002::/16`` (RFC 3056).
-    """
-    if isinstance(address, IPv4Address):
-        return address
-    value = int(address)
-    if value >> 32 in (0, 0xFFFF, 0x64FF9B << 64) and value > 1:
-        return IPv4Address(value & 0xFFFFFFFF)
-    if value >> 112 == 0x2002:
-        return IPv4Address(value >> 80 & 0xFFFFFFFF)
-    return address
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address may be dialled by anybody: globally routable unicast."""
-    inner = inner_address(address)
-    if isinstance(inner, IPv6Address) and inner not in _GLOBAL_UNICAST:
-        return False
-    return inner.is_global and not inner.is_multicast and not any(inner in network for network in _SPECIAL)
-
-
 class NetGuard:
     """Judges what is dialled, and remembers look-ups. One per client; used in one event loop."""
 
     def __init__(self, web: WebConfig, lookup: Lookup = system_lookup) -> None:
         self._ports = web.ports()
         self._networks = web.networks()
+        self._denied = web.denied_networks()
         self._resolve = {name: dial_target(target) for name, target in web.resolve.items()}
         self.lookups = Lookups(lookup, web.connect_timeout_s)
 
@@ -86,9 +63,11 @@ class NetGuard:
         self.lookups.close()
 
     def allows(self, address: Address) -> bool:
-        """Whether an address may be dialled under this config."""
-        forms = {address, inner_address(address)}
-        return is_public(address) or any(form in network for form in forms for network in self._networks)
+        """Whether an address may be dialled under this config: never in ``web.deny_networks``; else in
+        ``web.allow_networks``, or public and not of this machine."""
+        if within(address, self._denied):
+            return False
+        return within(address, self._networks) or (is_public(address) and not is_our_own(address))
 
     def check_port(self, parts: Parts) -> None:
         """Raise NetFault where the URL names a port that is not for the web."""
