@@ -14,6 +14,8 @@ bytecode. Three things differ from plain ``njit(cache=True)``:
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -88,7 +90,15 @@ class _ByContent:
 
 
 class Chosen(_ByContent, UserProvidedCacheLocator):
-    """NUMBA_CACHE_DIR."""
+    """NUMBA_CACHE_DIR, if only we or root can write there: the files hold pickles and machine code, so whoever can put
+    one there runs code as us. Otherwise it is as if the folder were not writable."""
+
+    def ensure_cache_path(self) -> None:
+        super().ensure_cache_path()
+        for folder in (Path(_config.CACHE_DIR), Path(self.get_cache_path())):
+            found = folder.stat()
+            if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
+                raise PermissionError(f"others can write into {folder}")
 
 
 class Beside(_ByContent, InTreeCacheLocator):

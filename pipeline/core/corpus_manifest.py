@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import FileRecord
@@ -28,7 +28,7 @@ class ShardFile(_Model):
 class Shard(_Model):
     """A tar and the Parquet file beside it, with the same samples in the same order. ``files`` by ending."""
 
-    name: str
+    name: str = Field(pattern=r"^\w+$")  # of files beside the manifest
     samples: int
     first_key: str
     last_key: str

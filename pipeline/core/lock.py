@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import json
 import os
 import signal
 import socket
+import stat
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import LocalStorage, ObjectStorage, Storage, Version
 
 LOCK = ".lock"
+NOTE_CHARS = 4096  # more than any note has
 BEAT_S = 20.0
 STALE_S = 120.0
 INTERRUPTION = signal.SIGUSR1
@@ -42,15 +45,15 @@ def run_lock(storage: Storage, warn: Callable[[str], None]) -> contextlib.Abstra
 
 @contextlib.contextmanager
 def _os_lock(storage: LocalStorage, warn: Callable[[str], None]) -> Iterator[None]:
-    with storage.path(LOCK).open("a+", encoding="utf-8") as file:
-        file.seek(0)
-        holder = _holder(file.read())
+    with _lock_file(storage) as file:
+        holder = _holder(file.read(NOTE_CHARS))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _in_use(storage, holder) from None
         if holder:
             warn(_takes_over(holder))
+        file.seek(0)
         file.truncate(0)
         file.write(json.dumps(_note()))
         file.flush()
@@ -58,6 +61,29 @@ def _os_lock(storage: LocalStorage, warn: Callable[[str], None]) -> Iterator[Non
             yield
         finally:
             file.truncate(0)
+
+
+def _lock_file(storage: LocalStorage) -> TextIO:
+    """RUN/.lock, made if it is missing. InputError `output_unwritable` for anything but a file of its own: a link, soft
+    or hard, would make us empty what it names."""
+    path = os.path.join(storage.root, LOCK)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _not_a_lock(path) from None
+        raise InputError(ErrorCode.OUTPUT_UNWRITABLE, f"{path}: {error.strerror}") from None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(handle)
+        raise _not_a_lock(path)
+    return os.fdopen(handle, "r+", encoding="utf-8", errors="replace")
+
+
+def _not_a_lock(path: str) -> InputError:
+    return InputError(
+        ErrorCode.OUTPUT_UNWRITABLE, f"{path} is a link or not a file, so it is no lock of ours; remove it and rerun"
+    )
 
 
 @contextlib.contextmanager

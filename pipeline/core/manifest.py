@@ -81,8 +81,15 @@ def read_manifest(storage: Storage, stage: str) -> Manifest | None:
     except (ValidationError, ValueError, OSError) as error:
         raise InputError(
             ErrorCode.INPUT_UNREADABLE,
-            f"{path} is not a valid manifest: {type(error).__name__}; remove it to rerun the stage",
+            f"{path} is not a valid manifest: {_why(error)}; remove it to rerun the stage",
         ) from error
+
+
+def _why(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return type(error).__name__
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
 
 
 def publish(storage: Storage, manifest: Manifest) -> None:

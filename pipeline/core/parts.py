@@ -96,7 +96,8 @@ def committed(storage: Storage, stage: str, skip: Collection[str] = ()) -> list[
 
     def whole(name: str) -> Part | None:
         part = _parse(storage.read(_record_path(stage, name)))
-        return part if part is not None and all(storage.intact(file) for file in part.files.values()) else None
+        is_whole = part is not None and part.name == name and all(map(storage.intact, part.files.values()))
+        return part if is_whole else None
 
     found = dict(zip(names, storage.each(whole, names), strict=True))
     storage.each(storage.delete, [_record_path(stage, name) for name, part in found.items() if part is None])

@@ -26,12 +26,17 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A finished file of a run, as manifests and commit records list it."""
+    """A finished file of a run, as manifests and commit records list it. ValueError for a path out of the run: a
+    manifest may be a stranger's."""
 
     path: str  # relative to the run, with forward slashes
     rows: int
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if {"", ".", ".."} & set(self.path.split("/")) or "\0" in self.path:
+            raise ValueError(f"{self.path!r} is not the path of a file of this run")
 
 
 class Sink(Protocol):

@@ -46,8 +46,15 @@ class LocalStorage(Storage):
         return LocalStorage(str(root))
 
     def path(self, relative: str) -> Path:
-        """The path of a file of the run."""
-        return Path(self.root, relative)
+        """The path of a file of the run. InputError `input_unreadable` if it, or a link in it, leads out of the run: a
+        run that a stranger made must not name other files to read, replace or remove."""
+        path, root = os.path.join(self.root, relative), os.path.realpath(self.root)
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, root]) != root:
+            raise InputError(
+                ErrorCode.INPUT_UNREADABLE, f"{path} leads out of the run, to {real}; remove the link from the run"
+            )
+        return Path(path)
 
     def size(self, relative: str) -> int | None:
         try:
@@ -115,8 +122,8 @@ class LocalStorage(Storage):
 
     def require_writable(self) -> None:
         self.path("").mkdir(parents=True, exist_ok=True)
-        probe = self.path(PROBE)
-        probe.touch()
+        probe = self.path(f"{PROBE}.{uuid.uuid4().hex}")
+        probe.touch(exist_ok=False)
         probe.unlink()
 
     def require_room(self, free_bytes: int) -> None:

@@ -110,6 +110,25 @@ def test_a_folder_that_cannot_be_written_serves_what_is_in_it(double, kept, monk
     assert hits(compiled(double, 1)) == 1
 
 
+@pytest.mark.parametrize("make_foreign", [lambda path: path.chmod(0o777), lambda path: os.chown(path, 12345, 12345)])
+@pytest.mark.parametrize("inner", [False, True])
+def test_code_from_a_folder_that_others_can_write_is_not_run_r33(
+    double, kept, tmp_path, monkeypatch, make_foreign, inner
+):
+    """R33: numba's files hold pickles."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "personal"))
+    monkeypatch.setenv("HOME", str(tmp_path / "personal"))
+    compiled(double, 1)
+    if os.geteuid() and make_foreign.__code__.co_names == ("os", "chown"):
+        pytest.skip("only root can give a folder away")
+    make_foreign(next(kept.iterdir()) if inner else kept)
+    trap = tmp_path / "ran"
+    for path in kept.rglob("*.nbi"):
+        path.write_bytes(b"cos\nmkdir\n(V" + str(trap).encode() + b"\ntR.")
+    again = compiled(double, 1)
+    assert (again(21), hits(again), trap.exists()) == (42, 0, False)
+
+
 def test_machine_code_beside_its_source_moves_with_it(tmp_path, monkeypatch):
     """`make dist` packs it, a worker unpacks it elsewhere."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
