@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from jobs.command import examples, run_job
 from jobs.options import Debug, Log, RunArgument
 from pipeline.core.progress import Reporter
+from pipeline.core.visible import json_text, visible
 
 
 @examples(
@@ -35,11 +35,11 @@ def audit(
     account = auditing.funnel_table(opened)
     findings = auditing.check(opened) if check else []
     if as_json:
-        print(json.dumps(auditing.as_json(account, findings), indent=1, sort_keys=True))
+        print(json_text(auditing.as_json(account, findings), indent=1))
     else:
         auditing.print_funnel(account, Console(highlight=False))
         for finding in findings:
-            print(finding)
+            print(visible(str(finding)))
     report = auditing.write_report(opened, account, findings)
     if not as_json:
         print(f"report: {report}")

@@ -18,6 +18,7 @@ import typer
 
 from jobs.signals import Stopped, StopSignals
 from pipeline.core.errors import ErrorCode, InputError, PairmillError, ProcessLost, StageError
+from pipeline.core.visible import visible
 
 NAME = "pairmill"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -100,8 +101,9 @@ def _end_at_once(code: int) -> NoReturn:
 
 def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"pairmill: error: {code}: {' '.join(text.splitlines())}", file=sys.stderr)  # a name may have line ends
+        for line in traceback.format_exc().splitlines():
+            print(visible(line), file=sys.stderr)
+    print(f"pairmill: error: {code}: {visible(' '.join(text.splitlines()))}", file=sys.stderr)  # a name may have any
     return exit_code
 
 

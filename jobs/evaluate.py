@@ -11,6 +11,7 @@ import typer
 from jobs.command import examples, run_job
 from jobs.options import Debug, Device, ModelArgument
 from pipeline.core.errors import ErrorCode, InputError
+from pipeline.core.visible import visible
 
 
 @examples(
@@ -62,7 +63,7 @@ def evaluate(
         measured = evaluation.evaluate_zero_shot(loaded, Path(_only(data)), classes, template or TEMPLATES)
     if out:
         measured.write(out)
-    print(json.dumps(measured.as_json(), indent=1) if as_json else "\n".join(measured.lines()))
+    print(json.dumps(measured.as_json(), indent=1) if as_json else "\n".join(map(visible, measured.lines())))
 
 
 def _only(data: list[str]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from jobs.command import add_job, examples, new_group, run_job
 from jobs.options import Debug
+from pipeline.core.visible import visible
 
 hashes = new_group("hashes", "List the images of evaluation sets, to keep them out of a corpus.")
 
@@ -29,7 +30,7 @@ def build(
 
     listed, refused = write_listed(images, output)
     for name, reason in refused[:3]:
-        print(f"skipped: {name} ({reason})")
+        print(visible(f"skipped: {name} ({reason})"))
     print(f"{listed:,} images in {output}; {len(refused):,} files skipped")
 
 

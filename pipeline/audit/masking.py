@@ -1,13 +1,15 @@
 """How text from the web is shown to a person: masked, harmless, and short enough to read.
 
 Text from the web may have several lines and invisible characters. Passwords in URLs, e-mail addresses and telephone
-numbers are masked. Control characters and bidirectional overrides (which make a line read backwards; Boucher and
-Anderson, "Trojan Source", 2021) are shown as escapes. Long texts are cut. The template escapes HTML, not this module.
+numbers are masked. Characters that nobody sees are shown as escapes (`pipeline.core.visible`). Long texts are cut. The
+template escapes HTML, not this module.
 """
 
 from __future__ import annotations
 
 import re
+
+from pipeline.core.visible import visible
 
 MAX_CHARS = 300
 
@@ -22,7 +24,6 @@ _EMAIL = re.compile(
     r"(?<![\w.+\-])[\w.+\-]{1,64}@(?!\d+(?:\.\d+)?x\.)[\w\-]{1,63}(?:\.[\w\-]{1,63})+"
 )  # photo@2x.png is a file name
 _TELEPHONE = re.compile(r"\+\d[\d ().\-]{7,20}\d|(?<![\w.\-])\(?\d{3}\)?[ .\-]\d{3}[ .\-]\d{4}(?![\w\-])")
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def masked(text: str) -> str:
@@ -42,10 +43,5 @@ def shown(text: str, max_chars: int = MAX_CHARS) -> str:
     >>> shown("abc\\u202egpj.exe")
     'abc\\\\u202egpj.exe'
     """
-    visible = _UNSEEN.sub(_escape, masked(text)[: max_chars + 1])
-    return visible if len(visible) <= max_chars else visible[: max_chars - 1] + "…"
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    seen = visible(masked(text)[: max_chars + 1], prose=True)
+    return seen if len(seen) <= max_chars else seen[: max_chars - 1] + "…"

@@ -11,6 +11,7 @@ from rich.text import Text
 from pipeline.audit.counts import Funnel, StageCount
 from pipeline.audit.fate import Station, Why
 from pipeline.audit.masking import shown
+from pipeline.core.visible import visible
 
 COLUMNS = ("stage", "unit", "in", "kept", "kept %", "dropped", "s", "top reasons")
 TOP_REASONS = 4
@@ -28,12 +29,12 @@ def print_funnel(funnel: Funnel, console: Console) -> None:
     for place, heading in enumerate(COLUMNS):
         table.add_column(heading, justify="right" if 2 <= place <= 6 else "left", no_wrap=True)
     for *cells, reasons in rows:
-        table.add_row(*map(Text, cells), Text(reasons if len(reasons) <= room else f"{reasons[: room - 1]}…", "dim"))
+        table.add_row(*map(_text, cells), _text(reasons if len(reasons) <= room else f"{reasons[: room - 1]}…", "dim"))
     console.print(table)
     for finding in funnel.broken:
-        console.print(Text(shown(str(finding)), "red"), soft_wrap=True)
+        console.print(_text(str(finding), "red"), soft_wrap=True)
     style = "bold red" if funnel.broken else "bold yellow" if funnel.incomplete else "bold green"
-    console.print(Text(shown(funnel.verdict), style), soft_wrap=True)
+    console.print(_text(funnel.verdict, style), soft_wrap=True)
 
 
 def print_why(why: Why, console: Console) -> None:
@@ -43,21 +44,25 @@ def print_why(why: Why, console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for station in why.stations:
-        table.add_row(station.stage, Text(station.key), Text(shown(_fate(station)), "red" if station.reason else ""))
+        table.add_row(_text(station.stage), _text(station.key), _text(_fate(station), "red" if station.reason else ""))
         for tried in station.tried:
-            table.add_row("", "", Text(shown(f"before: {tried}"), "dim"))
+            table.add_row("", "", _text(f"before: {tried}", "dim"))
     for stage in why.not_run if why.stations else ():
-        table.add_row(stage, Text("has not run", "dim"))
+        table.add_row(_text(stage), Text("has not run", "dim"))
     if why.stations:
         console.print(table)
-    console.print(Text(shown(why.answer), "bold"), soft_wrap=True)
+    console.print(_text(why.answer, "bold"), soft_wrap=True)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(visible(shown(text)), style)
 
 
 def _lines(stage: StageCount) -> Iterator[tuple[str, ...]]:
     share = "" if stage.kept_share is None else f"{stage.kept_share:.1%}"
     reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in stage.dropped[:TOP_REASONS] if rows)
     numbers = (f"{stage.rows_in:,}", f"{stage.kept:,}", share, f"{stage.rows_dropped:,}", f"{stage.seconds:,.1f}")
-    yield stage.stage, stage.unit, *numbers, "off" if stage.off else shown(reasons)
+    yield stage.stage, stage.unit, *numbers, "off" if stage.off else reasons
     if stage.keeps_unit != stage.unit:
         yield "", f"→ {stage.keeps_unit}", "", f"{stage.handed_on:,}", "", "", "", ""
 

@@ -6,7 +6,6 @@ Progress goes to stderr, results to stdout.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.core.visible import json_text, visible
 
 POLL_S = 0.5
 NEWS_S = 60.0  # between two lines of news without a terminal
@@ -42,13 +43,13 @@ class Reporter:
         self._bars: list[Progress] = []  # the last one is shown
 
     def line(self, text: str, **facts: Any) -> None:
-        """Print one line; as JSON it has the facts and the text."""
+        """Print one line, whatever is in it; as JSON it has the facts and the text."""
         if self.quiet:
             return
         if self.json:
-            print(json.dumps({"text": text, **facts}, sort_keys=True), file=sys.stderr, flush=True)
+            print(json_text({"text": text, **facts}), file=sys.stderr, flush=True)
         else:
-            self.console.print(text, markup=False)
+            self.console.print(visible(text), markup=False)
 
     @contextlib.contextmanager
     def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:

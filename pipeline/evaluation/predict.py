@@ -11,8 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.core.errors import ErrorCode, InputError
+from pipeline.core.visible import visible
 from pipeline.evaluation.pictures import open_picture
 from pipeline.evaluation.ranking import cosines
 from pipeline.vision.clip_model import ClipModel
@@ -51,7 +53,8 @@ def print_table(predictions: Sequence[Prediction], console: Console) -> None:
     for prediction in predictions:
         ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])
         for place, (text, probability) in enumerate(ranked):
-            table.add_row("" if place else prediction["image"], f"{probability:.1%}", text)
+            image = "" if place else prediction["image"]
+            table.add_row(Text(visible(image)), f"{probability:.1%}", Text(visible(text)))
     console.print(table)
 
 

@@ -183,6 +183,19 @@ def test_an_audit_of_no_run_says_so_a7(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_the_header_of_a_file_does_not_control_the_terminal_a30(tmp_path: Path, debug: list[str]) -> None:
+    """A30: it would clear the screen, rename the window and turn the line around."""
+    (tmp_path / "urls.csv").write_text("\x1b[2J\x1b]0;owned\x07\u202e,b\u200b\n1,2\n", encoding="utf-8")
+    inputs = f'extract.inputs=["{tmp_path}/urls.csv"]'
+    done = pairmill("build", "--run", str(tmp_path / "run"), "--set", inputs, *debug)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("pairmill: error: input_schema: ")
+    assert "\\x1b[2J\\x1b]0;owned\\x07\\u202e, b\\u200b" in last
+    assert done.stderr.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_script_too(name: str) -> None:
     """For spark-submit and torchrun; its help is that of the command."""
