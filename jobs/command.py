@@ -18,6 +18,7 @@ import typer
 
 from jobs.signals import Stopped, StopSignals
 from pipeline.core.errors import ErrorCode, InputError, PairmillError, ProcessLost, StageError
+from pipeline.core.secrets import without_secrets
 from pipeline.core.visible import visible
 
 NAME = "pairmill"
@@ -102,8 +103,9 @@ def _end_at_once(code: int) -> NoReturn:
 def _fail(code: str, text: str, exit_code: int, debug: bool) -> int:
     if debug:
         for line in traceback.format_exc().splitlines():
-            print(visible(line), file=sys.stderr)
-    print(f"pairmill: error: {code}: {visible(' '.join(text.splitlines()))}", file=sys.stderr)  # a name may have any
+            print(visible(without_secrets(line)), file=sys.stderr)
+    line = without_secrets(" ".join(text.splitlines()))  # a name may have line ends
+    print(f"pairmill: error: {code}: {visible(line)}", file=sys.stderr)
     return exit_code
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipeline.core.secrets import without_secrets
 from pipeline.core.visible import json_text, visible
 
 POLL_S = 0.5
@@ -47,9 +48,9 @@ class Reporter:
         if self.quiet:
             return
         if self.json:
-            print(json_text({"text": text, **facts}), file=sys.stderr, flush=True)
+            print(json_text(_masked({"text": text, **facts})), file=sys.stderr, flush=True)
         else:
-            self.console.print(visible(text), markup=False)
+            self.console.print(visible(without_secrets(text)), markup=False)
 
     @contextlib.contextmanager
     def bar(self, name: str, probe: Callable[[], Done]) -> Iterator[None]:
@@ -131,3 +132,12 @@ def _repeated(pause_s: float, act: Callable[[], None]) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def _masked(fact: Any) -> Any:
+    """A fact without secrets in any text of it."""
+    if isinstance(fact, str):
+        return without_secrets(fact)
+    if isinstance(fact, dict):
+        return {name: _masked(value) for name, value in fact.items()}
+    return [_masked(value) for value in fact] if isinstance(fact, list | tuple) else fact

@@ -19,6 +19,7 @@ from pipeline.audit.masking import masked, shown
         ),
         ("//user:secret@cdn.example/a.jpg", "//***@cdn.example/a.jpg"),
         ("http://example.com/a?x=1&token=abc&y=2", "http://example.com/a?x=1&token=***&y=2"),
+        ("//a.example/b?X-Goog-Signature=0f3c&author=jo", "//a.example/b?X-Goog-Signature=***&author=jo"),
         ("http://example.com/@someone/a", "http://example.com/@someone/a"),
         ("logo@2x.png", "logo@2x.png"),
         ("write to jane.doe+photos@mail.example.com", "write to [e-mail]"),

@@ -196,6 +196,16 @@ def test_the_header_of_a_file_does_not_control_the_terminal_a30(tmp_path: Path, 
     assert done.stderr.replace("\n", "").isprintable()
 
 
+def test_an_error_shows_no_signature_of_a_url_r36(tmp_path: Path) -> None:
+    """R36"""
+    (tmp_path / "list.txt").write_text("http://a.example:99999/b.jpg?w=1&X-Amz-Signature=0f3c\n")
+    settings = ["--set", "crawl.seeds=[http://a.test/]", "--set", f'text.blocked_urls=["{tmp_path}/list.txt"]']
+    done = pairmill("build", "--run", str(tmp_path / "run"), "--set", "web.contact=a@b.example", *settings)
+    assert done.returncode == 2
+    assert "?w=1&X-Amz-Signature=***" in done.stderr
+    assert "0f3c" not in done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_script_too(name: str) -> None:
     """For spark-submit and torchrun; its help is that of the command."""
