@@ -23,6 +23,7 @@ MAX_BYTES = 1 << 30  # of memory, beyond what the child holds after its start
 
 _REASONS = {
     Death.TIME: ImageReason.DECODE_TIMEOUT,
+    Death.CLOCK: ImageReason.DECODE_TIMEOUT,
     Death.MEMORY: ImageReason.DECODE_TIMEOUT,  # what never ends in space, as what never ends in time (F31)
     Death.CRASH: ImageReason.DECODE_CRASH,
 }

@@ -7,13 +7,12 @@ its batch are sent again one by one: only the page that crashes or hangs the par
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from pipeline.core.children import Child, ChildDied, serve
+from pipeline.core.children import Child, ChildDied, allow, serve
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import MIB, Config
 from pipeline.stages.extract.pages.html import candidates_of_page
@@ -58,7 +57,7 @@ class PageParser(Child):
     def rows_of_batch(self, tasks: Sequence[PageTask]) -> list[list[Row] | None]:
         """Rows of each page; None for a page on which the parser died."""
         try:
-            answer = self.ask(msgspec.msgpack.encode(tasks))
+            answer = self.ask(msgspec.msgpack.encode(tasks), tries=2 if len(tasks) == 1 else 1)
         except ChildDied:
             return [None] if len(tasks) == 1 else [self.rows_of_batch([task])[0] for task in tasks]
         return _answers.decode(answer)
@@ -95,7 +94,7 @@ def _answer(message: bytes, config: Config) -> bytes:
     """The rows of each page; None if parsing raised. Each page has its time."""
     answers: list[list[Row] | None] = []
     for task in _tasks.decode(message):
-        signal.setitimer(signal.ITIMER_PROF, config.parse_timeout_s)
+        allow(config.parse_timeout_s)
         try:
             answers.append(
                 candidates_of_page(
