@@ -7,8 +7,9 @@ guard.py. They run in the calling process: stage fetch calls them in a child tha
 
 from __future__ import annotations
 
+import hashlib
 import io
-from functools import lru_cache
+from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL.Image import Transpose
 from pipeline.vision import jpeg
 from pipeline.vision.png import require_all_rows
 from pipeline.vision.reasons import ImageRefused
-from pipeline.vision.untrusted import Header, open_picture, refusal
+from pipeline.vision.untrusted import LARGEST_PROFILE, Header, open_picture, refusal
 from pipeline.vision.webp import require_no_padding
 
 _ORIENTATION = 0x0112
@@ -35,6 +36,11 @@ _TURNS = {
 
 _SRGB = ImageCms.createProfile("sRGB")
 _SRGB_NAMES = ("sRGB", "c2")  # c2: Facebook's tiny sRGB profile
+
+MAX_TRANSFORMS = 64
+MAX_TRANSFORM_BYTES = 16 << 20  # of their profiles: what is held for images before must not cost those after
+_transforms: OrderedDict[tuple[bytes, str], tuple[int, ImageCms.ImageCmsTransform | None]] = OrderedDict()
+"""The last ones used, with the sizes of their profiles: most photographs have one of a few."""
 
 
 class Decoded(NamedTuple):
@@ -115,9 +121,23 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
     return picture if to_srgb is None else in_colours(picture, to_srgb)
 
 
-@lru_cache(maxsize=64)
 def to_srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The way from ``profile`` to sRGB; None for sRGB itself and for a profile that is broken or of other channels."""
+    """The way from ``profile`` to sRGB; None for sRGB itself and for a profile that is broken, of other channels or
+    larger than any printer's (F29)."""
+    if len(profile) > LARGEST_PROFILE:
+        return None
+    key = hashlib.sha256(profile).digest(), mode
+    if key in _transforms:
+        _transforms.move_to_end(key)
+        return _transforms[key][1]
+    transform = _transform(profile, mode)
+    _transforms[key] = len(profile), transform
+    while len(_transforms) > MAX_TRANSFORMS or sum(size for size, _ in _transforms.values()) > MAX_TRANSFORM_BYTES:
+        _transforms.popitem(last=False)
+    return transform
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if mode != "CMYK" and ImageCms.getProfileDescription(source).startswith(_SRGB_NAMES):

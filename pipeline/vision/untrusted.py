@@ -134,7 +134,7 @@ def _is_cut_off(data: bytes, format_: str) -> bool:
 
 
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
-_LARGEST_PROFILE = 4 * 2**20  # bytes unpacked; the largest printers' profiles are about 2 MB
+LARGEST_PROFILE = 4 * 2**20  # bytes unpacked, in any format; the largest printers' profiles are about 2 MB
 
 
 def _without_text(png: bytes) -> bytes:
@@ -163,7 +163,7 @@ def _is_sound_profile(chunk: bytes) -> bool:
     """Whether an iCCP chunk (name, NUL, method, deflated profile) unpacks, and to a bearable size."""
     unpacker = zlib.decompressobj()
     try:
-        unpacker.decompress(chunk.partition(b"\0")[2][1:], _LARGEST_PROFILE)
+        unpacker.decompress(chunk.partition(b"\0")[2][1:], LARGEST_PROFILE)
     except zlib.error:
         return False
     return unpacker.eof

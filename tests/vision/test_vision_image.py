@@ -15,6 +15,7 @@ import pytest
 from checkout import SHARED
 from PIL import Image, ImageCms, ImageDraw, ImageOps, ImageStat
 
+from pipeline.vision import decode as decoding
 from pipeline.vision.decode import decode
 from pipeline.vision.image import ImageSettings, measure_image
 from pipeline.vision.phash import from_hex, phash_of, to_hex
@@ -317,6 +318,30 @@ def test_a_valid_profile_is_applied(format_):
     assert distance(stored(data), Image.new("RGB", (64, 64), "blue")) <= 6
     clear = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
     assert picture_of(encoded("png", clear, icc_profile=swapped_profile())).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "webp"])
+def test_a_profile_that_is_larger_than_any_printers_is_not_applied(format_):
+    """F29: with zeros behind it, it is as sound as before."""
+    red = Image.new("RGB", (70, 90), (250, 10, 10))
+    for size, applied in ((3 << 20, True), (5 << 20, False)):
+        profile = swapped_profile().ljust(size, b"\0")
+        red_seen, _, blue_seen = picture_of(encoded(format_, red, icc_profile=profile)).getpixel((9, 9))
+        assert (blue_seen > 200 > red_seen) == applied
+
+
+def test_profiles_of_images_before_hold_no_memory_of_those_after():
+    """F29: 60 profiles of 3 MiB in a row."""
+    decoding._transforms.clear()
+    last = None
+    for number in range(60):
+        last = decoding.to_srgb_transform(swapped_profile().ljust((3 << 20) + number, b"\0"), "RGB")
+    assert last is not None
+    assert decoding.to_srgb_transform(swapped_profile().ljust((3 << 20) + 59, b"\0"), "RGB") is last
+    assert 0 < sum(size for size, _ in decoding._transforms.values()) <= 16 << 20
+    for number in range(200):
+        decoding.to_srgb_transform(b"no profile %d" % number, "RGB")
+    assert len(decoding._transforms) <= 64
 
 
 def test_srgb_and_broken_profiles_change_nothing():
