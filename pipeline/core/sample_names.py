@@ -10,6 +10,8 @@ import re
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff")
 """Endings of pictures, in order of preference within a sample. The bytes tell the real format later."""
 
+MAX_TEXT_BYTES = 2**24  # of a text or JSON member; it is held in memory, and no caption is that long
+
 _NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)", re.DOTALL)
 
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 from pipeline.core.corpus_manifest import parse
 from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
-from pipeline.core.sample_names import key_and_ending
+from pipeline.core.sample_names import MAX_TEXT_BYTES, key_and_ending
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 
@@ -208,7 +208,7 @@ def _sha256(paths: Iterable[Path]) -> str:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is not JSON: {error}") from None
 
 
@@ -247,14 +247,15 @@ def _tar_sample(
 ) -> tuple[str, tuple[Path, int, int] | None, list[str]]:
     picture = next((members[ending] for ending in PICTURES if ending in members), None)
     place = (path, picture.offset_data, picture.size) if picture else None
+    text = members.get("txt") or members.get("json")
+    if text is None or text.size > MAX_TEXT_BYTES:  # a sample without a caption
+        return key, place, []
     if "txt" in members:
-        return key, place, [_read(tar, members["txt"]).decode("utf-8", "replace")]
-    if "json" in members:
-        try:
-            return key, place, _captions(json.loads(_read(tar, members["json"])))
-        except ValueError:  # broken JSON: a sample without a caption
-            pass
-    return key, place, []
+        return key, place, [_read(tar, text).decode("utf-8", "replace")]
+    try:
+        return key, place, _captions(json.loads(_read(tar, text)))
+    except (ValueError, RecursionError):  # broken JSON, or nested without end
+        return key, place, []
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 import webdataset
@@ -108,6 +109,24 @@ def test_samples_without_picture_or_caption_are_listed_by_key(write_tar, make_sa
     index = index_of(write_tar(tmp_path / "a.tar", some))
     assert [index.key(n) for n in range(len(index))] == ["000000", "000003"]
     assert index.unreadable == ["000001", "000002", "000004", "000005"]
+
+
+def test_a_text_without_end_costs_its_sample_and_no_memory(write_tar, make_samples, tmp_path):
+    """N9: 64 MiB of text, 32 MiB of JSON, and JSON in a million brackets."""
+    some = make_samples(5)
+    some[1]["txt"] = " dog" * (1 << 24)
+    for number, text in ((2, b'{"caption": "%s"}' % (b"cat " * (1 << 23))), (3, b"[" * 1_000_000)):
+        del some[number]["txt"]
+        some[number]["json"] = text
+    tar = write_tar(tmp_path / "a.tar", some)
+    del some
+    tracemalloc.start()
+    index = index_of(tar)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [index.key(n) for n in range(len(index))] == ["000000", "000004"]
+    assert index.unreadable == ["000001", "000002", "000003"]
+    assert peak < 24 << 20
 
 
 def break_missing(corpus):

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from pipeline.core.sample_names import PICTURES, key_and_ending
+from pipeline.core.sample_names import MAX_TEXT_BYTES, PICTURES, key_and_ending
 from pipeline.stages.extract.archives.text_files import text_of_file
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, candidate_without_url, lost
 from pipeline.stages.extract.config import Config
@@ -33,7 +33,6 @@ from pipeline.stages.extract.lists.list_names import CAPTION_NAMES, URL_NAMES, u
 from pipeline.stages.extract.lists.picture_columns import with_listed
 from pipeline.stages.extract.reasons import Reason
 
-MAX_TEXT_BYTES = 2**24  # of a text or JSON member; it is held in memory, and no caption is that long
 CHUNK_BYTES = 2**20
 TEXT, JSON = "txt", "json"
 
