@@ -44,6 +44,7 @@ __all__ = ["Group", "Item", "Lane", "LanePolicy", "in_groups"]
 MAX_UNTAKEN = 256  # answers that wait to be taken; a long body counts as several
 UNTAKEN_BYTES = 1 << 18
 SLOWER_S = 1.0
+MAX_PARKED = 10_000  # hosts that are waited for at one time; each takes some kilobytes
 
 
 class Lane:
@@ -168,6 +169,9 @@ class Lane:
 
     async def _wait(self, host: Host, due_at: float) -> None:
         """Wait until a host may be asked again, or has ended."""
+        if len(self._parked) >= MAX_PARKED:
+            self._give_up(host)
+            return
         self._parked[host] = due_at
         self._look_around()
         try:

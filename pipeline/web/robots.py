@@ -29,7 +29,7 @@ from pipeline.web.urls import origin
 
 MAX_BYTES = 512_000  # 500 KiB, the least that RFC 9309 (2.5) asks a crawler to read
 SHORTEST_LINE = len("Allow:")  # nothing shorter says anything; a file of 100,000 empty lines costs nothing
-MAX_SITES = 10_000  # whose rules are remembered at one time
+MAX_SITES = 10_000  # that are remembered at one time
 MAX_KEPT_BYTES = 32 << 20  # fetched since they were drained; beyond, they are not kept for others
 
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -119,7 +119,7 @@ class Robots:
         self._client = client
         self._web = client.web
         self._sites: dict[str, _Site] = {}
-        self._with_rules: dict[str, None] = {}
+        self._settled: dict[str, None] = {}
         self._outage = Outage(self._web.unreachable_share_max)
         self._fetched: list[dict[str, Any]] = []
         self._fetched_bytes = 0
@@ -188,12 +188,12 @@ class Robots:
             site.refused, site.expires_at = (NetReason.ROBOTS_UNREACHABLE, site.trouble), float("inf")
 
     def _forget_oldest(self, name: str) -> None:
-        """Bound the rules that are kept; what is refused or parked is small, and stays known for the run."""
-        if self._sites[name].rules is not None:
-            self._with_rules[name] = None
-        if len(self._with_rules) > MAX_SITES:
-            oldest = next(iter(self._with_rules))
-            del self._with_rules[oldest], self._sites[oldest]
+        """Bound what is kept of sites that are settled: with rules, or refused. The others are bounded by the lane."""
+        if self._sites[name].rules is not None or self._sites[name].refused:
+            self._settled[name] = None
+        if len(self._settled) > MAX_SITES:
+            oldest = next(iter(self._settled))
+            del self._settled[oldest], self._sites[oldest]
 
     def _judge(self, site: _Site, url: str, now: float) -> Verdict:
         if site.refused:

@@ -600,3 +600,13 @@ def test_a_network_that_is_down_ends_the_round_before_anything_is_written_off(wi
     }
     assert reasons(with_dead_hosts(90, 130)) == {NetReason.ROBOTS_UNREACHABLE: 90, None: 130}
     assert reasons(with_dead_hosts(190, 0)) == {NetReason.ROBOTS_UNREACHABLE: 190}  # too few to tell
+
+
+def test_only_so_many_hosts_are_waited_for(lane, http, monkeypatch):
+    """Each takes memory: of more, the later ones are left to a later run."""
+    monkeypatch.setattr("pipeline.web.lane.MAX_PARKED", 3)
+    sick = of_hosts({f"h{n}": [http(b"", "500 X"), http(b"")] for n in range(8)}, {})
+    urls = [f"http://h{n}.example/" for n in range(8)]
+    answers, server = lane(sick, urls, web={"robots_waits_s": [1.5]})
+    assert reasons(answers) == {None: 3, NetReason.ROBOTS_UNREACHABLE: 5}
+    assert len(server.times("/robots.txt")) == 11
