@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -25,7 +26,7 @@ from pipeline.core.config import Decide, Field, InputContent, Operate, StageConf
 from pipeline.core.context import Context
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import Manifest
-from pipeline.core.parts import committed
+from pipeline.core.parts import Part, committed
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule, col
 from pipeline.core.run import Run, open_for_writing
@@ -514,11 +515,53 @@ from pipeline.stages.fetch.config import Config
 from pipeline.stages.fetch.image_lane import run_fetch_lane
 from pipeline.web.config import WebConfig
 
-root, key, web, rows = (json.loads(text) for text in sys.argv[1:])
+root, key, web, settings, rows = (json.loads(text) for text in sys.argv[1:])
 batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([("url_id", pa.string()), ("request_url", pa.string()), ("try_number", pa.int32()), ("host", pa.string()), ("share", pa.int32()), ("origin", pa.string()), ("boxes", pa.list_(pa.float64()))]))
-config = Config(part_images=2, per_host=1, rate_per_host=0.0)
+config = Config(per_host=1, rate_per_host=0.0, **settings)
 list(run_fetch_lane(iter([batch]), open_storage(root), frozenset(), key, config, WebConfig(**web)))
 """
+
+
+def kill_a_lane(run: Run, hosts, urls: list[str], settings: dict, ready: Callable[[list[Part]], bool]) -> None:
+    """Start a lane as a process, and kill it when its committed parts are as wanted."""
+    with open_for_writing(run):
+        run_stage(run.stages["text"], run)
+        key = make_plan(run.stages["fetch"], run).measure_key
+    rows = [
+        {"url_id": url_id(url), "request_url": url, "try_number": 1, "share": 1, "boxes": None}
+        | {"host": urlsplit(url).hostname, "origin": url.rpartition("/")[0]}
+        for url in sorted(urls, key=lambda url: url.rpartition("/")[0])
+    ]
+    arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), settings, rows)]
+    lane = subprocess.Popen([sys.executable, "-c", KILLED_LANE, *arguments])
+    deadline = time.monotonic() + 60
+    while not ready(committed(run.storage, "fetch")):
+        assert time.monotonic() < deadline
+        assert lane.poll() is None
+        time.sleep(0.02)
+    lane.kill()
+    lane.wait(10)
+
+
+def test_a_lane_killed_while_it_waits_for_the_last_host_asks_for_no_stored_image_again_r9(
+    build: Build, hosts, tmp_path: Path, quiet: Reporter
+) -> None:
+    """R9, F50: the host limits us for a minute, and all else is done."""
+    urls = urls_of(6)
+    hosts.pages["/5.jpg"] = (429, {"Retry-After": "50"}, b"")
+    run = new_run(tmp_path, hosts.port, quiet, urls)
+
+    def ready(parts: list[Part]) -> bool:
+        return sum(part.stats["rows"] for part in parts) >= 4 and "/5.jpg" in hosts.asked
+
+    kill_a_lane(run, hosts, urls, {"part_seconds": 0.3, "tail_s": 100.0}, ready)
+    stored = sum(part.stats["rows"] for part in committed(run.storage, "fetch"))
+    hosts.log.clear()
+    hosts.pages.clear()
+    _, manifest = build(urls)
+    assert "/5.jpg" in hosts.asked
+    assert len(hosts.asked) == 6 - stored
+    assert (manifest.kept, manifest.measured) == (6, 6 - stored)
 
 
 def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp_path: Path, quiet: Reporter) -> None:
@@ -526,23 +569,7 @@ def test_a_killed_lane_loses_only_the_part_in_flight_r9(build: Build, hosts, tmp
     urls = urls_of(9, hosts=1)
     hosts.wait_s |= {"/7.jpg": 60}
     run = new_run(tmp_path, hosts.port, quiet, urls)
-    with open_for_writing(run):
-        run_stage(run.stages["text"], run)
-        key = make_plan(run.stages["fetch"], run).measure_key
-    rows = [
-        {"url_id": url_id(url), "request_url": url, "try_number": 1, "host": "img0.example", "share": 1, "boxes": None}
-        | {"origin": "http://img0.example"}
-        for url in urls
-    ]
-    arguments = [json.dumps(value) for value in (run.storage.root, key, web_settings(hosts.port), rows)]
-    lane = subprocess.Popen([sys.executable, "-c", KILLED_LANE, *arguments])
-    deadline = time.monotonic() + 60
-    while "/7.jpg" not in hosts.asked or len(committed(run.storage, "fetch")) < 3:
-        assert time.monotonic() < deadline
-        assert lane.poll() is None
-        time.sleep(0.02)
-    lane.kill()
-    lane.wait(10)
+    kill_a_lane(run, hosts, urls, {"part_images": 2}, lambda parts: "/7.jpg" in hosts.asked and len(parts) >= 3)
     written = {
         row.request_url for row in run.spark.read.parquet(str(run.storage.path("fetch/store/*.parquet"))).collect()
     }
