@@ -25,7 +25,8 @@ from pipeline.core.storage import Storage
 from pipeline.core.tables import read_file, write_file
 from pipeline.stages import robots_files
 from pipeline.stages.crawl.config import Config
-from pipeline.stages.crawl.links import LinkFinder, looks_like_html
+from pipeline.stages.crawl.link_child import LinkChild, Page
+from pipeline.stages.crawl.links import looks_like_html
 from pipeline.stages.crawl.reasons import CrawlReason
 from pipeline.stages.crawl.warc_writer import WarcWriter
 from pipeline.web.client import Answer, Client, Head, Want
@@ -76,15 +77,13 @@ class PageLane:
         async with Client(self.web) as client:
             robots = Robots(client)
             lane = Lane(self._policy(), client, robots, own=spool)
-            async with (
-                saying(lane, self.storage, STAGE, number),
-                aclosing(lane.run(spool.groups())) as answers,
-            ):
-                while going:
-                    with PagePart(self, number, robots) as part:
-                        going = await part.fill(answers)
-                        if part.rows:
-                            await asyncio.to_thread(part.close)  # aside: it syncs and hashes while others are requested
+            with LinkChild(self.config) as finder:
+                async with saying(lane, self.storage, STAGE, number), aclosing(lane.run(spool.groups())) as answers:
+                    while going:
+                        with PagePart(self, number, robots, finder) as part:
+                            going = await part.fill(answers)
+                            if part.rows:  # aside: it syncs and hashes while others are requested
+                                await asyncio.to_thread(part.close)
         return lane.left_over.batch()
 
     def _answered(self, number: int) -> set[tuple[str, int]]:
@@ -127,11 +126,11 @@ def _left_of(batches: Iterable[pa.RecordBatch], done: Set[tuple[str, int]]) -> I
 class PagePart(OpenPart):
     """The part that a lane is filling: pages are written as they arrive, tables when it is closed."""
 
-    def __init__(self, lane: PageLane, number: int, robots: Robots) -> None:
+    def __init__(self, lane: PageLane, number: int, robots: Robots, finder: LinkChild) -> None:
         super().__init__(lane.storage, STAGE, lane.measure_key)
         self.rows: list[dict[str, Any]] = []
         self._lane, self._number, self._robots = lane, number, robots
-        self._finder = LinkFinder(lane.config)
+        self._finder = finder
         self._links: list[dict[str, Any]] = []
         self._left_out: Counter[str] = Counter()
         self._closes_at = time.monotonic() + lane.config.part_seconds
@@ -151,12 +150,12 @@ class PagePart(OpenPart):
     async def fill(self, answers: AsyncIterator[tuple[Item, Answer]]) -> bool:
         """Take answers until the part is full (True) or there are no more (False)."""
         async for item, answer in answers:
-            self.add(item, answer)
+            await self.add(item, answer)
             if self.is_full:
                 return True
         return False
 
-    def add(self, item: Item, answer: Answer) -> None:
+    async def add(self, item: Item, answer: Answer) -> None:
         """Append one answer; for a good one also the page and its links."""
         row = _row(item, answer)
         if answer.reason is None:
@@ -164,7 +163,7 @@ class PagePart(OpenPart):
             self._warc = self._warc or WarcWriter(file, self._lane.web.user_agent())
             place = self._warc.write_response(answer)
             row |= {"warc_file": file.path, "warc_offset": place.offset, "warc_length": place.length}
-            self._add_links(answer, item.payload["depth"] + 1)
+            await self._add_links(answer, item.payload["depth"] + 1)
         self.rows.append(row)
 
     def close(self) -> None:
@@ -183,15 +182,19 @@ class PagePart(OpenPart):
         measured = key_of(*sorted(f"{row['page_id']} {row['try_number']}" for row in self.rows))
         self.commit(measured, stats | self._left_out, rows={"warc": good})
 
-    def _add_links(self, answer: Answer, depth: int) -> None:
+    async def _add_links(self, answer: Answer, depth: int) -> None:
         content_type = answer.header("content-type") or ""
         robots = ",".join(
             value.decode("latin-1") for name, value in answer.raw_headers if name.lower() == b"x-robots-tag"
         )
-        found = self._finder.find(answer.body, answer.final_url, content_type, robots)
+        page = Page(answer.body, answer.final_url, content_type, robots)
+        found = await asyncio.to_thread(self._finder.find, page)
         self._links += [asdict(link) | {"depth": depth} for link in found.links]
         self._left_out += Counter(
-            links_out_of_scope=found.out_of_scope, links_nofollow=found.nofollow, links_over_limit=found.over_limit
+            links_out_of_scope=found.out_of_scope,
+            links_nofollow=found.nofollow,
+            links_over_limit=found.over_limit,
+            pages_links_lost=found.lost,
         )
 
 

@@ -32,14 +32,20 @@ from pipeline.core.tables import read_table, write_file, write_table
 from pipeline.stages import robots_files
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.frontier import crawl_rows, next_frontier, to_ask
-from pipeline.stages.crawl.links import LinkFinder
+from pipeline.stages.crawl.links import LinkJudge
 from pipeline.stages.crawl.page_lane import FOLDERS, FRONTIER_FOLDER, STAGE, PageLane
 from pipeline.stages.crawl.reasons import RETRYABLE, Reason
 from pipeline.web.config import require_contact
 from pipeline.web.left_over import DDL, tell
 from schemas.crawl import ADDS, FRONTIER, LINKS, PAGES
 
-ADDED_UP = ("requests", "links_out_of_scope", "links_nofollow", "links_over_limit")  # facts of the parts
+ADDED_UP = (
+    "requests",
+    "links_out_of_scope",
+    "links_nofollow",
+    "links_over_limit",
+    "pages_links_lost",
+)  # facts of the parts
 
 
 class Crawl(Stage[Config]):
@@ -156,7 +162,7 @@ class _Rounds:
 
 def _write_seeds(storage: Storage, config: Config) -> FileRecord:
     """The seeds as links without a page."""
-    finder = LinkFinder(config)
+    finder = LinkJudge(config)
     seeds = [asdict(link) | {"depth": 0} for link in (finder.judge(seed, seed) for seed in config.seeds)]
     return write_file(storage, FRONTIER_FOLDER, LINKS, [pa.Table.from_pylist(seeds, schema=LINKS)])
 

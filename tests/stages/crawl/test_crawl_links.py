@@ -1,17 +1,24 @@
 """Links: what enters the frontier, under which name, and what is refused at sight."""
 
+import asyncio
+import subprocess
+import sys
+import time
+
 import pytest
 
 from pipeline.core.config_files import load_config
 from pipeline.core.errors import InputError
 from pipeline.stages.crawl.config import Config
-from pipeline.stages.crawl.links import LinkFinder, looks_like_html
+from pipeline.stages.crawl.link_child import LinkChild, Page
+from pipeline.stages.crawl.links import Found, LinkJudge, looks_like_html
+from pipeline.stages.crawl.page_links import links_of_page
 
 HERE = "http://site.example/dir/page"
 
 
 def links(html, **settings):
-    return LinkFinder(Config(seeds=["http://site.example/"], **settings)).find(html.encode(), HERE)
+    return links_of_page(LinkJudge(Config(seeds=["http://site.example/"], **settings)), Page(html.encode(), HERE))
 
 
 def urls(html, **settings):
@@ -49,9 +56,9 @@ def test_nofollow_is_obeyed_on_links_and_pages(html):
 
 
 def test_a_nofollow_header_holds_for_the_whole_page():
-    finder = LinkFinder(Config(seeds=[HERE]))
-    assert finder.find(b'<a href="/a">', HERE, robots_headers="noai,nofollow").links == []
-    assert len(finder.find(b'<a href="/a">', HERE, robots_headers="noindex, noai").links) == 1
+    judge = LinkJudge(Config(seeds=[HERE]))
+    assert links_of_page(judge, Page(b'<a href="/a">', HERE, robots="noai,nofollow")).links == []
+    assert len(links_of_page(judge, Page(b'<a href="/a">', HERE, robots="noindex, noai")).links) == 1
 
 
 def test_hosts_that_are_not_in_scope_are_counted_and_forgotten():
@@ -123,16 +130,16 @@ def test_a_link_farm_is_cut_off_and_counted():
 
 
 def test_a_page_in_another_charset_gives_the_same_links():
-    finder = LinkFinder(Config(seeds=[HERE]))
-    latin = finder.find('<a href="/é">'.encode("latin-1"), HERE, "text/html; charset=ISO-8859-1")
-    meta = finder.find('<meta charset="windows-1252"><a href="/é">'.encode("cp1252"), HERE)
+    judge = LinkJudge(Config(seeds=[HERE]))
+    latin = links_of_page(judge, Page('<a href="/é">'.encode("latin-1"), HERE, "text/html; charset=ISO-8859-1"))
+    meta = links_of_page(judge, Page('<meta charset="windows-1252"><a href="/é">'.encode("cp1252"), HERE))
     assert [link.page_url for link in (*latin.links, *meta.links)] == ["http://site.example/%C3%A9"] * 2
 
 
 @pytest.mark.parametrize("charset", ["zlib", "punycode", "utf-7", "nonsense", "iso-8859-12"])
 def test_a_charset_that_is_no_page_charset_is_not_used(charset):
-    finder = LinkFinder(Config(seeds=[HERE]))
-    assert len(finder.find(b'<a href="/a">', HERE, f"text/html; charset={charset}").links) == 1
+    judge = LinkJudge(Config(seeds=[HERE]))
+    assert len(links_of_page(judge, Page(b'<a href="/a">', HERE, f"text/html; charset={charset}")).links) == 1
 
 
 @pytest.mark.parametrize(
@@ -175,3 +182,61 @@ def test_a_bad_seed_or_host_is_refused_before_anything_starts(crawl):
     with pytest.raises(InputError, match=f"config_invalid: crawl.{next(iter(crawl))}") as error:
         load_config(Tree, sets=sets)
     assert "pw@" not in str(error.value)
+
+
+HOSTILE = {
+    "nested": b"<div>" * 50_000,
+    "attributes": b"<a " + b" ".join(b"a%d" % n for n in range(90_000)) + b">",
+    "links": b"".join(b'<a href="/%d">x</a>' % n for n in range(200_000)),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_page_costs_its_own_links_at_most_and_never_the_event_loop_c42(kind):
+    """C42: the parser has a process of its own, with limits; the page before and the page after are found."""
+    good = Page(b'<a href="/a">', HERE)
+
+    async def main():
+        late_s, stop = 0.0, asyncio.Event()
+
+        async def heart():
+            nonlocal late_s
+            while not stop.is_set():
+                due_at = time.monotonic() + 0.05
+                await asyncio.sleep(0.05)
+                late_s = max(late_s, time.monotonic() - due_at)
+
+        with LinkChild(Config(seeds=[HERE])) as finder:
+            before = await asyncio.to_thread(finder.find, good)
+            beating = asyncio.create_task(heart())
+            hostile = await asyncio.to_thread(finder.find, Page(HOSTILE[kind], HERE))
+            stop.set()
+            await beating
+            after = await asyncio.to_thread(finder.find, good)
+        return before, hostile, after, late_s
+
+    before, hostile, after, late_s = asyncio.run(main())
+    assert (
+        [link.page_url for link in before.links] == ["http://site.example/a"] == [link.page_url for link in after.links]
+    )
+    assert hostile.lost or len(hostile.links) <= 10_000
+    assert late_s < 2
+
+
+def test_a_page_that_kills_the_parser_is_counted():
+    """C42"""
+    with LinkChild(Config(seeds=[HERE])) as finder:
+        finder.find(Page(b"", HERE))
+        finder._child.kill()
+        assert finder.find(Page(b'<a href="/a">', HERE)) == Found(lost=True)
+        assert len(finder.find(Page(b'<a href="/a">', HERE)).links) == 1
+
+
+def test_no_parser_of_strangers_bytes_is_loaded_where_requests_are_made():
+    """C42: lanes of crawl and fetch; what they need of such parsers is in children."""
+    script = "import sys, pipeline.stages.crawl.page_lane, pipeline.stages.fetch.image_lane\n"
+    script += (
+        "print(sorted({'selectolax', 'lxml', 'html5lib', 'cv2', 'numba', 'PIL.JpegImagePlugin'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -12,7 +12,7 @@ from pipeline.core.parts import committed, files_of
 from pipeline.core.storage import LocalStorage
 from pipeline.stages.crawl.config import Config
 from pipeline.stages.crawl.frontier import crawl_rows, next_frontier
-from pipeline.stages.crawl.links import LinkFinder
+from pipeline.stages.crawl.links import LinkJudge
 from pipeline.stages.crawl.reasons import Reason
 from pipeline.stages.crawl.stage import Crawl
 from pipeline.web.reasons import NetReason
@@ -243,7 +243,7 @@ def test_a_frontier_depends_on_no_order_of_its_links(spark):
     from pipeline.core.tables import spark_schema
 
     config = Config(seeds=[f"{SITE}/"], max_pages_per_host=5)
-    finder = LinkFinder(config)
+    finder = LinkJudge(config)
     links = [finder.judge(f"{SITE}/", f"/{number % 9}{tail}") for number in range(30) for tail in ("", "#x")]
     rows = [(link.page_id, link.page_url, link.url, link.host, 1, link.outcome, link.detail) for link in links]
     nothing = spark.createDataFrame([], spark_schema(FRONTIER))
