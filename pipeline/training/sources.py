@@ -14,19 +14,20 @@ import glob
 import hashlib
 import json
 import os
-import tarfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 
+from pipeline.core.boundary import attempted, contained, said
 from pipeline.core.corpus_manifest import parse
 from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import MAX_TEXT_BYTES, key_and_ending
+from pipeline.core.tars import TarMember, tar_members
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 
@@ -206,10 +207,10 @@ def _sha256(paths: Iterable[Path]) -> str:
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is not JSON: {error}") from None
+    def refuse(error: Exception) -> Any:
+        raise InputError(ErrorCode.INPUT_UNREADABLE, f"{path} is not JSON: {said(error)}") from None
+
+    return attempted(lambda: json.loads(path.read_bytes()), refuse)
 
 
 # -- samples of a file: key, place of the image (None: not there), captions
@@ -219,49 +220,42 @@ _Samples = Iterator[tuple[str, tuple[Path, int, int] | None, list[str]]]
 
 def _tar_samples(path: Path) -> _Samples:
     """Neighbouring members of one key are a sample; its caption is KEY.txt, else "caption" of KEY.json."""
+
+    def refuse(error: Exception, count: int) -> TarMember:
+        text = f"{path} is cut off or not a plain tar ({said(error)}); get it again"
+        raise InputError(ErrorCode.SHARD_MISMATCH, text) from None
+
     key = ""
-    members: dict[str, tarfile.TarInfo] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                named = key_and_ending(member.name)
-                if not member.isfile() or named is None:
-                    continue
-                if named[0] != key and members:
-                    yield _tar_sample(path, tar, key, members)
-                    members = {}
-                key, ending = named
-                members[ending] = member
-            if members:
-                yield _tar_sample(path, tar, key, members)
-            if path.stat().st_size < tar.offset + tarfile.BLOCKSIZE:  # no end mark; tarfile itself asks for none
-                raise tarfile.ReadError("unexpected end of data")
-    except tarfile.TarError as error:
-        raise InputError(
-            ErrorCode.SHARD_MISMATCH, f"{path} is cut off or not a plain tar ({error}); get it again"
-        ) from None
+    members: dict[str, TarMember] = {}
+    with path.open("rb", buffering=0) as file:
+        for member in contained(tar_members(file), refuse):
+            named = key_and_ending(member.name)
+            if not member.is_file or named is None:
+                continue
+            if named[0] != key and members:
+                yield _tar_sample(path, file, key, members)
+                members = {}
+            key, ending = named
+            members[ending] = member
+        if members:
+            yield _tar_sample(path, file, key, members)
 
 
 def _tar_sample(
-    path: Path, tar: tarfile.TarFile, key: str, members: dict[str, tarfile.TarInfo]
+    path: Path, file: BinaryIO, key: str, members: dict[str, TarMember]
 ) -> tuple[str, tuple[Path, int, int] | None, list[str]]:
     picture = next((members[ending] for ending in PICTURES if ending in members), None)
-    place = (path, picture.offset_data, picture.size) if picture else None
-    text = members.get("txt") or members.get("json")
-    if text is None or text.size > MAX_TEXT_BYTES:  # a sample without a caption
-        return key, place, []
+    place = (path, picture.start, picture.size) if picture else None
     if "txt" in members:
-        return key, place, [_read(tar, text).decode("utf-8", "replace")]
-    try:
-        return key, place, _captions(json.loads(_read(tar, text)))
-    except (ValueError, RecursionError):  # broken JSON, or nested without end
-        return key, place, []
+        return key, place, [_read(file, members["txt"]).decode("utf-8", "replace")]
+    if "json" in members:  # if it is broken: a sample without a caption
+        return key, place, attempted(lambda: _captions(json.loads(_read(file, members["json"]))), lambda error: [])
+    return key, place, []
 
 
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member)
-    assert stream is not None  # a sample's members are files
-    return stream.read()
+def _read(file: BinaryIO, member: TarMember) -> bytes:
+    """A text; empty if it is longer than any caption, and would only fill the memory."""
+    return os.pread(file.fileno(), member.size, member.start) if member.size <= MAX_TEXT_BYTES else b""
 
 
 def _captions(entry: Any) -> list[str]:

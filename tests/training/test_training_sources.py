@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import tracemalloc
 
 import pytest
@@ -180,6 +182,26 @@ def test_a_tar_that_is_cut_off_is_never_half_a_tar(pairs_tar, tmp_path):
         (tmp_path / "cut.tar").write_bytes(data[:size])
         with pytest.raises(InputError, match=r"shard_mismatch: \S*cut\.tar is cut off"):
             index_of(tmp_path / "cut.tar")
+
+
+def test_a_tar_with_hostile_headers_is_refused_and_deep_json_is_no_caption_x80_x81(pairs_tar, tmp_path):
+    """X80, X81: RecursionError in tarfile and in json."""
+    info = tarfile.TarInfo("p")
+    info.type, info.size = tarfile.XHDTYPE, 12
+    header = info.tobuf(tarfile.USTAR_FORMAT) + b"12 path=abc\n".ljust(512, b"\0")
+    (tmp_path / "headers.tar").write_bytes(header * 3000 + pairs_tar.read_bytes())
+    with pytest.raises(InputError, match=r"shard_mismatch: \S*headers\.tar is cut off or not a plain tar \(byte 0"):
+        index_of(tmp_path / "headers.tar")
+    with tarfile.open(tmp_path / "deep.tar", "w") as tar:
+        for name, data in (("a.jpg", b"a"), ("a.json", b"[" * 100_000), ("b.jpg", b"b"), ("b.txt", b"text")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    index = index_of(tmp_path / "deep.tar")
+    assert (rows(index), index.unreadable) == ([("b", b"b", ["text"])], ["a"])
+    (tmp_path / "deep.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(InputError, match=r"input_unreadable: \S*deep\.json is not JSON"):
+        index_of(tmp_path / "deep.json")
 
 
 def test_a_shard_that_shrinks_later_is_named(pairs_tar, tmp_path):

@@ -13,14 +13,16 @@ from itertools import islice
 
 import pyarrow as pa
 
+from pipeline.core.boundary import contained, is_cut, said
 from pipeline.stages.extract.archives.warc import read_warc
 from pipeline.stages.extract.archives.wat import read_wat
 from pipeline.stages.extract.archives.webdataset import read_webdataset
-from pipeline.stages.extract.candidates import Row
+from pipeline.stages.extract.candidates import Row, lost
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.lists.url_lists import read_url_list, url_list_tables
 from pipeline.stages.extract.pages.html_files import is_page_or_index, read_html, runs_among
 from pipeline.stages.extract.raw.places import File, file_at, files_below, is_url, on_disk, open_place
+from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.sources.inputs import Split
 from schemas.extract import ADDS
 
@@ -30,7 +32,7 @@ BATCH_ROWS = 4096
 def extract_split(split: Split, config: Config) -> Iterator[list[Row]]:
     """Rows of one split in lists of at most BATCH_ROWS; each row has all columns of ADDS."""
     with _readable(split) as here:
-        yield from batched(_rows(here, config))
+        yield from batched(all_rows(_rows(here, config), here.path, here.fingerprint))
 
 
 def extract_tables(split: Split, config: Config) -> Iterator[pa.Table]:
@@ -50,6 +52,16 @@ def batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
     """The rows in lists of at most BATCH_ROWS."""
     while batch := list(islice(rows, BATCH_ROWS)):
         yield batch
+
+
+def all_rows(rows: Iterator[Row], path: str, fingerprint: str) -> Iterator[Row]:
+    """The rows of a file; where its bytes make the reader raise, one row stands for the rest of it."""
+    return contained(rows, lambda error, count: _rest(path, fingerprint, error, count))
+
+
+def _rest(path: str, fingerprint: str, error: Exception, count: int) -> Row:
+    reason = Reason.ARCHIVE_TRUNCATED if is_cut(error) else Reason.ARCHIVE_MALFORMED
+    return lost(fingerprint, "end", reason, f"{path.rpartition('/')[2]}, after {count:,} rows: {said(error)}")
 
 
 def _rows(split: Split, config: Config) -> Iterator[Row]:

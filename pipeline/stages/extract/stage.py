@@ -38,7 +38,7 @@ from pipeline.stages.extract.reasons import Reason
 from pipeline.stages.extract.sources import digests
 from pipeline.stages.extract.sources.input_accounts import accounts_of, tell_after, tell_before
 from pipeline.stages.extract.sources.inputs import Inputs, Split, look_at
-from pipeline.stages.extract.split_rows import batched, extract_tables, table_of
+from pipeline.stages.extract.split_rows import all_rows, batched, extract_tables, table_of
 from schemas.extract import ADDS
 from schemas.fields import OK
 
@@ -210,7 +210,8 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
         if isinstance(split, Crawled):
             opened = partial(storage.open, read_ahead=STREAM_AHEAD_BYTES)
             rows = read_warc(split.path, split.fingerprint, config, set(split.offsets), opened)
-            tables: Iterator[pa.Table] = map(table_of, batched(rows))
+            sound = all_rows(rows, split.path, split.fingerprint)
+            tables: Iterator[pa.Table] = map(table_of, batched(sound))
         else:
             tables = extract_tables(split, config)
         good = 0

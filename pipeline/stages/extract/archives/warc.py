@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.core.boundary import attempted, said
 from pipeline.stages.extract.archives.records import Lost, Record, open_file, read_records
 from pipeline.stages.extract.archives.wacz import is_wacz, read_wacz
 from pipeline.stages.extract.candidates import Page, Row, lost, summary
@@ -61,7 +62,7 @@ def _items(
         if isinstance(item, Lost):
             yield [lost(fingerprint, item.place, item.reason, _where(name, item.place))]
             continue
-        found = _items_of_record(item, name, fingerprint, config)
+        found = _items_or_lost(item, name, fingerprint, config)
         if found is None:
             n_no_page += 1
         else:
@@ -70,6 +71,14 @@ def _items(
         yield [lost(fingerprint, offset, Reason.RECORD_MALFORMED, f"no record at {_where(name, offset)}")]
     if n_no_page:
         yield [summary(fingerprint, Reason.RECORD_NOT_PAGE, name, n_no_page)]
+
+
+def _items_or_lost(item: Record, name: str, fingerprint: str, config: Config) -> list[Item] | None:
+    def broken(error: Exception) -> list[Item]:
+        where = f"{_where(name, item.place)}: {said(error)}"
+        return [[lost(fingerprint, item.place, Reason.RECORD_MALFORMED, where)]]
+
+    return attempted(lambda: _items_of_record(item, name, fingerprint, config), broken)
 
 
 def _items_of_record(item: Record, name: str, fingerprint: str, config: Config) -> list[Item] | None:

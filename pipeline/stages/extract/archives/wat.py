@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pipeline.core.boundary import attempted, said
 from pipeline.stages.extract import references
 from pipeline.stages.extract.archives.records import Lost, Record, read_records
 from pipeline.stages.extract.candidates import Page, Row, beyond_limit, candidate, lost, summary
@@ -100,7 +101,7 @@ _sound_links = msgspec.json.Decoder(list[_Link])
 _head = msgspec.json.Decoder(_Head)
 _meta = msgspec.json.Decoder(_Meta)
 _headers = msgspec.json.Decoder(_Headers)
-_BROKEN = (msgspec.DecodeError, UnicodeError)
+_BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
@@ -116,7 +117,7 @@ def read_wat(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row
         if head.text("warc-type").lower() == "warcinfo":
             written = _day_of_writer(head, item.data)
         is_raw = (written or _day_of(head)) < DECODED_SINCE
-        rows = _rows_of_record(item, head, name, fingerprint, config, is_raw)
+        rows = _rows_or_lost(item, head, name, fingerprint, config, is_raw)
         if rows is None:
             n_no_page += 1
         else:
@@ -133,6 +134,16 @@ def _day_of_writer(warcinfo: Head, data: bytes) -> str:
 
 def _day_of(head: Head) -> str:
     return head.text("warc-date")[:10].replace("-", "") or "9"
+
+
+def _rows_or_lost(
+    item: Record, head: Head, name: str, fingerprint: str, config: Config, is_raw: bool
+) -> list[Row] | None:
+    def broken(error: Exception) -> list[Row]:
+        where = f"{name} at byte {item.offset}: {said(error)}"
+        return [lost(fingerprint, item.offset, Reason.RECORD_MALFORMED, where)]
+
+    return attempted(lambda: _rows_of_record(item, head, name, fingerprint, config, is_raw), broken)
 
 
 def _rows_of_record(

@@ -18,14 +18,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from pipeline.core.boundary import attempted, said
 from pipeline.core.sample_names import MAX_TEXT_BYTES, PICTURES, key_and_ending
+from pipeline.core.tars import BrokenTar, tar_members
 from pipeline.stages.extract.archives.text_files import text_of_file
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, candidate_without_url, lost
 from pipeline.stages.extract.config import Config
@@ -61,18 +62,6 @@ class Sample:
         return self.picture is not None and not self.members.keys().isdisjoint((TEXT, JSON))
 
 
-class _Broken(Exception):
-    """Where a tar cannot be read further, and why; ``member`` if its header was valid, "" after the last one."""
-
-    def __init__(self, reason: Reason, offset: int, why: str, member: str | None = None) -> None:
-        super().__init__(reason, offset, why, member)
-        self.reason, self.offset, self.why, self.member = reason, offset, why, member
-
-    def is_past(self, sample: Sample) -> bool:
-        """Whether no member of ``sample`` may be lost."""
-        return self.member is not None and not self.member.removeprefix("./").startswith(f"{sample.key}.")
-
-
 def read_webdataset(path: str | Path, fingerprint: str, config: Config) -> Iterator[Row]:
     """Rows of all samples of a plain tar; one without an image or with broken JSON is lost completely."""
     shard = Path(path)
@@ -80,24 +69,32 @@ def read_webdataset(path: str | Path, fingerprint: str, config: Config) -> Itera
         try:
             for sample in _samples(_members(file)):
                 yield from _rows_of(sample, file, shard, fingerprint, config)
-        except _Broken as broken:
+        except BrokenTar as broken:
+            reason = Reason.ARCHIVE_TRUNCATED if broken.is_cut else Reason.ARCHIVE_MALFORMED
             detail = f"{shard.name}, byte {broken.offset}: {broken.why}"
-            yield lost(fingerprint, broken.offset, broken.reason, detail)
+            yield lost(fingerprint, broken.offset, reason, detail)
 
 
-def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, config: Config) -> Iterator[Row]:
-    key, picture = _well_formed(sample.key), sample.picture
+def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, config: Config) -> list[Row]:
+    """The rows of a sample; one without an image, or whose text or JSON cannot be read, is lost."""
+    key = _well_formed(sample.key)
     named, where = {"source_key": f"{shard.stem}/{key}"}, f"{shard.name}, {key}"
-    try:
-        if picture is None:
-            raise ValueError(f"no picture among {', '.join(sorted(sample.members))}"[:200])
-        values = _json_of(sample, file)
-        url, texts = _url_and_texts(sample, values, file, config)
-    except (ValueError, RecursionError) as error:
+
+    def broken(error: Exception) -> list[Row]:
         first = min(member.offset for member in sample.members.values())
-        detail = _well_formed(f"{where}: {error}"[:400])
-        yield lost(fingerprint, first, Reason.RECORD_MALFORMED, detail) | named
-        return
+        return [lost(fingerprint, first, Reason.RECORD_MALFORMED, _well_formed(f"{where}: {said(error)}"))]
+
+    rows = attempted(lambda: list(_rows_of_sound(sample, file, where, fingerprint, config)), broken)
+    return [row | named for row in rows]
+
+
+def _rows_of_sound(sample: Sample, file: BinaryIO, where: str, fingerprint: str, config: Config) -> Iterator[Row]:
+    """ValueError and other exceptions for a sample that cannot be read."""
+    picture = sample.picture
+    if picture is None:
+        raise ValueError(f"no picture among {', '.join(sorted(sample.members))}")
+    values = _json_of(sample, file)
+    url, texts = _url_and_texts(sample, values, file, config)
     place = {"image_shard": fingerprint, "image_offset": picture.offset, "image_bytes": picture.size}
     sha256 = None
     for text in texts:
@@ -105,7 +102,7 @@ def _rows_of(sample: Sample, file: BinaryIO, shard: Path, fingerprint: str, conf
         if row["url_id"] is None:  # it is never requested, so an unusable URL loses no image
             sha256 = sha256 or _sha256(file, picture)
             row = candidate_without_url(sha256, text)
-        yield with_listed(row, values, config.columns, Reason.RECORD_MALFORMED, where) | named | place
+        yield with_listed(row, values, config.columns, Reason.RECORD_MALFORMED, where) | place
 
 
 def _json_of(sample: Sample, file: BinaryIO) -> dict[str, Any]:
@@ -140,7 +137,7 @@ def _field(values: dict[str, Any], wanted: str, names: tuple[str, ...]) -> Any:
 def _samples(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
     """Whole samples in order; then samples of keys whose members are apart, and incomplete samples.
 
-    Raises _Broken after everything before the break.
+    Raises BrokenTar after everything before the break.
     """
     rest: dict[str, list[Sample]] = defaultdict(list)
     broken = None
@@ -150,7 +147,7 @@ def _samples(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
                 yield sample
             else:
                 rest[sample.key].append(sample)
-    except _Broken as error:
+    except BrokenTar as error:
         broken = error
     for key, pieces in rest.items():
         endings = Counter(ending for piece in pieces for ending in piece.members)
@@ -179,50 +176,28 @@ def _neighbours(members: Iterator[tuple[str, Member]]) -> Iterator[Sample]:
                     yield sample
                 sample = Sample(key, {})
             sample.members[ending] = member
-    except _Broken as error:
+    except BrokenTar as error:
         broken = error
-    if sample.members and (broken is None or broken.is_past(sample)):
+    if sample.members and (broken is None or _is_past(broken, sample)):
         yield sample
     if broken:
         raise broken
 
 
+def _is_past(broken: BrokenTar, sample: Sample) -> bool:
+    """Whether no member of ``sample`` may be lost: another one was begun, or the last one has ended."""
+    return broken.member is not None and not broken.member.removeprefix("./").startswith(f"{sample.key}.")
+
+
 def _members(file: BinaryIO) -> Iterator[tuple[str, Member]]:
-    """Name and place of every plain file, in order. Links, folders and sparse files have no bytes of their own.
-
-    tarfile stops without an error at a cut or broken header; this raises _Broken.
-    """
-    size = os.fstat(file.fileno()).st_size
-    offset = 0
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                met: list[tarfile.TarInfo] = vars(tar)["members"]
-                met.clear()  # tarfile keeps all members it has read: gigabytes for a large tar
-                if member.size < 0:
-                    raise _Broken(Reason.ARCHIVE_MALFORMED, member.offset, "a member of negative size")
-                if member.offset_data + member.size > size:
-                    raise _Broken(Reason.ARCHIVE_TRUNCATED, member.offset, "the file ends in this member", member.name)
-                offset = tar.offset
-                if member.isreg() and not member.issparse():
-                    yield member.name, Member(member.offset_data, member.size)
-    except tarfile.TarError as error:
-        is_cut = size <= offset + tarfile.BLOCKSIZE
-        reason = Reason.ARCHIVE_TRUNCATED if is_cut else Reason.ARCHIVE_MALFORMED
-        raise _Broken(reason, offset, str(error)[:200]) from None
-    _require_end(file, offset)
-
-
-def _require_end(file: BinaryIO, offset: int) -> None:
-    """_Broken unless a block of zeros is at ``offset``, where members end, and nothing but zeros after it."""
-    block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
-    if len(block) < tarfile.BLOCKSIZE:
-        raise _Broken(Reason.ARCHIVE_TRUNCATED, offset, "the file ends without the mark of a tar's end")
-    if any(block):
-        raise _Broken(Reason.ARCHIVE_MALFORMED, offset, "no header of a member")
+    """Name and place of every plain file, in order. Raises BrokenTar, also for what stands behind the end."""
+    for member in tar_members(file):
+        if member.is_file:
+            yield member.name, Member(member.start, member.size)
+    offset = file.tell()
     while block := os.pread(file.fileno(), CHUNK_BYTES, offset):
         if any(block):
-            raise _Broken(Reason.ARCHIVE_MALFORMED, offset, "more after the mark of a tar's end: are these two?", "")
+            raise BrokenTar(offset, "more after the mark of a tar's end: are these two?", member="")
         offset += len(block)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import zlib
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -21,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.core.boundary import attempted, contained, is_cut, said
 from pipeline.core.ids import DIGEST_BYTES
 from pipeline.stages.extract import references
 from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, lost
@@ -105,31 +105,28 @@ def _tables(rows: Iterator[_Listed]) -> Iterator[pa.Table]:
 def _rows(path: str | Path, container: str, columns: Columns, fingerprint: str, config: Config) -> Iterator[_Listed]:
     name = Path(path).name
     number: int | str = 0
-    try:
+
+    def found() -> Iterator[_Listed]:
+        nonlocal number
         for number, values in _numbered(path, container, columns):
             if isinstance(values, dict) and (row := _plain(values, columns, config.max_url_bytes)):
                 yield row
-                continue
-            try:
-                rows = _rows_of(values, columns, config, f"{name}, line {number}")
-            except ValueError as error:
-                where = f"{name}, line {number}: {str(error)[:200]}"
-                rows = [lost(fingerprint, number, Reason.ROW_MALFORMED, where)]
-            yield from map(_listed, rows)
-    except EOFError:
-        yield _listed(lost(fingerprint, "end", Reason.ARCHIVE_TRUNCATED, name))
-    except (OSError, zlib.error, pa.ArrowException) as error:
-        count = rows_behind(path, int(number)) if container == "parquet" else 1
-        detail = f"{name}, after line {number}: {_first_line(error)}"
-        yield _listed(lost(fingerprint, "end", Reason.ARCHIVE_MALFORMED, detail, count=count))
+            else:
+                where = f"{name}, line {number}"
+                yield from map(_listed, _rows_or_lost(values, columns, config, fingerprint, number, where))
+
+    def rest(error: Exception, count: int) -> _Listed:
+        if is_cut(error):
+            return _listed(lost(fingerprint, "end", Reason.ARCHIVE_TRUNCATED, name))
+        behind = attempted(lambda: rows_behind(path, int(number)), lambda _: 1) if container == "parquet" else 1
+        detail = f"{name}, after line {number}: {said(error)}"
+        return _listed(lost(fingerprint, "end", Reason.ARCHIVE_MALFORMED, detail, count=behind))
+
+    return contained(found(), rest)
 
 
 def _listed(row: Row) -> _Listed:
     return tuple(row[column] for column in LIST_COLUMNS)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 def _numbered(path: str | Path, container: str, columns: Columns) -> Iterator[_Numbered]:
@@ -141,6 +138,15 @@ def _numbered(path: str | Path, container: str, columns: Columns) -> Iterator[_N
     else:
         with opened(path) as file:
             yield from Delimited(file, container).rows(names)
+
+
+def _rows_or_lost(
+    values: _Values | ValueError, columns: Columns, config: Config, fingerprint: str, number: int | str, where: str
+) -> list[Row]:
+    def broken(error: Exception) -> list[Row]:
+        return [lost(fingerprint, number, Reason.ROW_MALFORMED, f"{where}: {said(error)}")]
+
+    return attempted(lambda: _rows_of(values, columns, config, where), broken)
 
 
 def _rows_of(values: _Values | ValueError, columns: Columns, config: Config, where: str) -> list[Row]:

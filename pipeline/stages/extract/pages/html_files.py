@@ -5,15 +5,16 @@ A page that the index does not know has the URL ``urn:html:NAME``; its relative 
 
 from __future__ import annotations
 
-import csv
-import io
+import gzip
 import re
-import tarfile
-import zlib
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from pipeline.core.boundary import contained
 from pipeline.core.sample_names import PICTURES, key_and_ending
+from pipeline.core.tars import BrokenTar, TarMember, tar_members
 from pipeline.stages.extract.candidates import Page, Row, lost, summary
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.pages.html import URN_PREFIX
@@ -32,6 +33,8 @@ _OTHER_INPUT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
 _File = tuple[str, bytes]  # name, the first max_page_bytes + 1 bytes
 
 
@@ -45,23 +48,15 @@ def read_html(path: str | Path, fingerprint: str, config: Config) -> Iterator[Ro
     else:
         urls, files = _urls_of(_index_of_tar(path)), _members_of_tar(path, config.max_page_bytes + 1, beside)
     with PageParser(config) as parser:
-        yield from parser.in_order(_items(path.name, urls, files, fingerprint, config))
+        yield from parser.in_order(_items(urls, files, fingerprint, config))
     if beside:
         detail = f"{path.name}: archives, lists and samples in a tar of pages are not read, such as {beside[0][:200]}"
         yield summary(fingerprint, Reason.RECORD_NOT_PAGE, detail, len(beside))
 
 
-def _items(
-    archive: str, urls: dict[str, str], files: Iterator[_File], fingerprint: str, config: Config
-) -> Iterator[Item]:
-    """The pages, and a row where a tar breaks."""
-    try:
-        for name, html in files:
-            yield _item_of_file(name, html, urls.get(name) or URN_PREFIX + name, fingerprint, config)
-    except (EOFError, zlib.error, tarfile.TarError) as error:
-        is_cut = isinstance(error, EOFError) or "unexpected end" in str(error)
-        reason = Reason.ARCHIVE_TRUNCATED if is_cut else Reason.ARCHIVE_MALFORMED
-        yield [lost(fingerprint, "end", reason, f"{archive}: {str(error)[:200]}")]
+def _items(urls: dict[str, str], files: Iterator[_File], fingerprint: str, config: Config) -> Iterator[Item]:
+    for name, html in files:
+        yield _item_of_file(name, html, urls.get(name) or URN_PREFIX + name, fingerprint, config)
 
 
 def is_html_file(path: Path) -> bool:
@@ -131,19 +126,36 @@ def _files_of_folder(folder: Path, max_bytes: int) -> Iterator[_File]:
         yield path.relative_to(folder).as_posix(), _head(path, max_bytes)
 
 
+@contextmanager
+def opened_tar(path: Path) -> Iterator[BinaryIO]:
+    """A tar that is plain or packed with gzip, at its start."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_packed else file
+
+
 def _members_of_tar(path: Path, max_bytes: int, beside: list[str]) -> Iterator[_File]:
     """The pages; ``beside`` gets the names of members that are inputs of another format, and the keys of samples."""
     keys: dict[str, set[str]] = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            if member.isfile() and _OTHER_INPUT.fullmatch(member.name):
+    with opened_tar(path) as file:
+        for member in tar_members(file, needs_end=False):
+            if member.is_file and _OTHER_INPUT.fullmatch(member.name):
                 beside.append(member.name)
-            elif member.isfile() and (named := key_and_ending(member.name)):
+            elif member.is_file and (named := key_and_ending(member.name)):
                 keys.setdefault(named[0], set()).add(named[1])
-            if member.isfile() and member.name.lower().endswith(SUFFIXES):
-                file = tar.extractfile(member)
-                yield member.name.removeprefix("./"), file.read(max_bytes) if file else b""
+            if member.is_file and member.name.lower().endswith(SUFFIXES):
+                yield member.name.removeprefix("./"), _content(file, member, max_bytes)
     beside += [key for key, endings in keys.items() if _is_sample(endings)]
+
+
+def _content(file: BinaryIO, member: TarMember, max_bytes: int) -> bytes:
+    """The bytes of a member that was just met, up to ``max_bytes``."""
+    wanted = min(member.size, max_bytes)
+    data = file.read(wanted)
+    if len(data) < wanted:
+        raise BrokenTar(member.offset, "the file ends in this member", True, member.name)
+    return data
 
 
 def _is_sample(endings: set[str]) -> bool:
@@ -163,19 +175,23 @@ def _index_of_folder(folder: Path) -> bytes:
 
 
 def _index_of_tar(path: Path) -> bytes:
-    """The index, anywhere in the tar; usually it is the first member."""
-    try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.isfile() and member.name.removeprefix("./") == INDEX_NAME:
-                    file = tar.extractfile(member)
-                    return file.read(MAX_INDEX_BYTES) if file else b""
-    except (EOFError, OSError, zlib.error, tarfile.TarError):
-        pass  # reported when the pages are read
-    return b""
+    """The index, anywhere in the tar; usually it is the first member. Faults are said when the pages are read."""
+
+    def indexes() -> Iterator[bytes]:
+        with opened_tar(path) as file:
+            for member in tar_members(file, needs_end=False):
+                if member.is_file and member.name.removeprefix("./") == INDEX_NAME:
+                    yield _content(file, member, MAX_INDEX_BYTES)
+
+    return next(contained(indexes(), lambda error, count: b""), b"")
 
 
 def _urls_of(index: bytes) -> dict[str, str]:
-    lines = io.StringIO(index.decode("utf-8-sig", "replace"), newline="")
-    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return {row["name"]: row["url"] for row in rows if row.get("name") and row.get("url")}
+    """URL by name, of a table with these two columns; its fields have no quotes."""
+    rows = (line.split("\t") for line in _LINE_END.split(index.decode("utf-8-sig", "replace")) if line)
+    names = next(rows, [])
+    if not {"name", "url"} <= set(names):
+        return {}
+    name, url = names.index("name"), names.index("url")
+    found = (row for row in rows if len(row) > max(name, url))
+    return {row[name]: row[url] for row in found if row[name] and row[url]}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from pipeline.core.boundary import UpToFault
 from pipeline.core.children import Child, ChildDied, allow, serve
 from pipeline.stages.extract.candidates import Row
 from pipeline.stages.extract.config import MIB, Config
@@ -63,10 +64,11 @@ class PageParser(Child):
         return _answers.decode(answer)
 
     def in_order(self, items: Iterable[Item]) -> Iterator[Row]:
-        """All rows in the order of ``items``. Holds one batch."""
+        """All rows in the order of ``items``. Holds one batch; those before an exception of ``items`` come first."""
         held: list[Item] = []
         pages = n_bytes = 0
-        for item in items:
+        reader = UpToFault(items)
+        for item in reader:
             held.append(item)
             if isinstance(item, tuple):
                 pages, n_bytes = pages + 1, n_bytes + len(item[0].html)
@@ -74,6 +76,7 @@ class PageParser(Child):
                 yield from self._flushed(held)
                 held, pages, n_bytes = [], 0, 0
         yield from self._flushed(held)
+        reader.end()
 
     def _flushed(self, held: list[Item]) -> Iterator[Row]:
         tasks = [item[0] for item in held if isinstance(item, tuple)]

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from pipeline.core.boundary import said
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.storage import at_home
 from pipeline.stages.extract.pages.html_files import INDEX_NAME, is_hidden_page, is_page, pages_by_root, runs_among
@@ -63,8 +64,8 @@ def found_by(patterns: Iterable[str], prefix: str) -> Found:
             _add(found, pattern, prefix)
         except InputError as error:
             found.faults.append(error)
-        except OSError as error:
-            text = f"{pattern}: {error.strerror or error}"
+        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+            text = f"{pattern}: {getattr(error, 'strerror', None) or said(error)}"
             found.faults.append(InputError(ErrorCode.INPUT_UNREADABLE, text))
     for path in found.files.keys() & found.left_out.keys():  # named itself elsewhere
         del found.left_out[path]

@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.core.errors import ErrorCode, InputError
+from pipeline.core.boundary import contained, said
+from pipeline.core.errors import ErrorCode, InputError, PairmillError
 from pipeline.core.ids import key_of
 from pipeline.core.sample_names import PICTURES, key_and_ending
+from pipeline.core.tars import BLOCK_BYTES, NO_MEMBER, tar_members
 from pipeline.stages.extract.archives.wacz import ZIP_MAGIC, is_wacz
 from pipeline.stages.extract.config import GUESSED, Columns
 from pipeline.stages.extract.lists.list_bytes import text_of_head
 from pipeline.stages.extract.lists.list_columns import chosen_columns, columns_of, container_of, image_column
-from pipeline.stages.extract.pages.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page
+from pipeline.stages.extract.pages.html_files import INDEX_NAME, SUFFIXES, is_html_file, is_page, opened_tar
 from pipeline.stages.extract.raw.members import IS_ZSTD, unpacked_head
 from pipeline.stages.extract.raw.places import File, beginning, each
 from pipeline.stages.extract.sources.digests import sha256s_of
@@ -178,8 +179,10 @@ def _opened(file: File, format: str, columns: Columns) -> Seen:
             image = "" if columns.url else image_column(path, file.path, container, there)
             chosen = chosen_columns(there, columns, file.path, container, image)
             return Seen("urls", file.path, (file,), container, chosen)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        text = str(getattr(error, "strerror", None) or error or "ends too early").splitlines()[0][:200]
+    except (PairmillError, MemoryError):
+        raise
+    except Exception as error:  # whatever the bytes of a stranger make a parser raise
+        text = getattr(error, "strerror", None) or said(error)
         raise InputError(ErrorCode.INPUT_UNREADABLE, f"{file.path}: {text}") from None
 
 
@@ -230,7 +233,7 @@ def _format_of(path: Path) -> tuple[str | None, str]:
         return of_tar, ""
     if is_html_file(path):
         return "html", ""
-    if suffixes[-1:] == [".tar"] and not any(head[: tarfile.BLOCKSIZE]):  # an empty shard
+    if suffixes[-1:] == [".tar"] and not any(head[:BLOCK_BYTES]):  # an empty shard
         return "webdataset", ""
     if other_format(raw):
         return None, ""
@@ -270,17 +273,15 @@ def _is_text(head: bytes) -> bool:
 def _format_of_tar(path: Path) -> str | None:
     """HTML if it has a page or the index of pages; else webdataset if it has an image. Packed or plain."""
     has_picture = False
-    try:
-        with tarfile.open(path) as tar:
-            for number, member in enumerate(tar):
-                if member.name.lower().endswith(SUFFIXES) or member.name == INDEX_NAME:
-                    return "html"
-                named = key_and_ending(member.name)
-                has_picture |= named is not None and named[1] in PICTURES
-                if has_picture and number >= HEAD_MEMBERS:
-                    break
-    except (EOFError, OSError, zlib.error, tarfile.TarError):
-        pass
+    with opened_tar(path) as file:
+        members = contained(tar_members(file), lambda error, count: NO_MEMBER)  # its faults are said when it is read
+        for number, member in enumerate(members):
+            if member.name.lower().endswith(SUFFIXES) or member.name == INDEX_NAME:
+                return "html"
+            named = key_and_ending(member.name)
+            has_picture |= named is not None and named[1] in PICTURES
+            if has_picture and number >= HEAD_MEMBERS:
+                break
     return "webdataset" if has_picture else None
 
 
