@@ -19,7 +19,8 @@ from pipeline.web.reasons import NetReason
 OPTOUT_DIRECTIVES = frozenset({"noai", "noimageai", "noml", "noindex", "noimageindex", "none"})
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _SEPARATOR = re.compile(r"[,;\r\n]")
-_NAMED = re.compile(r"\s*([a-z0-9_\-.*/ ]+?)\s*:(?!//)(.*)", re.IGNORECASE | re.DOTALL)
+_NAME = re.compile(r"[a-z0-9_\-.*/ ]+")
+_MAX_CHARS = 2048  # of one directive; no more of it is looked at
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -53,25 +54,32 @@ def _reserves(value: str) -> bool:
 def _opts_out(value: str, now: datetime) -> bool:
     """Whether the directives that bind us hold an opt-out. ``otherbot:`` binds others, up to the next name."""
     ours = True
-    pieces = _SEPARATOR.split(value)
+    pieces = [piece[:_MAX_CHARS] for piece in _SEPARATOR.split(value)]
     for place, piece in enumerate(pieces):
-        named = _NAMED.fullmatch(piece)
-        if named and named[1].lower() not in _VALUED:
-            ours = named[1].lower() in (PRODUCT_TOKEN, "*", "robots")
-            piece = named[2]
-            named = _NAMED.fullmatch(piece)
+        named = _named(piece)
+        if named and named[0] not in _VALUED:
+            ours = named[0] in (PRODUCT_TOKEN, "*", "robots")
+            piece = named[1]
+            named = _named(piece)
         if not ours:
             continue
         if OPTOUT_DIRECTIVES & set(piece.lower().split()):
             return True
-        if named and named[1].lower() == "unavailable_after" and _is_past(named[2], pieces[place + 1 :], now):
+        if named and named[0] == "unavailable_after" and _is_past(named[1], pieces[place + 1 : place + 2], now):
             return True
     return False
 
 
-def _is_past(date: str, rest: list[str], now: datetime) -> bool:
+def _named(piece: str) -> tuple[str, str] | None:
+    """What stands before a colon, in lower case, and what behind it; None for a piece without such a name."""
+    name, colon, rest = piece.partition(":")
+    name = name.strip().lower()
+    return (name, rest) if colon and not rest.startswith("//") and _NAME.fullmatch(name) else None
+
+
+def _is_past(date: str, following: list[str], now: datetime) -> bool:
     """Whether a date of RFC 822, RFC 850 or ISO 8601 is over; a weekday before it was split off at its comma."""
-    for text in (date, ",".join([date, *rest[:1]])):
+    for text in (date, ",".join([date, *following])):
         for parse in (datetime.fromisoformat, parsedate_to_datetime):
             try:
                 moment = parse(text.strip())

@@ -1,5 +1,6 @@
 """Opt-outs as owners write them."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -106,6 +107,24 @@ def test_a_policy_is_no_consent():
 def test_a_meta_element_opts_a_page_out(name, content, found):
     """O4"""
     assert from_meta(name, content, NOW) == (("optout_meta",) if found else ())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a" + " " * 60_000 + "b",
+        " " * 60_000 + ":",
+        "unavailable_after:," * 20_000,
+        "a:" * 30_000,
+        "unavailable_after: " + "1 " * 30_000,
+    ],
+)
+def test_a_value_made_to_be_slow_is_not_x82(value):
+    """X82, O3: one of these stopped a lane for ten seconds."""
+    start = time.thread_time()
+    assert codes(value) == codes(value + ", nofollow") == ()
+    assert codes(value + ", robots: noai") == ("optout_xrobots",)
+    assert time.thread_time() - start < 2
 
 
 @given(st.binary(max_size=80))

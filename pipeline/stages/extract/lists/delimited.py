@@ -146,10 +146,11 @@ class Delimited:
         except _Broken:
             fields, more = line.rstrip("\r\n").split(delimiter), 0
         fields[0] = fields[0].lstrip("# ")  # a header in a comment
-        names: Fields = []
+        names, known = list[str](), set[str]()
         for place, field in enumerate(fields, 1):
             name = field.strip()
-            names.append(name if name and name not in names else f"column {place}")
+            names.append(name if name and name not in known else f"column {place}")
+            known.add(names[-1])
         return names, more + 1
 
     def _fields(self, line: str) -> Fields | ValueError:
@@ -181,9 +182,11 @@ class Delimited:
         """Fields of the row that begins with ``line``, and how many lines it goes on for; ``ahead`` of the lines to
         come are part of ``line``. Raises _Broken."""
         fields: Fields = []
-        at = more = 0
+        at = more = size = 0
         has_bare_quote = False
         while True:
+            if more and has_bare_quote:  # the first quote was closed by one of another row
+                raise _Broken("a quote is never closed")
             if not line.startswith('"', at):
                 end = line.find(self._delimiter, at)
                 fields.append(line[at:end] if end >= 0 else line[at:].rstrip("\r\n"))
@@ -194,6 +197,9 @@ class Delimited:
                 continue
             field, line, at, more = self._quoted(line, at + 1, inside, ahead, more)
             fields.append(field)
+            size += len(field)
+            if more and size >= MAX_LINE_BYTES:
+                raise _Broken("a quote is never closed")
             if line[at : at + 1] != self._delimiter:
                 break
             at += 1
@@ -228,11 +234,12 @@ class Delimited:
         for place, field in enumerate(fields):
             lines = _LINE_END.split(field)
             for number, line in enumerate(lines if len(lines) > 1 else ()):
-                before = fields[:place] if number == 0 else []
-                after = fields[place + 1 :] if number == len(lines) - 1 else []
+                before = place if number == 0 else 0
+                after = len(fields) - place - 1 if number == len(lines) - 1 else 0
                 parts = line.split(self._delimiter)
-                has_url = len(before) <= self._url_place < len(before) + len(parts)
-                if len(parts) > 1 and has_url and self._is_row([*before, *parts, *after]):
+                has_url = before <= self._url_place < before + len(parts)
+                is_row = 1 < len(parts) == self._width - before - after
+                if is_row and has_url and is_url(parts[self._url_place - before]):
                     return True
         return False
 

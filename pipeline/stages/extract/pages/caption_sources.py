@@ -20,7 +20,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from pipeline.stages.extract.pages.lazy import Attributes
 
 FIGURE_LEVELS = 8  # from an image up to its figure or link; pages put wrappers for layout between them
-_BEFORE_SIGN = re.compile(r"\s+([,.;:!?)])")
+_BEFORE_SIGN = re.compile(" (?=[,.;:!?)])")
 _NOT_TEXT = frozenset({"script", "style", "noscript", "template"})
 _OG_IMAGES = frozenset({"og:image", "og:image:url", "og:image:secure_url"})
 
@@ -87,4 +87,4 @@ def _text_of(element: LexborNode) -> str:
         for node in element.traverse(include_text=True)
         if node.tag == "-text" and (node.parent is None or node.parent.tag not in _NOT_TEXT)
     ]
-    return _BEFORE_SIGN.sub(r"\1", " ".join(" ".join(pieces).split()))
+    return _BEFORE_SIGN.sub("", " ".join(" ".join(pieces).split()))

@@ -55,7 +55,8 @@ _FAMILIES = (  # codec: which of them read the same bytes in the same way
 )
 _MOSTLY = 50  # characters of UTF-8 for each broken one
 
-_HTML_LANG = re.compile(rb"<html\s[^>]*?\blang\s*=\s*[\"']?([a-z-]+)", re.IGNORECASE)
+_HTML_TAG = re.compile(rb"<html\s[^>]*+", re.IGNORECASE)
+_LANG = re.compile(rb"\blang\s*+=\s*+[\"']?([a-z-]+)", re.IGNORECASE)
 _LANG_BYTES = 8192
 _TLD_OF_LANG = {
     "ar": "eg", "be": "by", "bs": "ba", "cs": "cz", "da": "dk", "el": "gr", "et": "ee", "fa": "ir", "he": "il",
@@ -197,6 +198,6 @@ def _top_level_domain(html: bytes, page_url: str | None) -> bytes | None:
     domain = host[1].rpartition(".")[2].lower() if host else ""
     if len(domain) == 2 and domain.isascii() and domain.isalpha() and domain not in _OF_NO_COUNTRY:
         return domain.encode()
-    match = _HTML_LANG.search(html[:_LANG_BYTES])
+    match = next(filter(None, map(_LANG.search, _HTML_TAG.findall(html[:_LANG_BYTES]))), None)
     lang = match[1].decode("ascii").lower() if match else ""
     return (_TLD_OF_LANG.get(lang) or _TLD_OF_LANG.get(lang[:2], lang[:2])).encode() or None

@@ -68,7 +68,7 @@ _IMAGE_IN_TEXT = re.compile(  # an address, or a path at the start of a value
     r"(?:(?:https?:)?(?:\\?/){2}|(?<![^\s\"'(\[,])\.{0,2}\\?/)[^\s\"'<>(){}|,]{3,2000}?" + _ENDING + r"(?![a-z0-9.-])",
     re.IGNORECASE,
 )
-_CSS_URL = re.compile(r"url\(\s*(['\"]?)([^'\"()]+)\1\s*\)", re.IGNORECASE)
+_CSS_URL = re.compile(r"url\(\s*+(['\"]?)([^'\"()]*+)\1\s*+\)", re.IGNORECASE)
 DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wxh]\s*(?:,|$)")
 # Of the last part of a path: what stands in it, and what it is as a whole.
 _SAYS_PLACEHOLDER = re.compile(

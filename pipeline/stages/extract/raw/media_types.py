@@ -19,7 +19,7 @@ _XML_TYPES = frozenset({"text/xml", "application/xml"})
 _UNKNOWN = frozenset({"unknown/unknown", "application/unknown", "*/*"})  # of the standard on MIME sniffing
 _VALUE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+)(?=[\s;(]|$)", re.ASCII)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';]+)", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*+=\s*+[\"']?\s*+([^\s\"';]++)", re.IGNORECASE)
 _LOOKS_LIKE_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta|script|p|div|h1)[\s>]", re.IGNORECASE)
 _XHTML = re.compile(rb"<(?:\w+:)?html\b[^>]*\"http://www\.w3\.org/1999/xhtml\"|<!DOCTYPE\s+html\b", re.IGNORECASE)
 _BINARY = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")  # "binary data byte" of the standard on MIME sniffing

@@ -8,7 +8,10 @@ import time
 import pytest
 from url_list import listed, short
 
+from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.lists.delimited import Delimited
+from pipeline.stages.extract.sources.inputs import find_inputs
+from pipeline.stages.extract.split_rows import extract_split
 
 URL = "https://img.example/{}.jpg"
 
@@ -165,3 +168,21 @@ def test_a_csv_as_spark_writes_it_has_backslashes_before_quotes_x31(tmp_path):
         'ends with a "quote"',
     ]
     assert found == [("ok", text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("url,caption", 'a","b'),  # each line may go on with the row before it, and begin one
+        ("url,caption", '"a'),
+        ("url,caption", 'a,"b\\"'),
+        (",".join(f"{number:x}" for number in range(100_000)) + ",url,caption", "a,b"),
+    ],
+)
+def test_lines_made_to_be_read_again_and_again_take_linear_time_x82(tmp_path, header, row):
+    """X82: the first took 39 s for 3,000 lines, and four times that for twice as many; the last, 160 s in the driver."""
+    (tmp_path / "x.csv").write_text(f"{header}\n" + f"{row}\n" * 6000)
+    start = time.thread_time()
+    (split,) = find_inputs([str(tmp_path / "x.csv")], "auto")
+    assert sum(map(len, extract_split(split, Config()))) == 6000
+    assert time.thread_time() - start < 20
