@@ -15,6 +15,7 @@ import brotli
 import zstandard
 
 PIECE_BYTES = 65_536
+FEED_BYTES = 16_384
 ZSTD_FEED_BYTES = 64  # fed at a time: at most 16 blocks of 128 KiB come out
 MAX_CODINGS = 2
 
@@ -142,7 +143,8 @@ class Decoder:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decoded pieces, one at a time, so that the caller can count and stop."""
-        pieces: Iterator[bytes] = iter((data,))
+        # In slices: a decoder copies all it was fed and has not used, for each gzip member anew.
+        pieces: Iterator[bytes] = (data[at : at + FEED_BYTES] for at in range(0, len(data), FEED_BYTES))
         for coding in self._codings:
             pieces = _fed(coding, pieces)
         return pieces

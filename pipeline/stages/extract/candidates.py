@@ -7,8 +7,10 @@ depend on the content of the input alone: never on a path, a clock or the limits
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from pipeline.core.ids import key_of
 from pipeline.stages.extract import references
@@ -21,9 +23,12 @@ from schemas.extract import ADDS
 from schemas.fields import OK
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 ALT = "alt"
 DATA_URI_SHOWN_CHARS = 64
+MAX_BATCH_CHARS = 2**22
+FEW_ROWS = 16
 URN_SHA256 = "urn:sha256:"
 
 _EMPTY: Row = dict.fromkeys(ADDS.names)
@@ -153,6 +158,16 @@ def summary(fingerprint: str, reason: Reason, detail: str, count: int) -> Row:
 def beyond_limit(page: Page, count: int) -> Row:
     """One row for the images of a page that its limit left out."""
     return lost(page.url or "", page.date or "", Reason.PAGE_IMAGE_LIMIT, "", count=count, page=page)
+
+
+def in_batches(rows: Iterator[T], most: int, chars_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """The rows in lists of at most ``most``, each ended early where its texts have MAX_BATCH_CHARS."""
+    while batch := list(islice(rows, FEW_ROWS)):
+        chars = sum(map(chars_of, batch))
+        while len(batch) < most and chars < MAX_BATCH_CHARS and (more := list(islice(rows, FEW_ROWS))):
+            chars += sum(map(chars_of, more))
+            batch += more
+        yield batch
 
 
 def is_data_uri(url: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 
 import pyarrow as pa
 
@@ -17,7 +16,7 @@ from pipeline.core.boundary import contained, is_cut, said
 from pipeline.stages.extract.archives.warc import read_warc
 from pipeline.stages.extract.archives.wat import read_wat
 from pipeline.stages.extract.archives.webdataset import read_webdataset
-from pipeline.stages.extract.candidates import Row, lost
+from pipeline.stages.extract.candidates import Row, in_batches, lost
 from pipeline.stages.extract.config import Config
 from pipeline.stages.extract.lists.url_lists import read_url_list, url_list_tables
 from pipeline.stages.extract.pages.html_files import is_page_or_index, read_html, runs_among
@@ -49,9 +48,8 @@ def table_of(rows: list[Row]) -> pa.Table:
 
 
 def batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """The rows in lists of at most BATCH_ROWS."""
-    while batch := list(islice(rows, BATCH_ROWS)):
-        yield batch
+    """The rows in lists of at most BATCH_ROWS, fewer where their texts are long."""
+    return in_batches(rows, BATCH_ROWS, lambda row: len(row["alt_text"] or ""))
 
 
 def all_rows(rows: Iterator[Row], path: str, fingerprint: str) -> Iterator[Row]:

@@ -10,10 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.stages.extract.config import Config
+from pipeline.stages.extract.lists import parquet_lists
 from pipeline.stages.extract.sources.inputs import find_inputs
 from pipeline.stages.extract.split_rows import extract_split, extract_tables
 
@@ -145,3 +148,34 @@ def test_nonsense_under_any_name_is_one_line_or_rows_x80(tmp_path: Path, name: s
         with suppress(InputError):
             splits = find_inputs([str(tmp_path / name)], "auto")
             assert all(isinstance(row["outcome"], str) for batch in extract_split(splits[0], Config()) for row in batch)
+
+
+def test_a_value_that_a_dictionary_repeats_is_never_held_for_all_rows_x83(tmp_path: Path) -> None:
+    """X83: 694 bytes became 2.2 GiB; what is held at a time does not grow with the rows."""
+    most = {}
+    for rows in (1024, 4096):
+        path = tmp_path / f"{rows}.parquet"
+        texts = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), ["x" * 100_000])
+        urls = pa.array(["https://i.example/a.jpg"] * rows)
+        pq.write_table(pa.table({"url": urls, "caption": texts}), path, compression="zstd")
+        assert path.stat().st_size < 4000
+        (split,) = find_inputs([str(path)], "auto")
+        sizes = [(table.num_rows, table.nbytes) for table in extract_tables(split, Config())]
+        assert sum(found for found, _ in sizes) == rows
+        most[rows] = max(size for _, size in sizes)
+    assert most[4096] <= most[1024] < 2**26
+
+
+def test_a_row_group_that_declares_billions_of_values_is_not_read_x83(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X83: its rows are counted, and those of the group before it stay. A value above 1 MiB costs its row."""
+    monkeypatch.setattr(parquet_lists, "MAX_VALUES", 10)
+    urls = [f"https://i.example/{number}.jpg" for number in range(30)]
+    texts = ["a", "x" * (2**20 + 1), *"bcdefgh"]
+    with pq.ParquetWriter(tmp_path / "x.parquet", pa.schema({"url": pa.string(), "caption": pa.string()})) as out:
+        out.write_table(pa.table({"url": urls[:9], "caption": texts}))
+        out.write_table(pa.table({"url": urls, "caption": urls}))
+    (split,) = find_inputs([str(tmp_path / "x.parquet")], "auto")
+    rows = [(row["outcome"], row["count"]) for batch in extract_split(split, Config()) for row in batch]
+    assert rows == [("ok", 1), ("row_malformed", 1), *[("ok", 1)] * 7, ("archive_malformed", 30)]

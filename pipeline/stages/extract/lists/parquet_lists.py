@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from pipeline.stages.extract.lists.list_bytes import MAX_LINE_BYTES
 
 BATCH_ROWS = 4096
 BUFFER_BYTES = 2**20
+MAX_BATCH_BYTES = 2**24  # of a column
+MAX_CHUNK_BYTES = 2**31  # of a column in a row group; Arrow cannot hold more text
+MAX_VALUES = 2**26  # the same, in values: a few bytes can declare billions of nulls
+FEW_ROWS = 20
 TEXT, TEXTS, BOXES, NOTHING = "string", "list of strings", "list of lists of numbers", "null"
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -57,11 +64,49 @@ def parquet_rows(path: str | Path | BinaryIO, names: list[str], at_once: int = B
     """Number from 1 and values of each row; ``at_once`` of them are in memory."""
     number = 0
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
-        for batch in file.iter_batches(at_once, columns=names):
-            for row in zip(*[_values(batch.column(name)) for name in names], strict=True):
-                number += 1
-                broken = next((value for value in row if isinstance(value, ValueError)), None)
-                yield number, broken or dict(zip(names, row, strict=True))
+        for group in range(file.num_row_groups):
+            rows = min(at_once, _rows_at_once(path, file.metadata.row_group(group), group, names))
+            for batch in file.iter_batches(rows, row_groups=[group], columns=names):
+                for row in zip(*[_values(batch.column(name)) for name in names], strict=True):
+                    number += 1
+                    broken = next((value for value in row if isinstance(value, ValueError)), None) or _too_long(row)
+                    yield number, broken or dict(zip(names, row, strict=True))
+
+
+def _too_long(row: tuple[Any, ...]) -> ValueError | None:
+    if any(isinstance(value, str) and len(value) > MAX_LINE_BYTES for value in row):
+        return ValueError(f"a value of more than {MAX_LINE_BYTES} characters")
+    return None
+
+
+def _rows_at_once(path: str | Path | BinaryIO, group: pq.RowGroupMetaData, number: int, names: list[str]) -> int:
+    """So many rows of a group that they stay below MAX_BATCH_BYTES, whatever its dictionaries repeat. ValueError for a
+    column that declares more than is ever held."""
+    chunks = [group.column(place) for place in range(group.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in names]
+    for chunk in chunks:
+        if chunk.total_uncompressed_size > MAX_CHUNK_BYTES or chunk.num_values > MAX_VALUES:
+            what = f"{chunk.total_uncompressed_size:,} bytes, {chunk.num_values:,} values"
+            raise ValueError(f"a row group with {what} in {chunk.path_in_schema}; write smaller row groups")
+    with_dictionary = [chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page]
+    most = max((chunk.total_uncompressed_size for chunk in chunks), default=0)
+    if not with_dictionary or most * BATCH_ROWS <= MAX_BATCH_BYTES:
+        return BATCH_ROWS
+    if not isinstance(path, str | Path):
+        return FEW_ROWS
+    longest = 1
+    with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, read_dictionary=with_dictionary) as file:
+        for batch in file.iter_batches(1, row_groups=[number], columns=names):
+            longest = max(map(_longest_of_dictionary, batch.columns))
+            break
+    return max(1, min(BATCH_ROWS, MAX_BATCH_BYTES // longest))
+
+
+def _longest_of_dictionary(column: pa.Array) -> int:
+    """Bytes of the longest value in a column's dictionary; it is read as a whole before the first row."""
+    if pa.types.is_dictionary(column.type) and len(column.dictionary):
+        return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 1)
+    return 1
 
 
 def rows_behind(path: str | Path, number: int) -> int:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from pipeline.core.boundary import attempted, contained, is_cut, said
 from pipeline.core.ids import DIGEST_BYTES
 from pipeline.stages.extract import references
-from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, lost
+from pipeline.stages.extract.candidates import NO_PAGE, Row, candidate, in_batches, lost
 from pipeline.stages.extract.config import Columns, Config
 from pipeline.stages.extract.lists.delimited import Delimited
 from pipeline.stages.extract.lists.json_lists import json_rows
@@ -51,6 +51,7 @@ LIST_COLUMNS = (
     "page_optouts",
 )
 """The columns that a row without a page may fill; in all others it has null."""
+_ALT_TEXT = LIST_COLUMNS.index("alt_text")
 
 TABLES_AT_ONCE = 8  # some 20 MB; together they are one row group of the part
 
@@ -87,13 +88,18 @@ def url_list_tables(
 ) -> Iterator[pa.Table]:
     """The same rows as tables of at most BATCH_ROWS * TABLES_AT_ONCE rows in the schema of the stage."""
     rows = _rows(path, container, columns, fingerprint, config)
-    while tables := list(islice(_tables(rows), TABLES_AT_ONCE)):
+    batches = _tables(rows)
+    while tables := list(islice(batches, TABLES_AT_ONCE)):
         yield pa.concat_tables(tables)
+
+
+def _chars_of(row: _Listed) -> int:
+    return len(row[_ALT_TEXT] or "")
 
 
 def _tables(rows: Iterator[_Listed]) -> Iterator[pa.Table]:
     """Tables of so few rows that Python's garbage collector does not look at them again and again."""
-    while batch := list(islice(rows, BATCH_ROWS)):
+    for batch in in_batches(rows, BATCH_ROWS, _chars_of):
         filled = dict(zip(LIST_COLUMNS, zip(*batch, strict=True), strict=True))
         arrays = [
             pa.array(filled[field.name], field.type) if field.name in filled else pa.nulls(len(batch), field.type)

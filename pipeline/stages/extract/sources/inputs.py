@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from pipeline.stages.extract.sources.other_files import (
     require_in_place,
     unknown_format,
 )
+from pipeline.web.codings import CodingError, Decoder
 
 HEAD_BYTES = 2**18
 HEAD_MEMBERS = 1000  # of a tar; they show whether it has HTML pages or only images
@@ -305,13 +305,13 @@ def _unpacked(raw: bytes) -> bytes:
     """The first bytes under gzip, as far as they are valid."""
     out = b""
     try:
-        while raw.startswith(_GZIP) and len(out) < HEAD_BYTES:
-            member = zlib.decompressobj(31)
-            out += member.decompress(raw, HEAD_BYTES)
-            raw = member.unused_data
-    except zlib.error:
+        for piece in Decoder(["gzip"]).feed(raw):
+            out += piece
+            if len(out) >= HEAD_BYTES:
+                break
+    except CodingError:
         pass
-    return out
+    return out[:HEAD_BYTES]
 
 
 def _sha256_of_folder(files: Iterable[tuple[str, str]]) -> str:
