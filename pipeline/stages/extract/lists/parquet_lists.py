@@ -67,9 +67,11 @@ def parquet_rows(path: str | Path | BinaryIO, names: list[str], at_once: int = B
         for group in range(file.num_row_groups):
             rows = min(at_once, _rows_at_once(path, file.metadata.row_group(group), group, names))
             for batch in file.iter_batches(rows, row_groups=[group], columns=names):
+                may_be_long = batch.nbytes > MAX_LINE_BYTES
                 for row in zip(*[_values(batch.column(name)) for name in names], strict=True):
                     number += 1
-                    broken = next((value for value in row if isinstance(value, ValueError)), None) or _too_long(row)
+                    broken = next((value for value in row if isinstance(value, ValueError)), None)
+                    broken = broken or (_too_long(row) if may_be_long else None)
                     yield number, broken or dict(zip(names, row, strict=True))
 
 
