@@ -10,6 +10,7 @@ SPARK_35 := $(VENV)/spark-3.5
 WORKER_PYTHON ?=
 DEMO_RUN ?= demo-run
 DEMO_FULL_RUN ?= demo-full-run
+FUZZ_S ?= 600
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,10 +58,13 @@ lint: setup ## check format, ruff, mypy --strict and the import layers
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 
+fuzz: setup ## mutations of sound inputs against every reader, FUZZ_S=600 seconds; failures go to fuzz-found/
+	$(BIN)/python tests/fuzz/fuzzing.py --seconds $(FUZZ_S)
+
 bench: setup ## run every benchmark; each prints one JSON line
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean: ## remove the environment, caches and the runs of both demos (other runs are kept)
 	rm -rf $(VENV) demo-run demo-full-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo demo-full test test-fast test-all test-cluster dist lint bench clean
+.PHONY: help setup demo demo-full test test-fast test-all test-cluster dist lint fuzz bench clean
