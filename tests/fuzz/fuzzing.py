@@ -131,7 +131,7 @@ def read_text(data: bytes) -> None:
 
 
 def read_config(data: bytes) -> None:
-    with suppress(yaml12.NotYaml):
+    with suppress(ValueError):  # NotYaml, and a duplicate key
         yaml12.parse(data.decode("utf-8", "replace"))
 
 
