@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -26,7 +27,7 @@ from pipeline.core.corpus_manifest import MANIFEST
 from pipeline.core.manifest import KeptRows, Manifest
 from pipeline.core.parts import part_files
 from pipeline.core.run import Run
-from pipeline.core.runner import count_verdicts
+from pipeline.core.stage import Stage
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.core.tables import read_table
 from schemas.export import CORPUS
@@ -162,6 +163,25 @@ def _other_corpus(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
     _, packed = count_verdicts(run.stages[name], samples)
     if manifest.keeps != packed:
         yield Finding.mismatch(name, f"{_told(manifest.keeps)} are kept; the corpus holds {_told(packed)}")
+
+
+def count_verdicts(stage: Stage[Any], judged: DataFrame) -> tuple[dict[str | None, int], KeptRows]:
+    """Rows by reason (None: kept) in the stage's unit, and what it hands on; not as the build counts them
+    (`pipeline.core.tally`)."""
+    weight = F.col("count") if "count" in judged.columns else F.lit(1)
+    unit, key = stage.keeps
+    leading_bits = F.conv(F.substring(key, 1, 16), 16, 10).cast("decimal(20,0)")
+    totals = judged.groupBy(verdict.REASON).agg(
+        F.sum(weight.cast("long")).alias("weight"),
+        F.count(F.lit(1)).alias("rows"),
+        F.sum(leading_bits).alias("digest"),
+    )
+    found = {row[verdict.REASON]: row for row in totals.collect()}  # one row per reason
+    counts = {reason: int(row["weight"]) for reason, row in found.items()}
+    kept = found.get(None)
+    rows = 0 if kept is None else int(kept["weight"] if key == stage.key else kept["rows"])
+    digest = 0 if kept is None else int(kept["digest"]) % 2**64
+    return counts, KeptRows(stage=stage.name, unit=unit, rows=rows, digest=f"{digest:016x}")
 
 
 def _told(rows: KeptRows) -> str:

@@ -24,7 +24,7 @@ from pipeline.core.spark_progress import spark_probe
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord
 from pipeline.core.tables import read_table, write_table
-from schemas.ledger import LEDGER
+from pipeline.core.tally import tallied
 
 MOST_ERRORS_SHARE = 0.01
 LEAST_ERRORS = 10
@@ -144,7 +144,9 @@ def _decide(stage: Stage[Any], run: Run, plan: Plan, found: _Rows) -> _Decided:
     """Apply the rules, count and write the ledger. StageError if a row is not accounted for."""
     rows = read_table(run.spark, run.storage, found.files["rows"], run.schema(stage.name))
     judged = verdict.with_verdict(rows, plan.rules, run.schema(stage.name))
-    counts, keeps = count_verdicts(stage, judged)
+    unit, keeps_key = stage.keeps
+    tally = tallied(judged, stage.key, keeps_key, run.storage, f"{stage.name}/ledger")
+    counts = dict(tally.weights)
     rows_in = sum(counts.values()) if found.rows_in is None else found.rows_in
     kept = counts.pop(None, 0)
     dropped = {str(reason): count for reason, count in sorted(counts.items(), key=lambda item: str(item[0]))}
@@ -152,8 +154,9 @@ def _decide(stage: Stage[Any], run: Run, plan: Plan, found: _Rows) -> _Decided:
         text = f"{stage.name}: {rows_in} {stage.unit}s in, {kept} kept, {sum(dropped.values())} dropped"
         raise StageError(ErrorCode.LEDGER_MISMATCH, text)
     _refuse_too_many_errors(stage, dropped.get(CoreReason.RULE_ERROR.value, 0), rows_in)
-    ledger = write_table(verdict.ledger(judged, stage.key), run.storage, f"{stage.name}/ledger", LEDGER)
-    return _Decided(rows_in, kept, dropped, keeps, ledger)
+    handed_on = kept if keeps_key == stage.key else tally.kept_stored
+    keeps = KeptRows(stage=stage.name, unit=unit, rows=handed_on, digest=f"{tally.digest:016x}")
+    return _Decided(rows_in, kept, dropped, keeps, tally.ledger)
 
 
 def _refuse_too_many_errors(stage: Stage[Any], errors: int, rows_in: int) -> None:
@@ -294,24 +297,6 @@ def _newly_measured(stage: Stage[Any], run: Run, plan: Plan, rows: list[FileReco
     schema = run.schema(stage.name)
     before = read_table(run.spark, run.storage, plan.old.files["rows"], schema).select(stage.key)
     return read_table(run.spark, run.storage, rows, schema).join(before, stage.key, "left_anti").count()
-
-
-def count_verdicts(stage: Stage[Any], judged: DataFrame) -> tuple[dict[str | None, int], KeptRows]:
-    """Rows by reason (None: kept) in the stage's unit, and what it hands on."""
-    weight = F.col("count") if "count" in judged.columns else F.lit(1)
-    unit, key = stage.keeps
-    leading_bits = F.conv(F.substring(key, 1, 16), 16, 10).cast("decimal(20,0)")
-    totals = judged.groupBy(verdict.REASON).agg(
-        F.sum(weight.cast("long")).alias("weight"),
-        F.count(F.lit(1)).alias("rows"),
-        F.sum(leading_bits).alias("digest"),
-    )
-    found = {row[verdict.REASON]: row for row in totals.collect()}  # one row per reason
-    counts = {reason: int(row["weight"]) for reason, row in found.items()}
-    kept = found.get(None)
-    rows = 0 if kept is None else int(kept["weight"] if key == stage.key else kept["rows"])
-    digest = 0 if kept is None else int(kept["digest"]) % 2**64
-    return counts, KeptRows(stage=stage.name, unit=unit, rows=rows, digest=f"{digest:016x}")
 
 
 def _keep_result(stage: Stage[Any], run: Run, old: Manifest) -> Manifest:

@@ -41,15 +41,20 @@ def kept(rows: DataFrame, rules: Sequence[Rule], schema: pa.Schema) -> DataFrame
 
 def ledger(judged: DataFrame, key: str) -> DataFrame:
     """The ledger of rows with verdicts, in the columns of `schemas.ledger.LEDGER`."""
+    return judged.where(F.col(REASON).isNotNull()).select(*entry(judged, key))
+
+
+def entry(judged: DataFrame, key: str) -> list[Column]:
+    """The columns of `schemas.ledger.LEDGER` for each row of ``judged``; of a kept row only the count is not null."""
     count = F.col("count") if "count" in judged.columns else F.lit(1)
-    return judged.where(F.col(REASON).isNotNull()).select(
-        F.col(key).alias("key"),
+    return [
+        F.when(F.col(REASON).isNotNull(), F.col(key)).alias("key"),
         count.cast("long").alias("count"),
         F.col(REASON).alias("reason"),
         F.col(VALUE).alias("value"),
         F.col(THRESHOLD).alias("threshold"),
         F.col(DETAIL).alias("detail"),
-    )
+    ]
 
 
 def _cases(
