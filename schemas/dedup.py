@@ -17,6 +17,10 @@ ADDS = table(
     ],
 )
 
+OVERLAPS = table(
+    1, [column("sha256", STRING, "of an image as served"), ADDS.field("eval_name"), ADDS.field("eval_bits")]
+)
+
 _NODE = "xxhash64 of the three hashes of a picture"
 
 SIGNATURES = table(

@@ -73,8 +73,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    session = spark_session(SparkConfig(master="local[2]", driver_memory="2g"))
-    session.conf.set("spark.sql.shuffle.partitions", "2")
+    session = spark_session(SparkConfig(master="local[2]", partitions=2, driver_memory="2g"))
     yield session
     session.stop()
 

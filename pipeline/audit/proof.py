@@ -27,6 +27,7 @@ from pipeline.core.corpus_manifest import MANIFEST
 from pipeline.core.manifest import KeptRows, Manifest
 from pipeline.core.parts import part_files
 from pipeline.core.run import Run
+from pipeline.core.spark import plan_for
 from pipeline.core.stage import Stage
 from pipeline.core.storage import FileRecord, Storage
 from pipeline.core.tables import read_table
@@ -48,6 +49,7 @@ def check(run: Run) -> list[Finding]:
             findings.extend(_contradictions(run, name, manifest))  # findings before the exception are kept
         except UNREADABLE as error:
             findings.append(Finding.mismatch(name, f"its rows or ledger cannot be read ({type(error).__name__})"))
+    plan_for(run.spark, None)
     return list(dict.fromkeys(findings))
 
 
@@ -100,6 +102,7 @@ def _examined(storage: Storage, claim: _Claim) -> Iterator[tuple[str, str]]:
 
 def _contradictions(run: Run, name: str, manifest: Manifest) -> Iterator[Finding]:
     """Contradictions between rows, rules, ledger and manifest of one stage."""
+    plan_for(run.spark, sum(file.rows for role in ("rows", "ledger") for file in manifest.files[role]))
     schema = run.schema(name)
     if [rule.describe(schema) for rule in run.rules(name)] != manifest.rules:
         yield Finding.mismatch(name, "its rules differ from those of this config; run pairmill build")

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.core.errors import ErrorCode, StageError
 from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord, Storage
-from pipeline.core.tables import partitions_of, spark_schema, with_columns
+from pipeline.core.tables import partitions_of, spark_schema, together, with_columns
 
 PLACE = pa.schema([("_file", pa.int32()), ("_group", pa.int32()), ("_row", pa.int32())])
 
@@ -47,7 +47,7 @@ def beside(
 
     ``found`` has one row for each row of ``files``, with its place and columns that the files lack. StageError if not.
     """
-    ordered = found.repartition("_file", "_group").sortWithinPartitions(*PLACE.names)
+    ordered = together(found, "_file", "_group").sortWithinPartitions(*PLACE.names)
 
     def add(batches: Batches) -> Batches:
         for (file, group), columns in _by_group(batches):

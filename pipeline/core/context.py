@@ -18,6 +18,7 @@ from pipeline.core.lanes import LaneWatch
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
+from pipeline.core.spark import plan_for
 from pipeline.core.storage import FileRecord, Storage
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ class Context(Generic[C]):
     def spark(self) -> SparkSession:
         """The session, started when first needed."""
         return self._whole.spark
+
+    def plan_for(self, rows: int) -> None:
+        """Say how many rows the tables have from now on, if they are not those that the stage reads."""
+        plan_for(self.spark, rows)
 
     @property
     def schema(self) -> pa.Schema:

@@ -20,6 +20,7 @@ from pipeline.core.errors import ErrorCode, StageError
 from pipeline.core.manifest import KeptRows, LookedAt, Manifest, publish, read_manifest
 from pipeline.core.rules import CoreReason, Rule
 from pipeline.core.run import Run
+from pipeline.core.spark import plan_for
 from pipeline.core.spark_progress import spark_probe
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord
@@ -100,6 +101,7 @@ class _Decided:
 
 def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> Manifest:
     begun = time.monotonic()
+    plan_for(run.spark, _rows_seen(stage, run))
     reused = plan.rows_are_current and not retry
     rows = _stored(stage, plan.old) if reused and plan.old is not None else _measure(stage, run, plan)
     decided = _decide(stage, run, plan, rows)
@@ -130,8 +132,16 @@ def _bring_up_to_date(stage: Stage[Any], run: Run, plan: Plan, retry: bool) -> M
     manifest = manifest.model_copy(update={"files": {**files, **packed}, "seconds": round(time.monotonic() - begun, 3)})
     publish(run.storage, manifest)
     _sweep(stage, run, manifest)
+    plan_for(run.spark, None)
     _report(stage, run, manifest, _why(plan))
     return manifest
+
+
+def _rows_seen(stage: Stage[Any], run: Run) -> int:
+    """Rows of the largest table that the stage reads. One that makes its own rows says when it knows their number."""
+    looks_at = LooksAt() if run.is_off(stage.name) else stage.looks_at(run.config_of(stage.name))
+    tables = [run.manifest(name).files["rows"] for name in {*stage.reads, *looks_at.rows}]
+    return max((sum(record.rows for record in files) for files in tables), default=0)
 
 
 def _stored(stage: Stage[Any], old: Manifest) -> _Rows:
@@ -142,6 +152,7 @@ def _stored(stage: Stage[Any], old: Manifest) -> _Rows:
 
 def _decide(stage: Stage[Any], run: Run, plan: Plan, found: _Rows) -> _Decided:
     """Apply the rules, count and write the ledger. StageError if a row is not accounted for."""
+    plan_for(run.spark, sum(record.rows for record in found.files["rows"]))
     rows = read_table(run.spark, run.storage, found.files["rows"], run.schema(stage.name))
     judged = verdict.with_verdict(rows, plan.rules, run.schema(stage.name))
     unit, keeps_key = stage.keeps

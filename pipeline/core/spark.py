@@ -19,8 +19,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from pipeline.core import open_files
@@ -43,6 +45,17 @@ TUNING = {  # unless the submitter set them
     "spark.sql.adaptive.coalescePartitions.enabled": "false",  # a small table can take hours in Python
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
 }
+FEW_ROWS = 10_000
+"""Tables of so few rows are read, joined and grouped in one task: planning, shuffles and generated code would cost far
+more than they save (ours; benchmarks/small_run.py)."""
+PARTITIONS = "spark.sql.shuffle.partitions"
+FOR_FEW_ROWS = {  # unless the submitter set them
+    PARTITIONS: "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.autoBroadcastJoinThreshold": "-1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 WORKERS = "pipeline.workers"  # the daemon that forks Spark's Python workers
 STARTUP_NOTES = (b"WARNING: Using incubator modules", b"Setting default log level", b"To adjust logging level")
 
@@ -51,7 +64,11 @@ class SparkConfig(StageConfig):
     """How Spark runs. No setting here is part of a key: the corpus does not depend on them."""
 
     master: Operate[str] = Setting("", description="Spark master; if empty, that of spark-submit, else local[*]")
-    partitions: Operate[int] = Setting(0, ge=0, description="default and shuffle partitions; 0: twice the cores")
+    partitions: Operate[int] = Setting(
+        0,
+        ge=0,
+        description=f"default and shuffle partitions; 0: one for up to {FEW_ROWS:,} rows, else twice the cores",
+    )
     driver_memory: Operate[str] = Setting("2g", pattern=r"^\d+[mg]$", description="memory of the JVM (local runs)")
 
 
@@ -79,9 +96,49 @@ def spark_session(config: SparkConfig) -> SparkSession:
         if not given.contains(key):
             session.conf.set(key, value)
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # it also logs what it raises
-    if not (session.sparkContext.master or "").startswith("local"):
+    plan_for(session, None)
+    if not is_local(session):
         require_same_code(session)
     return session
+
+
+def plan_for(session: SparkSession, rows: int | None) -> None:
+    """From now on the session plans for tables of at most so many rows (None: not known, so many): the one place that
+    decides how many tasks work on a table.
+
+    Whoever sets the number of partitions (`spark.partitions`, spark-submit) decides that, and nothing is changed here.
+    """
+    given = _given(session.sparkContext.applicationId or "")
+    if PARTITIONS in given:
+        return
+    many = {PARTITIONS: str(2 * (os.cpu_count() or 1))} if is_local(session) else {}
+    wanted = FOR_FEW_ROWS if rows is not None and rows <= FEW_ROWS else many
+    for key in FOR_FEW_ROWS.keys() - given:
+        if key in wanted:
+            session.conf.set(key, wanted[key])
+        else:
+            session.conf.unset(key)
+
+
+@cache
+def _given(_application: str) -> frozenset[str]:
+    """Settings of the running application: those of the submitter, and ours. Reading them takes 0.1 s."""
+    return frozenset(key for key, _ in SparkContext.getOrCreate().getConf().getAll())
+
+
+def tasks_of_shuffle(session: SparkSession) -> int:
+    """Number of tasks after a shuffle. One: tables are read in one task too, and nothing needs a shuffle."""
+    return int(session.conf.get(PARTITIONS) or 1)
+
+
+def tasks_at_once(session: SparkSession) -> int:
+    """Number of tasks for rows that each take long (images to read, embeddings), however few there are."""
+    return max(tasks_of_shuffle(session), session.sparkContext.defaultParallelism)
+
+
+def is_local(session: SparkSession) -> bool:
+    """Whether everything runs on this machine, started by this process."""
+    return (session.sparkContext.master or "").startswith("local")
 
 
 @contextlib.contextmanager
@@ -154,7 +211,7 @@ def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
     settings = dict(OURS)
     if config.partitions:
         settings |= {
-            "spark.sql.shuffle.partitions": str(config.partitions),
+            PARTITIONS: str(config.partitions),
             "spark.default.parallelism": str(config.partitions),
         }
     if not submitted:
@@ -166,8 +223,9 @@ def settings_of(config: SparkConfig, submitted: bool) -> dict[str, str]:
         if not config.master or config.master.startswith("local"):
             if sys.platform == "linux":  # elsewhere the libraries are not safe to fork once they are loaded
                 settings["spark.python.daemon.module"] = WORKERS
+            # Else tasks of DataFrames and of RDDs have a daemon each, and each loads the stages.
+            settings["spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled"] = "false"
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-            settings.setdefault("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
     return settings
 
 

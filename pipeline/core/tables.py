@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from pipeline.core.spark import tasks_at_once, tasks_of_shuffle
 from pipeline.core.storage import STREAM_AHEAD_BYTES, FileRecord, LocalStorage, NewFile, Storage
 
 ROW_GROUP_ROWS = 100_000
@@ -102,9 +103,10 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
     types = spark_schema(schema)
     filled = [file.path for file in files if file.rows]
     if not filled:
-        return spark.createDataFrame([], types)
+        return empty(spark, schema)
     if isinstance(storage, LocalStorage):
-        return spark.read.schema(types).parquet(*(literal_path(storage.path(path)) for path in filled))
+        rows = spark.read.schema(types).parquet(*(literal_path(storage.path(path)) for path in filled))
+        return rows.coalesce(1) if tasks_of_shuffle(spark) == 1 else rows
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -115,9 +117,20 @@ def read_table(spark: SparkSession, storage: Storage, files: Sequence[FileRecord
     return spark.range(0, len(filled), 1, partitions_of(spark, len(filled))).mapInArrow(read, types)
 
 
+def empty(spark: SparkSession, schema: pa.Schema) -> DataFrame:
+    """A DataFrame without rows, whose joins and tasks Spark leaves out."""
+    nothing = (f"CAST(NULL AS {field.dataType.simpleString()}) AS `{field.name}`" for field in spark_schema(schema))
+    return spark.range(0).limit(0).selectExpr(*nothing)
+
+
+def together(rows: DataFrame, *columns: str) -> DataFrame:
+    """Rows with equal values of ``columns`` in one task; few rows all in one, without a shuffle."""
+    return rows.coalesce(1) if tasks_of_shuffle(rows.sparkSession) == 1 else rows.repartition(*columns)
+
+
 def partitions_of(spark: SparkSession, files: int) -> int:
     """Number of tasks that read so many files."""
-    return max(1, min(files, spark.sparkContext.defaultParallelism))
+    return 1 if tasks_of_shuffle(spark) == 1 else max(1, min(files, spark.sparkContext.defaultParallelism))
 
 
 def literal_path(path: Path) -> str:
@@ -182,4 +195,5 @@ def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
 def by_place(rows: DataFrame) -> DataFrame:
     """Rows of images (image_file, image_offset), ordered for sequential reading, at most 1 GiB of a file per task."""
     stretch = F.shiftright("image_offset", 30)
-    return rows.repartition("image_file", stretch).sortWithinPartitions("image_file", "image_offset")
+    tasks = tasks_at_once(rows.sparkSession)
+    return rows.repartition(tasks, "image_file", stretch).sortWithinPartitions("image_file", "image_offset")

@@ -59,7 +59,6 @@ MAX_WARMUP = 150  # steps; a quarter of a short training
 MODEL_BATCH = 64
 # Many small jobs on few rows: compiling well costs more than it saves.
 SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-SMALL_JOBS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
 def run_demo(
@@ -219,6 +218,4 @@ class Demo:
         config = load_config(funnel.Config, preset=PRESET, sets=[*ours, *self.sets])
         self.reporter.line(f"run {name}: {self.root / name}")
         run = funnel.open_run(str(self.root / name), config, self.reporter)
-        for key, value in SMALL_JOBS.items():
-            run.spark.conf.set(key, value)
         return run, {manifest.stage: manifest for manifest in funnel.build(run)}

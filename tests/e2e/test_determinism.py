@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.smallweb.truth import Kind, read_truth
 
-# master, partitions, lanes, images a part, order of the inputs; the undisturbed run has local[2], 2, as many, 250
-WAY = ("local[1]", 1, 1, 7, -1)
+# master, partitions (0: by the number of rows), lanes, images a part, order of the inputs; the undisturbed run has
+# local[2], 2, as many, 250
+WAY = ("local[1]", 0, 1, 7, -1)
 LONG_WAYS = [
     ("local[2]", 16, 3, 100, -1),
     ("local[2]", 4, 2, 1, 1),

@@ -30,6 +30,7 @@ from pipeline.core.context import Context
 from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, files_of, swept
 from pipeline.core.rules import Rule, col
+from pipeline.core.spark import tasks_at_once
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import Storage, read_pictures
 from pipeline.core.tables import by_place, read_table, spark_schema, with_columns, write_file
@@ -87,7 +88,7 @@ class Clip(Stage[Config]):
         measured = _touched(pairs, new_pictures, new_captions)
         if measured:
             in_place = by_place(new_pictures)
-            by_id = new_captions.repartition("id").sortWithinPartitions("id")
+            by_id = new_captions.repartition(tasks_at_once(context.spark), "id").sortWithinPartitions("id")
             with context.bar(new_pictures.count() + new_captions.count()):
                 _embed_all(in_place, _embedder(storage, measure_key, IMAGE, config, _picture_embeddings))
                 _embed_all(by_id, _embedder(storage, measure_key, TEXT, config, _caption_embeddings))

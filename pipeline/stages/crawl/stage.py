@@ -123,10 +123,17 @@ class _Rounds:
 
     def rows(self) -> DataFrame:
         """The rows of the stage."""
+        self._plan()
         links = [self._seeds, *files_of(self.parts, "links")]
         return crawl_rows(self._table(self._frontiers, FRONTIER), self._answers(), self._table(links, LINKS))
 
+    def _plan(self) -> None:
+        """For the rows of all tables so far."""
+        tables = [*self.frontiers, *files_of(self.parts, "links"), *files_of(self.parts, "rows")]
+        self._context.plan_for(sum(file.rows for file in tables))
+
     def _write_frontier(self, depth: int) -> list[FileRecord]:
+        self._plan()
         found = files_of((part for part in self.parts if part.stats["round"] == depth - 1), "links")
         links = self._table(found if depth else [self._seeds], LINKS)
         frontier = next_frontier(links, self._table(self._frontiers, FRONTIER), depth, self._config)

@@ -34,6 +34,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.copies.signature import PHASH_BITS, SIGNATURE_COLUMNS, CopyLimits, signatures_of
+from pipeline.core.spark import tasks_of_shuffle
 from pipeline.core.tables import spark_schema
 from schemas.dedup import EDGES
 
@@ -69,22 +70,22 @@ def near_edges(signatures: DataFrame, limits: CopyLimits, pictures: int) -> Data
     """Edges (schema EDGES) that connect all copies among ``signatures`` (node, phash, phash256, chroma4; no nulls).
 
     A node must have one row. The edges have the components that all pairs within the limits have, and at each node
-    that has any an edge of its least distance. ``pictures`` is about how many rows there are.
+    that has any an edge of its least distance. ``pictures``: how many rows there are.
     """
     masks = block_masks(pictures, limits.phash)
-    rows = _in_buckets(signatures, masks)
-    parallelism = int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
-    partitions = max(parallelism, ceil(pictures * len(masks) / ROWS_A_PARTITION))
-    together = rows.repartition(partitions, *BUCKET).sortWithinPartitions(*BUCKET, "own", "node")
+    rows = _in_buckets(signatures, masks, pictures)
+    partitions = max(tasks_of_shuffle(rows.sparkSession), ceil(pictures * len(masks) / ROWS_A_PARTITION))
+    rows = rows.repartition(partitions, *BUCKET) if partitions > 1 else rows.coalesce(1)
+    buckets = rows.sortWithinPartitions(*BUCKET, "own", "node")
 
     def edges(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in whole_buckets(batches):
             yield forest_edges(table, np.array(masks, np.uint64), limits)
 
-    return together.mapInArrow(edges, spark_schema(EDGES))
+    return buckets.mapInArrow(edges, spark_schema(EDGES))
 
 
-def _in_buckets(signatures: DataFrame, masks: list[int]) -> DataFrame:
+def _in_buckets(signatures: DataFrame, masks: list[int], pictures: int) -> DataFrame:
     """Each row once per mask (``number``, ``key``); in hot buckets once per pair of chunks (``first``, ``second``),
     of which ``own`` is the row's chunk."""
     keys = [
@@ -93,6 +94,9 @@ def _in_buckets(signatures: DataFrame, masks: list[int]) -> DataFrame:
     ]
     keyed = signatures.select("node", *SIGNATURE_COLUMNS, F.explode(F.array(*keys)).alias("bucket"))
     keyed = keyed.select("node", *SIGNATURE_COLUMNS, "bucket.*")
+    if pictures <= LARGEST_BUCKET:  # no bucket is hot
+        whole = [F.lit(0).cast("long").alias(name) for name in ("first", "second", "own")]
+        return keyed.select("number", "key", *whole, "node", *SIGNATURE_COLUMNS)
     sizes = keyed.groupBy("number", "key").agg(F.count(F.lit(1)).alias("size")).where(F.col("size") > LARGEST_BUCKET)
     chunks = F.coalesce(F.ceil(F.col("size") / LARGEST_BUCKET), F.lit(1))
     cut = keyed.join(F.broadcast(sizes), ["number", "key"], "left").withColumn("chunks", chunks)

@@ -28,10 +28,10 @@ from pipeline.core.config import Decide, Field, Measure, MeasuredContent, StageC
 from pipeline.core.context import Context
 from pipeline.core.rules import Rule, col
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import read_table
+from pipeline.core.tables import empty, read_table, spark_schema
 from pipeline.stages.dedup.components import join_copies, node
 from pipeline.stages.dedup.eval_lists import overlaps, read_listed
-from schemas.dedup import ADDS, COMPONENTS
+from schemas.dedup import ADDS, COMPONENTS, OVERLAPS
 from schemas.pairs import PICTURE_COLUMNS
 
 
@@ -157,14 +157,13 @@ def counted(pairs: DataFrame, images: DataFrame, pictures: DataFrame) -> DataFra
 
 def overlapping(pictures: DataFrame, config: Config) -> DataFrame:
     """``sha256``, ``eval_name`` and ``eval_bits`` of those of `pictures_of` that are copies of a listed one."""
-    columns = "sha256 string, eval_name string, eval_bits int"
     if not config.eval_hashes:
-        return pictures.sparkSession.createDataFrame([], columns)
+        return empty(pictures.sparkSession, OVERLAPS)
     listed, limits = read_listed(config.eval_hashes), config.limits
     tells = F.col("node").isNotNull()
     signature = [F.when(tells, F.col(f"signature.{name}")).alias(name) for name in SIGNATURE_COLUMNS]
     rows = pictures.select("sha256", *signature)
-    return rows.mapInArrow(lambda batches: overlaps(batches, listed, limits), columns)
+    return rows.mapInArrow(lambda batches: overlaps(batches, listed, limits), spark_schema(OVERLAPS))
 
 
 def says_nothing() -> Column:

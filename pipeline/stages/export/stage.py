@@ -12,6 +12,7 @@ same rows give the same bytes on any number of cores: no clock, owner or path en
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
@@ -30,6 +31,7 @@ from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.manifest import Manifest
 from pipeline.core.parts import committed
 from pipeline.core.rules import Rule, outcome_rules
+from pipeline.core.spark import tasks_at_once
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import FileRecord, Storage, read_pictures
 from pipeline.core.tables import by_place, only_row, read_table, spark_schema, with_columns
@@ -115,7 +117,8 @@ class Export(Stage[Config]):
         storage.require_room(int(1.2 * (size or 0)))
         numbered = numbered_by_pair_id(context.spark, kept, config.shard_size)
         write = _shard_writer(storage, schema.names)
-        sharded = numbered.repartition("shard").sortWithinPartitions("shard", "pair_id")
+        tasks = min(math.ceil(manifest.kept / config.shard_size), tasks_at_once(context.spark))
+        sharded = numbered.repartition(max(tasks, 1), "shard").sortWithinPartitions("shard", "pair_id")
         names = {row["part"] for row in sharded.mapInArrow(write, "part string").collect()}  # one row per shard
         shards = [part for part in committed(storage, self.name) if part.name in names]
         return {"corpus": publish_corpus(storage, shards, manifest)}

@@ -27,6 +27,7 @@ from pipeline.core.errors import ErrorCode, InputError, StageError
 from pipeline.core.ids import key_of
 from pipeline.core.parts import OpenPart, committed, files_of, is_committed, part_name, swept
 from pipeline.core.rules import Rule, outcome_rules
+from pipeline.core.spark import tasks_of_shuffle
 from pipeline.core.stage import Measured, Stage
 from pipeline.core.storage import STREAM_AHEAD_BYTES, Storage, environment_of_stores
 from pipeline.core.tables import each_once, read_table, write_file
@@ -98,17 +99,20 @@ class Extract(Stage[Config]):
         splits = _splits(config)
         to_come = len(splits) or len(context.files("crawl.warc"))
         with context.bar(parts=to_come):
-            pages = _crawled_splits(context.kept("crawl"))
-            crawled = pages.rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
-            names = set(crawled.map(work).collect())  # one name per WARC
             if splits:
-                names |= set(spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
+                names = set(spark.sparkContext.parallelize(splits, len(splits)).map(work).collect())
+            else:
+                pages = _crawled_splits(context.kept("crawl"), max(to_come, 1))
+                crawled = pages.rdd.map(lambda row: Crawled(row["path"], tuple(row["offsets"])))
+                names = set(crawled.map(work).collect())  # one name per WARC
         parts = [part for part in committed(storage, self.name) if part.name in names]
         if len(parts) != len(names):
             raise StageError(
                 ErrorCode.STAGE_FAILED, f"{len(names) - len(parts)} parts of extract are gone; run build again"
             )
-        found = read_table(spark, storage, files_of(parts, "rows"), ADDS)
+        files = files_of(parts, "rows")
+        context.plan_for(sum(file.rows for file in files))
+        found = read_table(spark, storage, files, ADDS)
         measured = sum(part.stats["rows"] for part in parts if part.name not in before)
         shards = shards_of(splits)
         accounts = accounts_of(splits, parts)
@@ -191,10 +195,10 @@ def _splits(config: Config) -> tuple[Split, ...]:
     return known.splits
 
 
-def _crawled_splits(pages: DataFrame) -> DataFrame:
-    """One row per WARC file of the crawl, with the offsets of the kept pages."""
+def _crawled_splits(pages: DataFrame, warcs: int) -> DataFrame:
+    """One row per WARC file of the crawl, with the offsets of the kept pages; spread over as many tasks."""
     offsets = F.sort_array(F.collect_list("warc_offset")).alias("offsets")
-    return pages.groupBy(F.col("warc_file").alias("path")).agg(offsets)
+    return pages.repartition(warcs, "warc_file").groupBy(F.col("warc_file").alias("path")).agg(offsets)
 
 
 def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config) -> Callable[[Split | Crawled], str]:
@@ -231,7 +235,9 @@ def _part_worker(storage: Storage, stage: str, measure_key: str, config: Config)
 
 
 def _each_candidate_once(rows: DataFrame) -> DataFrame:
-    """Rows that share their key are merged; only they are shuffled, unless there are very many."""
+    """Rows that share their key are merged; only they are shuffled, unless there are very many, or few rows at all."""
+    if tasks_of_shuffle(rows.sparkSession) == 1:
+        return _merged(rows)
     counted = rows.groupBy("candidate_id").count()
     repeated = counted.filter("count > 1").select("candidate_id").limit(MOST_REPEATED + 1).collect()
     if not repeated:

@@ -36,7 +36,7 @@ from pipeline.core.context import Context, LooksAt
 from pipeline.core.errors import ErrorCode, InputError
 from pipeline.core.rules import Compare, Rule, col
 from pipeline.core.stage import Measured, Stage
-from pipeline.core.tables import rewritten, spark_schema
+from pipeline.core.tables import rewritten, spark_schema, together
 from pipeline.stages.select.greedy import Choice, choose
 from pipeline.stages.select.query_cap import SCRATCH, balance
 from schemas.pairs import CHOICE_COLUMNS, IMAGE_COLUMNS, PAIR_COLUMNS
@@ -129,7 +129,8 @@ class Select(Stage[Config]):
             F.col("caption_chars").desc(),
             F.col("pair_id"),
         ]
-        rows = scored.select(*self.carries).repartition("cluster_id").sortWithinPartitions("cluster_id", *best_first)
+        clusters = together(scored.select(*self.carries), "cluster_id")
+        rows = clusters.sortWithinPartitions("cluster_id", *best_first)
 
         def chosen(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             return choose(batches, choice)

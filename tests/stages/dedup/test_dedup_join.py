@@ -232,7 +232,7 @@ def test_a_hot_bucket_is_cut_into_pairs_of_chunks_d3(spark, joined, monkeypatch:
     frame = spark.createDataFrame(
         [(place, *row.values()) for place, row in enumerate(table.to_pylist())], spark_schema(SIGNATURES)
     )
-    rows = joining._in_buckets(frame, block_masks(len(pictures), 4))
+    rows = joining._in_buckets(frame, block_masks(len(pictures), 4), len(pictures))
     sizes = {tuple(row)[:4]: row["count"] for row in rows.groupBy(*joining.BUCKET).count().collect()}
     assert max(sizes.values()) < 60
     assert (
