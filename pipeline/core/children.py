@@ -23,6 +23,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
@@ -68,6 +69,7 @@ class Child:
         self._module, self._argument = module, argument
         self._variables = variables or {}
         self._child: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +78,12 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def start(self) -> None:
+        """Start it now, so that the first message does not wait for it. May run beside the first message."""
+        with self._lock:
+            if self._child is None:
+                self._start()
 
     def ask(self, message: bytes, tries: int = 2) -> bytes:
         """The answer to ``message``; ChildDied if the child dies instead, StageError if no child can be started. If no
@@ -89,7 +97,8 @@ class Child:
         return self._ask(message)
 
     def _ask(self, message: bytes) -> bytes:
-        child = self._child or self._start()
+        with self._lock:
+            child = self._child or self._start()
         assert child.stdin and child.stdout  # noqa: PT018
         try:
             _write(child.stdin, message)

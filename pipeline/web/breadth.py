@@ -1,14 +1,15 @@
 """How many hosts a lane asks at one time: enough that slow ones do not keep it waiting, no more than it can serve.
 
-The number adapts as in congestion control. It grows while hosts wait for a place and the lane keeps up. It shrinks if
-answers pile up, because decoding and storing are slower, or if the event loop is late: then deadlines would blame hosts
-for a delay of ours.
+The number adapts as in congestion control. It grows while hosts wait for a place and the lane keeps up. It stays while
+answers pile up, because decoding and storing are slower. It shrinks if they fill the memory, or if the event loop is
+late: then deadlines would blame hosts for a delay of ours.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum
 
 from pipeline.web.allowance import Allowance
 from pipeline.web.pace import now
@@ -17,15 +18,23 @@ FIRST = 64
 LEAST = 8
 TICK_S = 0.1
 LATE_S, VERY_LATE_S = 0.05, 0.25  # of a tick
-GROWTH, SHRINKAGE = 1.25, 0.75
+GROWTH, SHRINKAGE = 1.5, 0.75
+
+
+class Pressure(Enum):
+    """What answers that are not handled yet mean for the hosts to come."""
+
+    NONE = "grow"
+    FULL = "stay"
+    HEAVY = "shrink"
 
 
 class Breadth:
-    """``places`` for hosts, up to ``most``. ``piles_up`` says whether there are answers enough."""
+    """``places`` for hosts, up to ``most``."""
 
-    def __init__(self, most: int, piles_up: Callable[[], bool]) -> None:
+    def __init__(self, most: int, pressure: Callable[[], Pressure]) -> None:
         self.places = Allowance(min(FIRST, most))
-        self._most, self._piles_up = most, piles_up
+        self._most, self._pressure = most, pressure
 
     async def adapt(self) -> None:
         """Change the number of places from time to time, until cancelled."""
@@ -36,8 +45,9 @@ class Breadth:
 
     def _next(self, late_s: float) -> int:
         size, least = self.places.size, min(LEAST, self._most)
-        if self._piles_up() or late_s > VERY_LATE_S:
+        pressure = self._pressure()
+        if pressure is Pressure.HEAVY or late_s > VERY_LATE_S:
             return max(least, int(size * SHRINKAGE))
-        if self.places.is_short and late_s < LATE_S:
+        if self.places.is_short and late_s < LATE_S and pressure is Pressure.NONE:
             return min(self._most, int(size * GROWTH) + 1)
         return size

@@ -27,7 +27,7 @@ from pipeline.core.lanes import LaneState
 from pipeline.web import sockets
 from pipeline.web.allowance import Allowance
 from pipeline.web.attempt import Attempts
-from pipeline.web.breadth import Breadth
+from pipeline.web.breadth import Breadth, Pressure
 from pipeline.web.client import Answer, Client, refusal
 from pipeline.web.host import Errand, Group, Host, Hosts, Item, in_groups
 from pipeline.web.left_over import LeftOver
@@ -43,6 +43,7 @@ __all__ = ["Group", "Item", "Lane", "LanePolicy", "in_groups"]
 
 MAX_UNTAKEN = 256  # answers that wait to be taken; a long body counts as several
 UNTAKEN_BYTES = 1 << 18
+MAX_HELD_BYTES = 256 << 20
 SLOWER_S = 1.0
 MAX_PARKED = 10_000  # hosts that are waited for at one time; each takes some kilobytes
 
@@ -55,11 +56,12 @@ class Lane:
         self._hosts = Hosts(policy, own)
         self._attempts = Attempts(policy, client, robots, self._hosts)
         self._client, self._robots = client, robots
-        self._breadth = Breadth(policy.max_hosts, self._piles_up)
+        self._breadth = Breadth(policy.max_hosts, self._pressure)
         self._places = self._breadth.places
         self._done: asyncio.Queue[tuple[Item, Answer] | None] = asyncio.Queue()
         self._room = Allowance(min(MAX_UNTAKEN, policy.max_hosts * policy.per_host))  # answers that wait to be taken
         self._handled = 0  # answers
+        self._held_bytes = 0  # of answers that wait for room, or to be taken
         self._untaken = 0  # answers given, and not yet handled by who takes them
         self._coming = True  # hosts that were not yet asked
         self._open: set[Host] = set()  # hosts that are asked or parked
@@ -78,6 +80,7 @@ class Lane:
         try:
             while (done := await self._done.get()) is not None:
                 self._room.release(_weight(done[1]))
+                self._held_bytes -= len(done[1].body)
                 yield done
                 self._untaken -= 1
                 self._handled += 1
@@ -266,12 +269,15 @@ class Lane:
         return replace(answer, tries=errand.tries, tried=tuple(sorted(tried)))
 
     async def _emit(self, item: Item, answer: Answer) -> None:
+        self._held_bytes += len(answer.body)
         await self._room.acquire(_weight(answer))
         self._untaken += 1
         self._done.put_nowait((item, answer))
 
-    def _piles_up(self) -> bool:
-        return self._room.taken > self._room.size // 2
+    def _pressure(self) -> Pressure:
+        if self._held_bytes > MAX_HELD_BYTES:
+            return Pressure.HEAVY
+        return Pressure.FULL if self._room.taken > self._room.size // 2 else Pressure.NONE
 
 
 def first_of(group: BaseExceptionGroup) -> BaseException:

@@ -3,7 +3,7 @@
 import asyncio
 
 from pipeline.web.allowance import Allowance
-from pipeline.web.breadth import FIRST, LEAST, Breadth
+from pipeline.web.breadth import FIRST, LEAST, Breadth, Pressure
 
 
 async def settle():
@@ -82,30 +82,34 @@ def test_who_gives_up_waiting_takes_nothing():
     assert asyncio.run(main()) == (0, False)
 
 
-def test_the_breadth_grows_while_hosts_wait_and_shrinks_while_answers_pile_up():
+def test_the_breadth_grows_while_hosts_wait_stays_while_answers_pile_up_and_shrinks_if_they_are_heavy():
     async def main():
-        full = False
-        breadth = Breadth(300, lambda: full)
+        pressure = Pressure.NONE
+        breadth = Breadth(300, lambda: pressure)
         sizes = [breadth.places.size]
         adapting = asyncio.create_task(breadth.adapt())
         waiting = [asyncio.create_task(breadth.places.acquire()) for _ in range(400)]
         await asyncio.sleep(1.2)
         sizes.append(breadth.places.size)
-        full = True
-        await asyncio.sleep(2.5)
+        pressure = Pressure.FULL
+        await asyncio.sleep(0.5)
+        sizes.append(breadth.places.size)
+        pressure = Pressure.HEAVY
+        await asyncio.sleep(1.5)
         sizes.append(breadth.places.size)
         for task in (*waiting, adapting):
             task.cancel()
         await asyncio.gather(*waiting, adapting, return_exceptions=True)
         return sizes
 
-    first, grown, shrunk = asyncio.run(main())
+    first, grown, full, shrunk = asyncio.run(main())
     assert first == FIRST < grown <= 300
+    assert full in (grown, 300)
     assert LEAST <= shrunk < grown
 
 
 def test_a_late_event_loop_lets_no_more_hosts_in():
-    breadth = Breadth(1000, lambda: False)
+    breadth = Breadth(1000, lambda: Pressure.NONE)
     breadth.places._new.append((None, 1))  # somebody waits
     assert breadth._next(late_s=0.0) > FIRST
     assert breadth._next(late_s=0.1) == FIRST

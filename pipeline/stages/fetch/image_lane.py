@@ -80,6 +80,7 @@ async def _fetch(
     web: WebConfig,
 ) -> pa.RecordBatch:
     with examiner:
+        starting = asyncio.create_task(asyncio.to_thread(examiner.start))
         async with Client(web) as client:
             robots = Robots(client)
             lane = Lane(policy, client, robots, own=spool)
@@ -88,6 +89,7 @@ async def _fetch(
                 aclosing(_images(spool.groups(), lane, examiner)) as images,
             ):
                 await fill_parts(images, partial(output.part, robots), config.part_images, config.part_seconds)
+            await starting
             return lane.left_over.batch()
 
 

@@ -57,6 +57,10 @@ class Examiner:
     def __exit__(self, *error: Any) -> None:
         self._child.__exit__(*error)
 
+    def start(self) -> None:
+        """Start the child now, so that the first image does not wait for it."""
+        self._child.start()
+
     def measure(self, data: bytes, boxes: Sequence[float] = ()) -> MeasuredImage:
         """Measures of the bytes of one image, and the stored image or None. Never raises, whatever the bytes are."""
         if self._blocklist.has_bytes(data):
