@@ -12,6 +12,7 @@ judges the address again as it is dialled.
 from __future__ import annotations
 
 import socket
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from pipeline.web.urls import Parts, literal_address
 from pipeline.web.wire import GuardedProtocol
 
 MAX_ADDRESSES = 4  # dialled of one name
+JUDGED_S, MAX_JUDGED = 60.0, 10_000  # how long the verdict on an address counts, and how many are remembered
 
 dialled: ContextVar[GuardedProtocol | None] = ContextVar("dialled", default=None)  # connection of the request under way
 
@@ -56,6 +58,7 @@ class NetGuard:
         self._networks = web.networks()
         self._denied = web.denied_networks()
         self._resolve = {name: dial_target(target) for name, target in web.resolve.items()}
+        self._judged: dict[Address, tuple[float, bool]] = {}
         self.lookups = Lookups(lookup, web.connect_timeout_s)
 
     def close(self) -> None:
@@ -63,7 +66,18 @@ class NetGuard:
         self.lookups.close()
 
     def allows(self, address: Address) -> bool:
-        """Whether an address may be dialled under this config: never in ``web.deny_networks``; else in
+        """Whether an address may be dialled; judged again after JUDGED_S, because interfaces come and go."""
+        now = time.monotonic()
+        judged_at, allowed = self._judged.get(address, (-JUDGED_S, False))
+        if now - judged_at >= JUDGED_S:
+            if len(self._judged) >= MAX_JUDGED:
+                self._judged.clear()
+            allowed = self._judge(address)
+            self._judged[address] = now, allowed
+        return allowed
+
+    def _judge(self, address: Address) -> bool:
+        """Under this config: never in ``web.deny_networks``; else in
         ``web.allow_networks``, or public and not of this machine."""
         if within(address, self._denied):
             return False
@@ -110,6 +124,7 @@ class GuardedConnector(aiohttp.TCPConnector):
     def __init__(self, guard: NetGuard, max_idle: int, **options: Any) -> None:
         super().__init__(use_dns_cache=False, socket_factory=guard.open_socket, **options)
         self._guard, self._max_idle = guard, max_idle
+        self._keys: dict[tuple[str, int | None], set[Any]] = {}  # of connections, by host and port
         self._factory = cast(Any, partial(GuardedProtocol, loop=self._loop))
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
@@ -144,12 +159,15 @@ class GuardedConnector(aiohttp.TCPConnector):
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
         full = sum(map(len, self._conns.values())) >= self._max_idle
+        if len(self._keys) > MAX_JUDGED:  # of hosts met by redirect alone
+            self._keys.clear()
+        self._keys.setdefault((key.host, key.port), set()).add(key)
         super()._release(key, protocol, should_close=should_close or full)
 
     def close_idle(self, host: str, port: int) -> None:
         """Close the connections to a host that wait for another request."""
-        for key in [key for key in self._conns if (key.host, key.port) == (host, port)]:
-            for protocol, _ in self._conns.pop(key):
+        for key in self._keys.pop((host, port), ()):
+            for protocol, _ in self._conns.pop(key, ()):
                 protocol.close()
 
 

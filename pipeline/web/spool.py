@@ -65,9 +65,10 @@ class Spool:
                 yield self._group(int(begins[n]), self._robots[n], int(counts[n]))
 
     def _group(self, begin: int, robots: int, count: int) -> Group:
-        first = self._slice(begin, 1).to_pylist()[0]
-        known = (first["robots"], first["robots_fetched_at"]) if robots else None
-        return Group(first["origin"], count, self._items(begin + robots, count), known)
+        first = self._slice(begin, 1)
+        names = ("origin", "robots", "robots_fetched_at") if robots else ("origin",)
+        origin, *known = (first[name][0].as_py() for name in names)
+        return Group(origin, count, self._items(begin + robots, count), (known[0], known[1]) if known else None)
 
     def _write(self, batches: Iterable[pa.RecordBatch]) -> None:
         last, writer = None, None

@@ -90,7 +90,7 @@ class Parts:
         return f"{self.scheme}://{self.netloc}{self.target}"
 
 
-@lru_cache(maxsize=1024)  # a URL is looked at several times around its request
+@lru_cache(maxsize=8192)  # a URL is looked at several times around its request, of which many are under way
 def split(url: str, max_bytes: int = MAX_URL_BYTES) -> Parts:
     """Parse an absolute http(s) URL as a browser does, percent-encoding what needs it, once.
 
