@@ -62,6 +62,7 @@ class Want:
     accept: str
     timeout_s: float  # deadline over all hops, seconds
     max_body_bytes: int  # cap on the bytes received, and on the bytes decoded
+    head_timeout_s: float | None = None  # from the begin of a hop to the end of its head, seconds; None: the deadline
     accept_encoding: str = "identity"
     check_head: Callable[[Head], NetReason | None] | None = None  # called on each hop, before its body is read
     check_start: Callable[[Head, bytes], NetReason | None] | None = None  # on the first 1,024 decoded bytes
@@ -223,7 +224,7 @@ class _Request:
     async def _hop(self, url: str) -> str | None:
         """Ask for one URL. The URL it redirects to, or None where the answer is known."""
         exact = _as_it_stands(split(url, self._want.max_url_bytes))
-        async with self._session.get(exact, headers=self._headers, allow_redirects=False) as response:
+        async with await self._answer_of(exact) as response:
             raw_headers = tuple((bytes(name), bytes(value)) for name, value in response.raw_headers)
             version = f"{response.version.major}.{response.version.minor}" if response.version else ""
             united = tuple(sorted({*self._known["optouts"], *optouts.from_headers(raw_headers)}))
@@ -240,6 +241,17 @@ class _Request:
             if target is None:
                 self._known["body"] = await self._read(response, head)
             return target
+
+    async def _answer_of(self, exact: URL) -> aiohttp.ClientResponse:
+        """The answer to a request, when its head is complete."""
+        try:
+            async with asyncio.timeout(self._want.head_timeout_s) as silence:
+                return await self._session.get(exact, headers=self._headers, allow_redirects=False)
+        except TimeoutError:
+            if not silence.expired():
+                raise
+            detail = f"no answer in {self._want.head_timeout_s:g} s"
+            raise NetFault(NetReason.DEADLINE_EXCEEDED, detail) from None
 
     def _judge_status(self, url: str, status: int, raw_headers: RawHeaders) -> str | None:
         """Where a redirect leads; None for an answer with a body to read. Raises NetFault for any other."""

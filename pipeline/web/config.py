@@ -52,6 +52,9 @@ class WebConfig(StageConfig):
     robots_timeout_s: Operate[float] = Field(
         30.0, gt=0, le=600, description="deadline of one robots.txt, from look-up to last byte, seconds"
     )
+    robots_silence_s: Operate[float] = Field(
+        15.0, gt=0, le=600, description="longest wait for the head of a robots.txt, connection included, seconds"
+    )
     robots_waits_s: Operate[list[Seconds]] = Field(
         [60.0, 300.0, 900.0], description="waits before an unreachable robots.txt is requested again, seconds"
     )

@@ -123,7 +123,8 @@ class Robots:
         self._outage = Outage(self._web.unreachable_share_max)
         self._fetched: list[dict[str, Any]] = []
         self._fetched_bytes = 0
-        self._want = Want("text/plain, */*;q=0.1", self._web.robots_timeout_s, MAX_BYTES, cut_body=True)
+        head_s = self._web.robots_silence_s
+        self._want = Want("text/plain, */*;q=0.1", self._web.robots_timeout_s, MAX_BYTES, head_s, cut_body=True)
 
     async def verdict(self, url: str, turn: Turn | None = None) -> Verdict:
         """What robots.txt says of a clean URL; asks for it first where it is not known, after ``turn``.

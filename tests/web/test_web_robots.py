@@ -203,6 +203,9 @@ def test_no_full_answer_in_time_is_unreachable(verdicts):
 
     found, _ = verdicts(handler, robots_timeout_s=0.1)
     assert found[0].reason is NetReason.ROBOTS_UNREACHABLE
+    found, _ = verdicts(handler, robots_silence_s=0.1)
+    assert found[0].detail == "robots.txt: deadline_exceeded: no answer in 0.1 s"
+    assert found[0].reason is NetReason.ROBOTS_UNREACHABLE
 
 
 def test_a_retry_after_lengthens_the_wait(verdicts, http):
