@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
-from pipeline.core.lanes import LaneWatch
+from pipeline.core.lanes import STALLED_S, LaneWatch
 from pipeline.core.manifest import Manifest
 from pipeline.core.progress import Reporter
 from pipeline.core.rules import Rule
@@ -112,9 +112,10 @@ class Context(Generic[C]):
         return self.reporter.bar(self._stage, self._whole.parts_probe(self._stage, total, parts))
 
     @contextmanager
-    def lanes_at_work(self, total: int | None = None) -> Iterator[None]:
-        """Around the Spark job of lanes: a progress bar with their news; StageError if they all stand still."""
-        watch = LaneWatch(self.storage, self._stage, self.spark.sparkContext.cancelAllJobs)
+    def lanes_at_work(self, pause_s: float, total: int | None = None) -> Iterator[None]:
+        """Around the Spark job of lanes: a progress bar with their news; StageError if they all stand still for much
+        longer than ``pause_s``, the longest time that may be planned between two answers."""
+        watch = LaneWatch(self.storage, self._stage, self.spark.sparkContext.cancelAllJobs, STALLED_S + pause_s)
         probe = self._whole.parts_probe(self._stage, total)
         with watch.watching() as news, self.reporter.bar(self._stage, lambda: replace(probe(), news=news())):
             yield

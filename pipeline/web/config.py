@@ -143,6 +143,11 @@ class WebConfig(StageConfig):
         return f"{PRODUCT_TOKEN}/{_version()} (+{self.contact})"
 
 
+def longest_pause_s(delay_s: float, timeout_s: float, web: WebConfig) -> float:
+    """Longest time between two answers of a lane that may be planned: a turn, robots.txt and a request."""
+    return max(delay_s, web.crawl_delay_max_s) + web.robots_timeout_s + timeout_s
+
+
 def dial_target(text: str) -> tuple[Address, int]:
     """``address:port`` (an IPv6 address in brackets), parsed.
 

@@ -135,6 +135,8 @@ class Lane:
                 split(item.url)
             except UrlError as error:
                 await self._emit(item, refusal(item.url, error.reason, error.detail))
+            else:
+                self.ask_too(item)
 
     def ask_too(self, item: Item) -> None:
         """Ask for one more item, while the item that led to it is being handled."""

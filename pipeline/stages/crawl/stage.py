@@ -35,7 +35,7 @@ from pipeline.stages.crawl.frontier import crawl_rows, next_frontier, to_ask
 from pipeline.stages.crawl.links import LinkJudge
 from pipeline.stages.crawl.page_lane import FOLDERS, FRONTIER_FOLDER, STAGE, PageLane
 from pipeline.stages.crawl.reasons import RETRYABLE, Reason
-from pipeline.web.config import require_contact
+from pipeline.web.config import longest_pause_s, require_contact
 from pipeline.web.left_over import DDL, tell
 from schemas.crawl import ADDS, FRONTIER, LINKS, PAGES
 
@@ -153,7 +153,7 @@ class _Rounds:
             plain = F.regexp_replace("origin", "^(http:.*):80$|^(https:.*):443$", "$1$2")
             urls = urls.unionByName(robots.withColumn("origin", plain), allowMissingColumns=True)
         hosts_together = urls.repartition(lanes, "host").sortWithinPartitions("origin", "page_id")
-        with context.lanes_at_work():
+        with context.lanes_at_work(longest_pause_s(lanes * config.delay_s, config.timeout_s, web)):
             found = hosts_together.mapInArrow(lane, DDL).collect()  # a few rows per lane
         tell(STAGE, found, context.reporter)
         committed_now = committed(context.storage, STAGE, skip=self._known)

@@ -36,7 +36,7 @@ from pipeline.stages.fetch.reasons import OUTCOMES, RETRYABLE, Reason
 from pipeline.stages.fetch.spread import spread
 from pipeline.stages.fetch.store import FOLDERS
 from pipeline.vision.reasons import ImageReason
-from pipeline.web.config import require_contact
+from pipeline.web.config import longest_pause_s, require_contact
 from pipeline.web.left_over import DDL, tell
 from schemas.fetch import ADDS, STORE
 from schemas.fields import OK
@@ -199,7 +199,7 @@ def fetch_all(todo: DataFrame, before: Iterable[Part], context: Context[Config])
     try:
         total = by_host.where("url_id is not null").count()
         if total:
-            with context.lanes_at_work(total):
+            with context.lanes_at_work(longest_pause_s(lanes * config.delay_s, config.timeout_s, web), total):
                 found = by_host.mapInArrow(fetch, DDL).collect()  # a few rows per lane
             tell("fetch", found, context.reporter)
     finally:
