@@ -73,7 +73,7 @@ def fetch(spark: SparkSession, folder: Path, port: int, lanes: int) -> int:
     )
     run = Run(open_storage(str(folder)), config, {stage.name: stage for stage in STAGES}, Reporter(quiet=True))
     hosts = [n // 2 % (HOSTS - 1) + 1 if n % 2 else 0 for n in range(IMAGES)]
-    rows = [(f"{n:032x}", f"http://img{host}.example/{n}.jpg", 1, None) for n, host in enumerate(hosts)]
+    rows = [(f"{n:032x}", f"http://img{host}.example/{n}.jpg", 1, None, None) for n, host in enumerate(hosts)]
     fetch_all(spark.createDataFrame(rows, TO_ASK), [], run.context("fetch", "key"))
     return sum(part.stats["rows"] for part in committed(run.storage, "fetch"))
 

@@ -159,7 +159,7 @@ def serve(answer: Callable[[bytes], bytes], cpu_s: float, max_bytes: int) -> Non
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of a library must not mix with answers
     _limit_self(max_bytes)
-    _write(answers, _READY)
+    _tell(answers, _READY)
     while (message := _read(requests)) is not None:
         allow(cpu_s)
         try:
@@ -167,10 +167,15 @@ def serve(answer: Callable[[bytes], bytes], cpu_s: float, max_bytes: int) -> Non
         except MemoryError:
             os._exit(errno.ENOMEM)
         allow(0)
-        try:
-            _write(answers, reply)
-        except BrokenPipeError:  # the parent was killed meanwhile
-            os._exit(errno.EPIPE)
+        _tell(answers, reply)
+
+
+def _tell(answers: IO[bytes], message: bytes) -> None:
+    """To the parent, unless it was killed meanwhile."""
+    try:
+        _write(answers, message)
+    except BrokenPipeError:
+        os._exit(errno.EPIPE)
 
 
 def allow(cpu_s: float) -> None:

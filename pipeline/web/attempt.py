@@ -5,6 +5,7 @@ ended? budget? ──▶ seat ──▶ robots.txt ──▶ turn ──▶ requ
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.web.client import Answer, Client, refusal
@@ -12,11 +13,11 @@ from pipeline.web.host import Errand, Host, Hosts
 from pipeline.web.pace import now
 from pipeline.web.parking import Pause, wait_asked_for
 from pipeline.web.policy import LanePolicy
-from pipeline.web.reasons import NetReason
+from pipeline.web.reasons import NetFault, NetReason
 from pipeline.web.redirects import Redirects
 from pipeline.web.robots import Robots
 from pipeline.web.seats import Addresses, Seat
-from pipeline.web.urls import split
+from pipeline.web.urls import UrlError, split
 
 
 class Attempts:
@@ -26,6 +27,12 @@ class Attempts:
         self._policy, self._client, self._robots, self._hosts = policy, client, robots, hosts
         self._redirects = Redirects(hosts, robots, policy.scope)
         self._addresses = Addresses(client, policy.max_address_connections)
+
+    async def approach(self, host: Host) -> None:
+        """Ask for the host's robots.txt, if it is not known. What goes wrong is met again by the first request."""
+        with Seat(self._addresses) as seat, suppress(NetFault, UrlError, OSError):
+            await seat.take(host, host.origin)
+            await self._robots.verdict(f"{host.origin}/", host.pace.turn)
 
     async def ask(self, host: Host, errand: Errand) -> Answer | None:
         """Ask once; None where the host was parked before the request left. Raises NetFault, UrlError."""

@@ -30,10 +30,11 @@ class Pressure(Enum):
 
 
 class Breadth:
-    """``places`` for hosts, up to ``most``."""
+    """``places`` for hosts whose items are asked for, and ``ahead`` for those whose robots.txt comes first; up to
+    ``most`` of each."""
 
     def __init__(self, most: int, pressure: Callable[[], Pressure]) -> None:
-        self.places = Allowance(min(FIRST, most))
+        self.places, self.ahead = Allowance(min(FIRST, most)), Allowance(min(FIRST, most))
         self._most, self._pressure = most, pressure
 
     async def adapt(self) -> None:
@@ -41,13 +42,15 @@ class Breadth:
         while True:
             due_at = now() + TICK_S
             await asyncio.sleep(TICK_S)
-            self.places.resize(self._next(late_s=now() - due_at))
+            late_s, pressure = now() - due_at, self._pressure()
+            self.places.resize(self._next(self.places, pressure, late_s))
+            light = Pressure.NONE if pressure is Pressure.FULL else pressure  # robots.txt is no answer to handle
+            self.ahead.resize(self._next(self.ahead, light, late_s))
 
-    def _next(self, late_s: float) -> int:
-        size, least = self.places.size, min(LEAST, self._most)
-        pressure = self._pressure()
+    def _next(self, hosts: Allowance, pressure: Pressure, late_s: float) -> int:
+        size, least = hosts.size, min(LEAST, self._most)
         if pressure is Pressure.HEAVY or late_s > VERY_LATE_S:
             return max(least, int(size * SHRINKAGE))
-        if self.places.is_short and late_s < LATE_S and pressure is Pressure.NONE:
+        if hosts.is_short and late_s < LATE_S and pressure is Pressure.NONE:
             return min(self._most, int(size * GROWTH) + 1)
         return size

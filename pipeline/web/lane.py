@@ -100,7 +100,7 @@ class Lane:
         try:
             async with self._tasks:
                 for group in groups:
-                    await self._places.acquire()
+                    await self._breadth.ahead.acquire()
                     await self._begin(group)
                 self._coming = False
                 self._look_around()
@@ -121,15 +121,15 @@ class Lane:
         self._hosts.end()
 
     async def _begin(self, group: Group) -> None:
-        """Begin with a host, in a place taken for it; or refuse what cannot be asked for."""
+        """Begin with a host; or refuse what cannot be asked for."""
         if group.origin:
             host = self._hosts.open(group)
             if group.robots:
                 self._robots.remember(host.origin, *group.robots)
             self._open.add(host)
-            self._tasks.create_task(self._serve(host))
+            self._tasks.create_task(self._approach(host))
             return
-        self._places.release()
+        self._breadth.ahead.release()
         for item in group.items:
             try:
                 split(item.url)
@@ -148,6 +148,15 @@ class Lane:
         if host not in self._open:
             self._open.add(host)
             self._tasks.create_task(self._serve_again(host))
+
+    async def _approach(self, host: Host) -> None:
+        """Ask for robots.txt ahead of the host's turn: a silent host is known before it takes a place."""
+        try:
+            await self._attempts.approach(host)
+            await self._places.acquire()
+        finally:
+            self._breadth.ahead.release()
+        await self._serve(host)
 
     async def _serve_again(self, host: Host) -> None:
         await self._places.acquire(again=True)

@@ -111,6 +111,5 @@ def test_the_breadth_grows_while_hosts_wait_stays_while_answers_pile_up_and_shri
 def test_a_late_event_loop_lets_no_more_hosts_in():
     breadth = Breadth(1000, lambda: Pressure.NONE)
     breadth.places._new.append((None, 1))  # somebody waits
-    assert breadth._next(late_s=0.0) > FIRST
-    assert breadth._next(late_s=0.1) == FIRST
-    assert breadth._next(late_s=0.5) < FIRST
+    sizes = [breadth._next(breadth.places, Pressure.NONE, late_s) for late_s in (0.0, 0.1, 0.5)]
+    assert sizes[0] > FIRST == sizes[1] > sizes[2]

@@ -610,3 +610,16 @@ def test_only_so_many_hosts_are_waited_for(lane, http, monkeypatch):
     answers, server = lane(sick, urls, web={"robots_waits_s": [1.5]})
     assert reasons(answers) == {None: 3, NetReason.ROBOTS_UNREACHABLE: 5}
     assert len(server.times("/robots.txt")) == 11
+
+
+def test_robots_txt_of_the_next_host_is_asked_for_ahead(lane, http):
+    """While another host is asked, and its answer does not matter until then."""
+
+    async def handler(request, writer):
+        await asyncio.sleep(0.3 if request.path != "/robots.txt" else 0)
+        return http(b"User-agent: *\nDisallow: /no" if request.path == "/robots.txt" else b"x")
+
+    urls = ["http://one.example/1", "http://one.example/2", "http://two.example/no"]
+    answers, server = lane(handler, urls, max_hosts=1)
+    assert reasons(answers) == {None: 2, NetReason.ROBOTS_DISALLOW: 1}
+    assert server.times("/robots.txt", "two")[0] < server.times("/2", "one")[0]
