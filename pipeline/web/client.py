@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,7 +29,7 @@ from pipeline.web.config import WebConfig, require_contact
 from pipeline.web.netguard import GuardedConnector, NetGuard, dialled, last_asked_at
 from pipeline.web.reasons import NetFault, NetReason, WebReason
 from pipeline.web.urls import MAX_URL_BYTES, Parts, UrlError, join, redact, split
-from pipeline.web.wire import MAX_HEAD_BYTES, MAX_HEAD_LINES
+from pipeline.web.wire import MAX_HEAD_BYTES, MAX_HEAD_LINES, GuardedProtocol
 
 MAX_REDIRECTS = 5
 START_BYTES = 1024  # of a body, given to Want.check_start
@@ -277,7 +277,9 @@ class _Request:
             raise NetFault(NetReason.BODY_TOO_LARGE, f"{declared} bytes declared (limit {cap})")
         decoder = Decoder(_values(head.raw_headers, "content-encoding"))
         connection, body, received, judged = dialled.get(), bytearray(), 0, self._want.check_start is None
-        async for chunk in response.content.iter_any():
+        if connection is not None:
+            connection.limit_body(cap)
+        async for chunk in _chunks(response, connection, cap):
             received += len(chunk)
             for piece in decoder.feed(chunk):
                 body += piece
@@ -304,6 +306,19 @@ class _Request:
     def _judge_start(self, head: Head, body: bytearray) -> None:
         if self._want.check_start and (reason := self._want.check_start(head, bytes(body[:START_BYTES]))):
             raise NetFault(reason)
+
+
+async def _chunks(
+    response: aiohttp.ClientResponse, connection: GuardedProtocol | None, cap: int
+) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises NetFault where far more comes than the body can be."""
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except aiohttp.ClientError:
+        if connection is None or not connection.overrun:
+            raise
+        raise NetFault(NetReason.BODY_TOO_LARGE, f"framing of more than {cap} bytes") from None
 
 
 def _as_it_stands(parts: Parts) -> URL:

@@ -37,6 +37,8 @@ class GuardedProtocol(ResponseHandler):
         self._budget_bytes = MAX_HEAD_BYTES
         self._budget_lines = MAX_HEAD_LINES
         self._body_left: int | None = None  # bytes still declared; None where nothing is
+        self._wire_left: int | None = None  # bytes that may still come, framing included; None: no limit yet
+        self.overrun = False
 
     def connection_made(self, transport: Any) -> None:
         """Remember who was dialled."""
@@ -53,6 +55,12 @@ class GuardedProtocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Watch, then hand on; a head at fault is not handed on, bytes beyond the declared length neither."""
+        if self._wire_left is not None:
+            self._wire_left -= len(data)
+            if self._wire_left < 0 and self.transport is not None:
+                self.overrun = True
+                self.transport.abort()
+                return
         body = data if self._head is None else self._read_heads(data)
         if self._body_left is not None:
             self._body_left -= len(body)
@@ -65,6 +73,11 @@ class GuardedProtocol(ResponseHandler):
             super().data_received(data)
         if self.fault and self.transport is not None:
             self.transport.close()
+
+    def limit_body(self, most: int) -> None:
+        """Let a body of at most ``most`` bytes come, and as much again as its framing may honestly take. Chunks of one
+        byte with long extensions are no honest framing."""
+        self._wire_left = most + most // 8 + MAX_HEAD_BYTES
 
     def _read_heads(self, data: bytes) -> bytes:
         """Consume interim heads and the final one; what is left over belongs to the body."""

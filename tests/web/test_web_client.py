@@ -641,3 +641,29 @@ def test_memory_stays_small_over_many_large_answers(ask, http):
     for _ in range(3):
         ask(http(gzip.compress(ZEROS), Content_Encoding="gzip"), max_body_bytes=1 << 20)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
+
+
+def test_the_framing_of_a_body_counts_too(ask):
+    """F58: chunks of one byte, each behind a thousand bytes of extension"""
+    sent = 0
+
+    async def endless(request, writer):
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunk = b"1;" + b"x" * 1000 + b"\r\nX\r\n"
+        while sent < 50_000_000:
+            writer.write(chunk * 100)
+            sent += 100 * len(chunk)
+            await writer.drain()
+        return b"0\r\n\r\n"
+
+    answer, _ = ask(endless, max_body_bytes=200_000)
+    assert (answer.reason, answer.detail) == (NetReason.BODY_TOO_LARGE, "framing of more than 200000 bytes")
+    assert sent < 10_000_000
+
+
+def test_small_chunks_are_read_whole(ask):
+    body = bytes(range(256)) * 40
+    framed = b"".join(b"40\r\n" + body[n : n + 64] + b"\r\n" for n in range(0, len(body), 64))
+    answer, _ = ask(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n")
+    assert (answer.reason, answer.body) == (None, body)
