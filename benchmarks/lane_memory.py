@@ -56,7 +56,7 @@ def address(number: int) -> str:
 
 
 def anonymous_mb() -> float:
-    """Memory of this process that is no file's."""
+    """Memory of this process that is not mapped from a file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 

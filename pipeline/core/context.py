@@ -113,8 +113,8 @@ class Context(Generic[C]):
 
     @contextmanager
     def lanes_at_work(self, pause_s: float, total: int | None = None) -> Iterator[None]:
-        """Around the Spark job of lanes: a progress bar with their news; StageError if they all stand still for much
-        longer than ``pause_s``, the longest time that may be planned between two answers."""
+        """Around the Spark job of lanes: a progress bar with their news; StageError after ten minutes without
+        progress, and ``pause_s`` more: the longest time that may be planned between two answers."""
         watch = LaneWatch(self.storage, self._stage, self.spark.sparkContext.cancelAllJobs, STALLED_S + pause_s)
         probe = self._whole.parts_probe(self._stage, total)
         with watch.watching() as news, self.reporter.bar(self._stage, lambda: replace(probe(), news=news())):

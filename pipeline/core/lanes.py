@@ -1,6 +1,6 @@
 """What lanes do while a stage waits for them: each says it in a small file, and the driver reads them.
 
-The driver shows it (`pipeline.core.progress`), and ends a stage whose lanes all stand still (docs/faults.md, R17).
+The driver shows it (`pipeline.core.progress`), and ends a stage without progress (docs/faults.md, R17).
 Nothing else depends on these files; they are removed when the stage ends.
 """
 
@@ -29,11 +29,7 @@ class LaneState:
     parked: int = 0
     next_at: float | None = None  # when a parked host is due
     ends_at: float | None = None  # when the lane waits no longer
-
-    @property
-    def waits(self) -> bool:
-        """Whether it stands still as planned: hosts have asked us to wait, or do not answer."""
-        return bool(self.parked and not self.asked)
+    idle: bool = False  # as planned: it is done, or all hosts left are parked
 
 
 def folder_of(stage: str) -> str:
@@ -86,7 +82,7 @@ class LaneWatch:
 
     @contextmanager
     def watching(self) -> Iterator[Callable[[], str]]:
-        """Watch while the block runs its Spark job. Raises StageError `stage_stalled` if the lanes stand still."""
+        """Watch while the block runs its Spark job. Raises StageError `stage_stalled` without progress."""
         self._storage.sweep(folder_of(self._stage), set())
         thread = threading.Thread(target=self._watch, daemon=True)
         thread.start()
@@ -108,7 +104,7 @@ class LaneWatch:
             with suppress(OSError):
                 self._states = heard(self._storage, self._stage)
             done = sum(state.done for state in self._states)
-            if done != last or all(state.waits for state in self._states):
+            if done != last or all(state.idle for state in self._states):
                 last, since = done, time.monotonic()
             elif time.monotonic() - since > self._stalled_s:
                 self._stalled = True

@@ -45,6 +45,7 @@ class Group:
     origin: str
     count: int
     items: Iterator[Item]
+    retried: bool = False  # an earlier run did not get some of them
     robots: tuple[bytes, str] | None = None  # its robots.txt, and when it was fetched (UTC, ISO 8601)
 
 

@@ -124,6 +124,8 @@ class Lane:
         """Begin with a host; or refuse what cannot be asked for."""
         if group.origin:
             host = self._hosts.open(group)
+            if group.retried:
+                self._robots.expect_nothing(host.origin)
             if group.robots:
                 self._robots.remember(host.origin, *group.robots)
             self._open.add(host)
@@ -199,13 +201,14 @@ class Lane:
         """What the lane does now."""
         at = time.time() - now()
         parked = {host: due_at for host, due_at in self._parked.items() if host.left}
-        waits = len(self._parked) == len(self._open) and not self._untaken
+        waits = bool(self._parked) and len(self._parked) == len(self._open) and not self._untaken
         return LaneState(
             done=self._handled,
             asked=len(self._open) - len(self._parked),
             parked=len(parked),
-            next_at=at + min(parked.values()) if parked else None,
-            ends_at=at + self._tail.ends_at(now()) if parked and waits and not self._coming else None,
+            next_at=round(at + min(parked.values())) if parked else None,
+            ends_at=round(at + self._tail.ends_at(now())) if parked and waits and not self._coming else None,
+            idle=waits,
         )
 
     def _look_around(self) -> None:

@@ -17,7 +17,7 @@ PAUSE_S, STORE_PAUSE_S = 1.0, 20.0  # between two files, on a disk and on a stor
 
 @asynccontextmanager
 async def saying(lane: Lane, storage: Storage, stage: str, number: int) -> AsyncIterator[None]:
-    """Say what a lane does while the block runs; where it stands still for STALLED_S, stacks go to stderr."""
+    """Say what a lane does while the block runs; after STALLED_S without progress, stacks go to stderr."""
     task = asyncio.create_task(_say(lane, storage, stage, number))
     try:
         yield
@@ -26,6 +26,7 @@ async def saying(lane: Lane, storage: Storage, stage: str, number: int) -> Async
         with suppress(asyncio.CancelledError):
             await task
         faulthandler.cancel_dump_traceback_later()
+        await asyncio.to_thread(say, storage, stage, number, LaneState(lane.state().done, idle=True))
 
 
 async def _say(lane: Lane, storage: Storage, stage: str, number: int) -> None:
@@ -33,7 +34,7 @@ async def _say(lane: Lane, storage: Storage, stage: str, number: int) -> None:
     last: LaneState | None = None
     while True:
         state = lane.state()
-        if last is None or state.done != last.done or state.waits:
+        if last is None or state.done != last.done or state.idle:
             faulthandler.dump_traceback_later(STALLED_S, file=sys.__stderr__ or sys.stderr)
         if state != last:
             await asyncio.to_thread(say, storage, stage, number, state)

@@ -109,6 +109,7 @@ class _Site:
     expires_at: float = 0.0
     ask_at: float = 0.0
     failures: int = 0
+    is_counted: bool = False  # as a host that was met
     asked_at: float = 0.0
 
 
@@ -138,14 +139,18 @@ class Robots:
             if loop.time() >= max(site.expires_at, site.ask_at):
                 if turn is not None:
                     await turn()
-                is_first = not site.asked_at and not site.failures
                 answer = await self._client.get(f"{name}/robots.txt", self._want)
-                if is_first and answer.reason is not NetReason.LOCAL_LIMIT:
+                if not site.is_counted and answer.reason is not NetReason.LOCAL_LIMIT:
+                    site.is_counted = True
                     self._outage.count(answer)
                 self._learn(site, answer)
                 self._keep(name, site, answer)
                 self._forget_oldest(name)
         return self._judge(site, url, loop.time())
+
+    def expect_nothing(self, name: str) -> None:
+        """An earlier run has failed at this origin: that it cannot be connected to says nothing of the network."""
+        self._sites.setdefault(name, _Site()).is_counted = True
 
     def remember(self, name: str, body: bytes, fetched_at: str) -> None:
         """Use the robots.txt of an origin that was fetched a short time ago (UTC, ISO 8601), as long as it is valid."""

@@ -62,13 +62,14 @@ class Spool:
         counts = np.diff(np.append(begins, self._rows)) - np.asarray(self._robots)
         for n in np.lexsort((-counts, -np.asarray(self._tried))):
             if counts[n]:
-                yield self._group(int(begins[n]), self._robots[n], int(counts[n]))
+                yield self._group(int(begins[n]), self._robots[n], int(counts[n]), bool(self._tried[n]))
 
-    def _group(self, begin: int, robots: int, count: int) -> Group:
+    def _group(self, begin: int, robots: int, count: int, retried: bool) -> Group:
         first = self._slice(begin, 1)
         names = ("origin", "robots", "robots_fetched_at") if robots else ("origin",)
         origin, *known = (first[name][0].as_py() for name in names)
-        return Group(origin, count, self._items(begin + robots, count), (known[0], known[1]) if known else None)
+        items = self._items(begin + robots, count)
+        return Group(origin, count, items, retried, (known[0], known[1]) if known else None)
 
     def _write(self, batches: Iterable[pa.RecordBatch]) -> None:
         last, writer = None, None

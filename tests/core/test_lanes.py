@@ -66,7 +66,8 @@ def test_a_stage_whose_lanes_stand_still_ends_and_one_that_waits_does_not(
         for done in range(5):  # as long as there is progress nothing ends
             say(storage, "fetch", 0, LaneState(done, asked=1))
             assert not cancelled.wait(0.15)
-        say(storage, "fetch", 0, LaneState(5, asked=not waits, parked=2))
+        say(storage, "fetch", 1, LaneState(9, idle=True))  # done long ago
+        say(storage, "fetch", 0, LaneState(5, asked=not waits, parked=2, idle=waits))
         if cancelled.wait(1.0):
             raise RuntimeError("the job was cancelled")
 

@@ -6,13 +6,17 @@ import itertools
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.core.errors import StageError
+from pipeline.core.lanes import heard
+from pipeline.core.storage import open_storage
 from pipeline.web.client import Client
 from pipeline.web.lane import Item, Lane, LanePolicy, in_groups
+from pipeline.web.lane_news import saying
 from pipeline.web.manners import site_of
 from pipeline.web.netguard import NetGuard
 from pipeline.web.pace import Pace
@@ -24,7 +28,7 @@ from pipeline.web.robots import Robots
 def lane(loop_server, web_config, want):
     """``lane(answer, urls)``: {url: Answer} of one lane against one server, and that server."""
 
-    def run(answer, urls, *, web=None, lookup=None, targets=None, **policy):
+    def run(answer, urls, *, web=None, lookup=None, targets=None, retried=False, **policy):
         settings = {"delay_s": 0.0, **policy}
         settings.setdefault("want", want())
 
@@ -38,7 +42,8 @@ def lane(loop_server, web_config, want):
                     answers, given = {}, []
                     own = {site_of(urlsplit(url).hostname or "") for url in urls}
                     lane = Lane(LanePolicy(**settings), client, Robots(client), own)
-                    async for item, found in lane.run(in_groups(items)):
+                    groups = [replace(group, retried=retried) for group in in_groups(items)]
+                    async for item, found in lane.run(groups):
                         answers[item.url] = found
                         given.append(item)
                     assert sorted(item.payload for item in given) == list(range(len(urls)))
@@ -580,12 +585,14 @@ def hosts_of(dead: int, well: int) -> list[str]:
 def with_dead_hosts(lane, http):
     """``with_dead_hosts(dead, well)``: a lane of one URL per host, so many of which refuse all connections."""
 
-    def run(dead, well, **web):
+    def run(dead, well, retried=False, **web):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             nowhere = f"127.0.0.1:{unused.getsockname()[1]}"
             targets = {f"dead{n}.example": nowhere for n in range(dead)}
-            return lane(http(b"x"), hosts_of(dead, well), targets=targets, web={"robots_waits_s": [], **web})[0]
+            return lane(
+                http(b"x"), hosts_of(dead, well), targets=targets, web={"robots_waits_s": [], **web}, retried=retried
+            )[0]
 
     return run
 
@@ -599,6 +606,8 @@ def test_a_network_that_is_down_ends_the_round_before_anything_is_written_off(wi
         None: 60,
     }
     assert reasons(with_dead_hosts(90, 130)) == {NetReason.ROBOTS_UNREACHABLE: 90, None: 130}
+    # what an earlier run did not get is asked again: such hosts are mostly dead
+    assert reasons(with_dead_hosts(210, 0, retried=True)) == {NetReason.ROBOTS_UNREACHABLE: 210}
     assert reasons(with_dead_hosts(190, 0)) == {NetReason.ROBOTS_UNREACHABLE: 190}  # too few to tell
 
 
@@ -623,3 +632,24 @@ def test_robots_txt_of_the_next_host_is_asked_for_ahead(lane, http):
     answers, server = lane(handler, urls, max_hosts=1)
     assert reasons(answers) == {None: 2, NetReason.ROBOTS_DISALLOW: 1}
     assert server.times("/robots.txt", "two")[0] < server.times("/2", "one")[0]
+
+
+def test_a_lane_that_is_done_or_waits_says_that_it_is_idle(loop_server, web_config, want, http, tmp_path):
+    """R17: else a lane that is done would make another one's planned wait look like a standstill."""
+
+    async def main():
+        storage, states = open_storage(str(tmp_path)), []
+        handler = of_hosts({"sick": [http(b"", "500 X"), http(b"")]}, {})
+        async with loop_server(handler, keep=True) as server:
+            web = web_config(server.port, robots_waits_s=[2.5])
+            async with Client(web) as client:
+                lane = Lane(LanePolicy(want(), delay_s=0.0), client, Robots(client))
+                async with saying(lane, storage, "fetch", 0):
+                    async for _ in lane.run(in_groups([Item("1", "http://sick.example/1")])):
+                        states += heard(storage, "fetch")
+                return states + heard(storage, "fetch")
+
+    during, after = asyncio.run(main())
+    assert (during.idle, during.parked, during.done) == (True, 1, 0)
+    assert during.next_at is not None
+    assert (after.idle, after.parked, after.done) == (True, 0, 1)

@@ -45,7 +45,9 @@ def test_each_row_comes_back_once_with_its_origin_whatever_the_batches(size: int
 
 def test_what_an_earlier_run_did_not_get_comes_first_then_the_longest() -> None:
     with Spool(batches(rows_of(COUNTS, retried="https://www.c.example:443"), 2), item_of) as spool:
-        order = [group.origin for group in spool.groups()]
+        groups = list(spool.groups())
+    order = [group.origin for group in groups]
+    assert [group.retried for group in groups] == [True, False, False, False]
     assert order == ["https://www.c.example:443", "http://b.example:80", "http://a.example:80", ""]
 
 
